@@ -1,0 +1,124 @@
+//! The bus inside one process: calls, no queues. A listener's handler runs on the publisher's thread.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::bus::{
+    Bus, BusError, Listener, PAYLOAD_BYTES_MAX, Reply, Server, Subject, Subscription,
+};
+use tokio::sync::oneshot;
+
+/// A bus for tiers that live in one process.
+#[derive(Default)]
+pub struct LocalBus {
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Default)]
+struct Table {
+    next_id: u64,
+    listeners: HashMap<Subject, Arc<Vec<(u64, Listener)>>>,
+    servers: HashMap<Subject, Vec<(u64, Server)>>,
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    // A panic elsewhere can't leave the table half changed: each change is one call.
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes its listener or server out of the table when dropped.
+struct Guard {
+    table: Weak<Mutex<Table>>,
+    subject: Subject,
+    id: u64,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Some(table) = self.table.upgrade() else { return };
+        let mut table = lock(&table);
+        if let Some(listeners) = table.listeners.get_mut(&self.subject) {
+            let left: Vec<_> = listeners.iter().filter(|(id, _)| *id != self.id).cloned().collect();
+            match left.is_empty() {
+                true => _ = table.listeners.remove(&self.subject),
+                false => *listeners = Arc::new(left),
+            }
+        }
+        if let Some(servers) = table.servers.get_mut(&self.subject) {
+            servers.retain(|(id, _)| *id != self.id);
+            if servers.is_empty() {
+                table.servers.remove(&self.subject);
+            }
+        }
+    }
+}
+
+impl LocalBus {
+    fn guarded(&self, table: &mut Table, subject: Subject) -> (u64, Subscription) {
+        table.next_id += 1;
+        let id = table.next_id;
+        (id, Subscription::new(Guard { table: Arc::downgrade(&self.table), subject, id }))
+    }
+}
+
+impl Bus for LocalBus {
+    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(BusError::TooLarge);
+        }
+        let listeners = lock(&self.table).listeners.get(subject).cloned();
+        for (_, listener) in listeners.iter().flat_map(|l| l.iter()) {
+            listener(payload.clone());
+        }
+        Ok(())
+    }
+
+    fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>> {
+        let mut table = lock(&self.table);
+        let (id, subscription) = self.guarded(&mut table, subject.clone());
+        let listeners = table.listeners.entry(subject).or_default();
+        Arc::make_mut(listeners).push((id, listener));
+        Box::pin(std::future::ready(Ok(subscription)))
+    }
+
+    fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>> {
+        let mut table = lock(&self.table);
+        let (id, subscription) = self.guarded(&mut table, subject.clone());
+        table.servers.entry(subject).or_default().push((id, server));
+        Box::pin(std::future::ready(Ok(subscription)))
+    }
+
+    fn request(
+        &self,
+        subject: &Subject,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> PortFuture<'_, Result<Bytes, BusError>> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Box::pin(std::future::ready(Err(BusError::TooLarge)));
+        }
+        let server = {
+            let mut table = lock(&self.table);
+            table.servers.get_mut(subject).and_then(|servers| {
+                // In turn, so that several servers share the work.
+                servers.rotate_left(1);
+                servers.last().map(|(_, server)| server.clone())
+            })
+        };
+        let Some(server) = server else {
+            return Box::pin(std::future::ready(Err(BusError::NoResponders)));
+        };
+        let (reply, answer) = oneshot::channel();
+        server(payload, Reply::new(move |payload| _ = reply.send(payload)));
+        Box::pin(async move {
+            match tokio::time::timeout(timeout, answer).await {
+                Ok(Ok(payload)) => Ok(payload),
+                // Dropped without an answer is, to the asker, a server that never answers.
+                Ok(Err(_)) | Err(_) => Err(BusError::TimedOut),
+            }
+        })
+    }
+}

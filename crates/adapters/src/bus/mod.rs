@@ -1,0 +1,5 @@
+//! Adapters of the `Bus` port.
+
+mod local;
+
+pub use local::LocalBus;

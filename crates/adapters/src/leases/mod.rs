@@ -1,0 +1,5 @@
+//! Adapters of the `Leases` port.
+
+mod local;
+
+pub use local::LocalLeases;

@@ -1,0 +1,4 @@
+//! The products behind Hubbub's ports: one folder a port, one module a product. Only a `main.rs` names them.
+
+pub mod bus;
+pub mod leases;

@@ -1,0 +1,110 @@
+//! The contract of the `Bus` port.
+
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::ids::{Partition, RoomId};
+use crate::ports::bus::{Bus, BusError, PAYLOAD_BYTES_MAX, Subject};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn events(room: &str) -> Subject {
+    Subject::Events(Partition(1), RoomId::parse(room).expect("a room"))
+}
+
+fn queue(name: &'static str) -> (crate::ports::bus::Listener, mpsc::Receiver<(&'static str, Bytes)>) {
+    let (to, from) = mpsc::channel();
+    (Arc::new(move |payload| _ = to.send((name, payload))), from)
+}
+
+/// What one publisher publishes on one subject arrives once and in order, at every listener of that subject and no other.
+pub async fn a_listener_hears_its_subject_in_order(bus: &dyn Bus) {
+    let (here, heard_here) = queue("here");
+    let (also, heard_also) = queue("also");
+    let (there, heard_there) = queue("there");
+    let _here = bus.listen(events("here"), here).await.expect("listens");
+    let _also = bus.listen(events("here"), also).await.expect("listens");
+    let _there = bus.listen(events("there"), there).await.expect("listens");
+    for n in 0..100u8 {
+        bus.publish(&events("here"), vec![n].into()).expect("published");
+    }
+    bus.publish(&events("there"), Bytes::from_static(b"end")).expect("published");
+    assert_eq!(heard_there.recv_timeout(TIMEOUT).expect("heard").1, "end");
+    for heard in [heard_here, heard_also] {
+        for n in 0..100u8 {
+            assert_eq!(heard.recv_timeout(TIMEOUT).expect("heard").1, vec![n]);
+        }
+        assert!(heard.try_recv().is_err(), "heard more than was published");
+    }
+    assert!(heard_there.try_recv().is_err(), "heard another subject");
+}
+
+/// A dropped subscription hears nothing more, and does not keep the others from hearing.
+pub async fn a_dropped_subscription_is_over(bus: &dyn Bus) {
+    let (stays, heard) = queue("stays");
+    let (goes, heard_gone) = queue("goes");
+    let _stays = bus.listen(Subject::Directory, stays).await.expect("listens");
+    drop(bus.listen(Subject::Directory, goes).await.expect("listens"));
+    bus.publish(&Subject::Directory, Bytes::from_static(b"x")).expect("published");
+    heard.recv_timeout(TIMEOUT).expect("heard");
+    assert!(heard_gone.try_recv().is_err(), "a dropped listener heard");
+    drop(bus.serve(Subject::Query, Arc::new(|_, reply| reply.send(Bytes::new()))).await.expect("serves"));
+    let answer = bus.request(&Subject::Query, Bytes::new(), TIMEOUT).await;
+    assert_eq!(answer, Err(BusError::NoResponders));
+}
+
+/// A request is answered by one server; requests arrive in the order in which they were made.
+pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let mut servers = Vec::new();
+    for _ in 0..2 {
+        let seen = seen.clone();
+        let serve = bus.serve(
+            Subject::Query,
+            Arc::new(move |payload, reply| {
+                seen.lock().expect("not poisoned").push(payload.clone());
+                reply.send(payload);
+            }),
+        );
+        servers.push(serve.await.expect("serves"));
+    }
+    let asked: Vec<Bytes> = (0..20u8).map(|n| vec![n].into()).collect();
+    for payload in &asked {
+        assert_eq!(bus.request(&Subject::Query, payload.clone(), TIMEOUT).await.as_ref(), Ok(payload));
+    }
+    assert_eq!(*seen.lock().expect("not poisoned"), asked, "each request goes to one server");
+    servers.pop();
+    seen.lock().expect("not poisoned").clear();
+    let answers: Vec<_> = asked.iter().map(|p| bus.request(&Subject::Query, p.clone(), TIMEOUT)).collect();
+    for (answer, payload) in answers.into_iter().zip(&asked).rev() {
+        assert_eq!(answer.await.as_ref(), Ok(payload));
+    }
+    assert_eq!(*seen.lock().expect("not poisoned"), asked, "in the order of the calls, not of the polls");
+}
+
+/// Nobody there is known at once; somebody who never answers, after the timeout.
+pub async fn an_unanswered_request_says_which(bus: &dyn Bus) {
+    let act = Subject::Act(Partition(7));
+    assert_eq!(bus.request(&act, Bytes::new(), TIMEOUT).await, Err(BusError::NoResponders));
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let silent = kept.clone();
+    let _server = bus
+        .serve(act.clone(), Arc::new(move |_, reply| silent.lock().expect("not poisoned").push(reply)))
+        .await
+        .expect("serves");
+    let answer = bus.request(&act, Bytes::new(), Duration::from_millis(50)).await;
+    assert_eq!(answer, Err(BusError::TimedOut));
+}
+
+/// A payload over the limit is refused on this side.
+pub async fn a_payload_over_the_limit_is_refused(bus: &dyn Bus) {
+    let (listener, _heard) = queue("large");
+    let _listening = bus.listen(Subject::Memberships, listener).await.expect("listens");
+    let most = Bytes::from(vec![0; PAYLOAD_BYTES_MAX]);
+    assert_eq!(bus.publish(&Subject::Memberships, most.clone()), Ok(()));
+    let over = Bytes::from(vec![0; PAYLOAD_BYTES_MAX + 1]);
+    assert_eq!(bus.publish(&Subject::Memberships, over.clone()), Err(BusError::TooLarge));
+    assert_eq!(bus.request(&Subject::Query, over, TIMEOUT).await, Err(BusError::TooLarge));
+}

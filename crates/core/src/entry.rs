@@ -1,0 +1,359 @@
+//! An entry of a room's log: the one form that it has live, in `open`, in `history` and over HTTP, and
+//! the one layout in which it is stored and travels between tiers.
+//!
+//! The JSON of an entry is made once, by the room's holder, and never again: the store keeps it, the bus
+//! carries it, a gateway puts a frame header before it. What the tiers need to know of an entry without
+//! reading its JSON stands beside it in [`Entry`].
+//!
+//! # Layout, version 1
+//! Numbers are big-endian.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | version, 1 |
+//! | 1 | [`Kind`] |
+//! | 8 | seq |
+//! | 8 | at, Unix milliseconds |
+//! | 1 + n | user id |
+//! | 1 + n | key; length 0 for none |
+//! | 2 + n | facts of the room after this entry, JSON; length 0 for none |
+//! | 4 + n | the JSON of the entry, without `key` |
+//! | 8 | xxh3-64 of the room's id and all of the above |
+//!
+//! The sum covers room and seq, so that a whole entry in a wrong place is found as well as a torn one.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
+use crate::limits::Content;
+
+const VERSION: u8 = 1;
+
+/// What an entry is. The number is stored and never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// A user became a member. The first entry of every log is its owner's join.
+    Join = 1,
+    /// A user is a member no more, by their own wish or the owner's.
+    Leave = 2,
+    /// The owner gave the room another topic.
+    Topic = 3,
+    /// A message: plain text.
+    Text = 4,
+    /// A message: one web address.
+    Link = 5,
+    /// A message: a picture.
+    Image = 6,
+}
+
+impl Kind {
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::Join, Self::Leave, Self::Topic, Self::Text, Self::Link, Self::Image]
+            .into_iter()
+            .find(|k| *k as u8 == number)
+    }
+
+    /// The entry's `type` on the wire.
+    pub fn type_name(self) -> &'static str {
+        match self {
+            Self::Join => "join",
+            Self::Leave => "leave",
+            Self::Topic => "topic",
+            Self::Text | Self::Link | Self::Image => "message",
+        }
+    }
+
+    /// Whether `name` asks for entries of this kind: a `type`, or a message's `kind`.
+    pub fn is_named(self, name: &str) -> bool {
+        let kind = match self {
+            Self::Text => "text",
+            Self::Link => "link",
+            Self::Image => "image",
+            Self::Join | Self::Leave | Self::Topic => "",
+        };
+        name == self.type_name() || (name == kind && !kind.is_empty())
+    }
+}
+
+/// What a room is, as far as its log says: carried by the entries that change it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomFacts {
+    /// 1 to 80 characters.
+    pub name: Arc<str>,
+    /// Up to 256 characters; empty for none.
+    pub topic: Arc<str>,
+    /// Who made the room.
+    pub owner: UserId,
+}
+
+/// One element of a room's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Place in the log.
+    pub seq: Seq,
+    /// When its holder gave it its place; never lower than the entry's before it.
+    pub at: Millis,
+    /// What it is.
+    pub kind: Kind,
+    /// Whose it is: who wrote, joined, left. When the owner removes a member, that member.
+    pub user: UserId,
+    /// The idempotency key of the action that made it.
+    pub key: Option<Key>,
+    /// The room's facts from here on, where this entry changes them.
+    pub facts: Option<RoomFacts>,
+    /// The JSON object that clients are shown, without `key`.
+    pub json: Bytes,
+}
+
+/// Bytes that should be an entry and are not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("entry {seq} of room {room} is damaged: {what}")]
+pub struct Damaged {
+    /// The room whose log it is.
+    pub room: RoomId,
+    /// Where in the log.
+    pub seq: Seq,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(rename = "type")]
+    type_name: &'static str,
+    room: &'a RoomId,
+    seq: Seq,
+    user: &'a User,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a User>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
+    at: Millis,
+}
+
+/// What an entry says beside who, where and when: the argument of [`Entry::new`].
+#[derive(Debug, Clone, Copy)]
+pub enum Says<'a> {
+    /// The user joined; for the first entry with the room's facts.
+    Join(Option<&'a RoomFacts>),
+    /// The user left, or was removed by the owner.
+    Leave {
+        /// Who removed them, if they did not leave themselves.
+        by: Option<&'a User>,
+    },
+    /// The room's facts with the new topic.
+    Topic(&'a RoomFacts),
+    /// A message.
+    Message(&'a Content),
+}
+
+impl Entry {
+    /// Makes an entry and its JSON.
+    pub fn new(room: &RoomId, seq: Seq, at: Millis, user: &User, key: Option<Key>, says: Says<'_>) -> Self {
+        let (mut by, mut topic, mut text, mut image, mut message_kind) = (None, None, None, None, None);
+        let (kind, facts) = match says {
+            Says::Join(facts) => (Kind::Join, facts.cloned()),
+            Says::Leave { by: remover } => {
+                by = remover;
+                (Kind::Leave, None)
+            }
+            Says::Topic(facts) => {
+                topic = Some(&*facts.topic);
+                (Kind::Topic, Some(facts.clone()))
+            }
+            Says::Message(content) => {
+                let (kind, name) = match content {
+                    Content::Text(t) => {
+                        text = Some(t.as_str());
+                        (Kind::Text, "text")
+                    }
+                    Content::Link(t) => {
+                        text = Some(t.as_str());
+                        (Kind::Link, "link")
+                    }
+                    Content::Image(t) => {
+                        image = Some(t.as_str());
+                        (Kind::Image, "image")
+                    }
+                };
+                message_kind = Some(name);
+                (kind, None)
+            }
+        };
+        let shown = Shown {
+            type_name: kind.type_name(),
+            room,
+            seq,
+            user,
+            by,
+            topic,
+            kind: message_kind,
+            text,
+            image,
+            at,
+        };
+        let mut json = Vec::with_capacity(160 + text.or(image).map_or(0, |t| t.len() + 16));
+        // Writing plain strings and numbers to memory has no error to return.
+        serde_json::to_writer(&mut json, &shown).expect("an entry is always valid JSON");
+        Self { seq, at, kind, user: user.id.clone(), key, facts, json: json.into() }
+    }
+
+    /// The bytes of this entry in the layout above.
+    pub fn encode(&self, room: &RoomId) -> Bytes {
+        let facts = self.facts.as_ref().map(|f| serde_json::to_vec(f).expect("facts are always valid JSON"));
+        let mut to = BytesMut::with_capacity(self.json.len() + 256);
+        to.put_u8(VERSION);
+        to.put_u8(self.kind as u8);
+        to.put_u64(self.seq.0);
+        to.put_u64(self.at.0);
+        put_short(&mut to, self.user.as_str());
+        put_short(&mut to, self.key.as_ref().map_or("", Key::as_str));
+        let facts = facts.unwrap_or_default();
+        // A name and a topic of their limits, escaped, are far below 64 KiB.
+        to.put_u16(facts.len() as u16);
+        to.put_slice(&facts);
+        to.put_u32(self.json.len() as u32);
+        to.put_slice(&self.json);
+        let sum = sum(room, &to);
+        to.put_u64(sum);
+        to.freeze()
+    }
+
+    /// Reads an entry that stood at `seq` of `room`. The JSON shares the memory of `bytes`.
+    ///
+    /// # Errors
+    /// [`Damaged`] when the bytes are not exactly an entry of that place.
+    pub fn decode(room: &RoomId, seq: Seq, bytes: Bytes) -> Result<Self, Damaged> {
+        let damaged = |what| Damaged { room: room.clone(), seq, what };
+        let body = bytes.len().checked_sub(8).ok_or_else(|| damaged("cut short"))?;
+        let mut stored = &bytes[body..];
+        if stored.get_u64() != sum(room, &bytes[..body]) {
+            return Err(damaged("checksum does not match"));
+        }
+        let mut from = bytes.slice(..body);
+        let entry = Self::read(&mut from).ok_or_else(|| damaged("layout is not known"))?;
+        match entry.seq == seq && from.is_empty() {
+            true => Ok(entry),
+            false => Err(damaged("belongs to another place")),
+        }
+    }
+
+    fn read(from: &mut Bytes) -> Option<Self> {
+        if from.try_get_u8().ok()? != VERSION {
+            return None;
+        }
+        let kind = Kind::from_number(from.try_get_u8().ok()?)?;
+        let seq = Seq(from.try_get_u64().ok()?);
+        let at = Millis(from.try_get_u64().ok()?);
+        let user = UserId::parse(&take_short(from)?).ok()?;
+        let key = match take_short(from)? {
+            none if none.is_empty() => None,
+            key => Some(Key::parse(&key).ok()?),
+        };
+        let facts_len = usize::from(from.try_get_u16().ok()?);
+        let facts = match take(from, facts_len)? {
+            none if none.is_empty() => None,
+            json => Some(serde_json::from_slice(&json).ok()?),
+        };
+        let json_len = usize::try_from(from.try_get_u32().ok()?).ok()?;
+        let json = take(from, json_len)?;
+        Some(Self { seq, at, kind, user, key, facts, json })
+    }
+}
+
+fn put_short(to: &mut BytesMut, text: &str) {
+    // Ids and keys are at most 64 bytes long.
+    to.put_u8(text.len() as u8);
+    to.put_slice(text.as_bytes());
+}
+
+fn take(from: &mut Bytes, len: usize) -> Option<Bytes> {
+    (from.len() >= len).then(|| from.split_to(len))
+}
+
+fn take_short(from: &mut Bytes) -> Option<String> {
+    let len = usize::from(from.try_get_u8().ok()?);
+    String::from_utf8(take(from, len)?.into()).ok()
+}
+
+fn sum(room: &RoomId, body: &[u8]) -> u64 {
+    let mut sum = Xxh3::new();
+    sum.update(room.as_str().as_bytes());
+    sum.update(body);
+    sum.digest()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn room() -> RoomId {
+        RoomId::parse("lobby").unwrap()
+    }
+
+    fn user(id: &str) -> User {
+        User { id: UserId::parse(id).unwrap(), name: "Ann \"A\"".into() }
+    }
+
+    #[test]
+    fn an_entry_shows_what_the_protocol_says() {
+        let content = Content::text("hi \u{2028} <b>".into()).unwrap();
+        let key = Key::parse("k").unwrap();
+        let entry = Entry::new(&room(), Seq(7), Millis(9), &user("u1"), Some(key), Says::Message(&content));
+        let shown: serde_json::Value = serde_json::from_slice(&entry.json).unwrap();
+        let expected = serde_json::json!({"type": "message", "room": "lobby", "seq": 7, "kind": "text", "at": 9,
+            "user": {"id": "u1", "name": "Ann \"A\""}, "text": "hi \u{2028} <b>"});
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn an_entry_of_another_room_or_place_is_damage() {
+        let entry = Entry::new(&room(), Seq(1), Millis(1), &user("u1"), None, Says::Join(None));
+        let bytes = entry.encode(&room());
+        assert_eq!(Entry::decode(&room(), Seq(1), bytes.clone()), Ok(entry));
+        assert!(Entry::decode(&room(), Seq(2), bytes.clone()).is_err());
+        assert!(Entry::decode(&RoomId::parse("other").unwrap(), Seq(1), bytes).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_read_again(
+            seq in 1u64.., at: u64, text in "\\PC{1,200}", key in proptest::option::of("[a-z]{1,64}"),
+            topic in "\\PC{0,64}",
+        ) {
+            prop_assume!(!text.trim().is_empty());
+            let facts = RoomFacts { name: "n".into(), topic: topic.into(), owner: UserId::parse("o").unwrap() };
+            let content = Content::text(text).unwrap();
+            let key = key.map(|k| Key::parse(&k).unwrap());
+            for says in [Says::Join(Some(&facts)), Says::Topic(&facts), Says::Message(&content),
+                         Says::Leave { by: Some(&user("o")) }] {
+                let entry = Entry::new(&room(), Seq(seq), Millis(at), &user("u"), key.clone(), says);
+                prop_assert_eq!(Entry::decode(&room(), Seq(seq), entry.encode(&room())), Ok(entry));
+            }
+        }
+
+        #[test]
+        fn one_changed_or_missing_byte_is_found(at in 0usize..10_000, flip in 1u8..) {
+            let entry = Entry::new(&room(), Seq(3), Millis(4), &user("u"), None, Says::Join(None));
+            let bytes = entry.encode(&room());
+            let at = at % bytes.len();
+            let mut changed = bytes.to_vec();
+            changed[at] ^= flip;
+            prop_assert!(Entry::decode(&room(), Seq(3), changed.into()).is_err());
+            prop_assert!(Entry::decode(&room(), Seq(3), bytes.slice(..at)).is_err());
+        }
+    }
+}

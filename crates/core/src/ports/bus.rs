@@ -1,0 +1,117 @@
+//! `Bus`: how the tiers talk. At most once, no memory: whoever needs more reads the log.
+//!
+//! # The contract
+//! - A [`Bus::publish`] reaches each listener at most once; to one listener, what one publisher published on one
+//!   subject arrives in that order. It may be lost, and then nobody is told.
+//! - Once [`Bus::listen`] or [`Bus::serve`] has returned, what anyone publishes or asks after that is heard.
+//! - A listener's handler is called on the bus's thread or the publisher's own. It takes what it is given to a
+//!   bounded queue of its own and returns; it must not block nor call the bus.
+//! - [`Bus::request`] is answered by exactly one server of the subject. `NoResponders` is known at once and means that it
+//!   was not done; `TimedOut` means that this is unknown.
+//! - The payload is at most 1 MiB: that is what NATS takes by default.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::ids::{Partition, RoomId};
+use crate::ports::PortFuture;
+
+/// Largest payload, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a message is about, and so who hears it. A room is in it only as a checked [`RoomId`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Actions on rooms of a partition: served by its holder.
+    Act(Partition),
+    /// Entries of a room, as batches.
+    Events(Partition, RoomId),
+    /// Typing and presence in a room.
+    Ephemera(Partition, RoomId),
+    /// Heads of the rooms of a partition that were active of late.
+    Heads(Partition),
+    /// Rooms that were made.
+    Directory,
+    /// Users who became members of rooms.
+    Memberships,
+    /// Reads: replays, directory, members. Served by any one of the history services.
+    Query,
+}
+
+/// Why a message was not sent or a request not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BusError {
+    /// Nobody serves the subject: it was not done.
+    #[error("nobody serves this just now")]
+    NoResponders,
+    /// No answer within the deadline: unknown.
+    #[error("no answer in time")]
+    TimedOut,
+    /// The payload is over [`PAYLOAD_BYTES_MAX`].
+    #[error("the message is too large for the bus")]
+    TooLarge,
+    /// The bus is away.
+    #[error("the bus is not available: {inside}")]
+    Unavailable {
+        /// What the product said.
+        inside: String,
+    },
+}
+
+/// Keeps a listener or a server in place until it is dropped.
+pub struct Subscription(#[expect(dead_code, reason = "held for its drop")] Box<dyn Send + Sync>);
+
+impl Subscription {
+    /// Wraps what ends the subscription when it is dropped.
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self(Box::new(guard))
+    }
+}
+
+/// Called with the payload of each message.
+pub type Listener = Arc<dyn Fn(Bytes) + Send + Sync>;
+
+/// Called with each request: its payload, and the way to answer it.
+pub type Server = Arc<dyn Fn(Bytes, Reply) + Send + Sync>;
+
+/// The way to answer one request. Dropped without an answer, the asker times out.
+pub struct Reply(Box<dyn FnOnce(Bytes) + Send + Sync>);
+
+impl Reply {
+    /// Wraps what sends the answer.
+    pub fn new(send: impl FnOnce(Bytes) + Send + Sync + 'static) -> Self {
+        Self(Box::new(send))
+    }
+
+    /// Answers. An asker who is gone does not hear it.
+    pub fn send(self, payload: Bytes) {
+        (self.0)(payload);
+    }
+}
+
+/// How the tiers talk. See the [module](self) for what it promises.
+pub trait Bus: Send + Sync + 'static {
+    /// Tells all who listen. Does not wait: what can't be taken now is lost.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Unavailable`; an `Ok` says nothing about who heard it.
+    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError>;
+
+    /// Listens from now on, until the subscription is dropped.
+    fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>>;
+
+    /// Serves requests from now on, until the subscription is dropped. Of several servers of one subject each request
+    /// goes to one.
+    fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>>;
+
+    /// Asks whoever serves the subject. Requests of one asker on one subject arrive in the order of the calls, not of
+    /// the polls.
+    fn request(
+        &self,
+        subject: &Subject,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> PortFuture<'_, Result<Bytes, BusError>>;
+}

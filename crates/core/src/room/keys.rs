@@ -1,0 +1,77 @@
+//! The keys of the newest entries, to find repeats.
+
+use std::collections::{HashMap, VecDeque};
+
+use sha2::{Digest, Sha256};
+
+use crate::ids::{Key, Millis, Seq, UserId};
+use crate::limits::REPEAT_WINDOW;
+
+/// A user's key in 16 bytes: the front half of SHA-256, so that nobody can make two keys meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyHash(u128);
+
+impl KeyHash {
+    /// The hash of one user's key.
+    pub fn of(user: &UserId, key: &Key) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(user.as_str());
+        // No id has a zero byte: the two parts can't be cut elsewhere.
+        hash.update([0]);
+        hash.update(key.as_str());
+        let digest: [u8; 32] = hash.finalize().into();
+        let mut front = [0; 16];
+        front.copy_from_slice(&digest[..16]);
+        Self(u128::from_be_bytes(front))
+    }
+}
+
+/// Where and when a key's entry came.
+pub(super) type Place = (Seq, Millis);
+
+/// Keys of all entries after `known_from`, at most the newest [`REPEAT_WINDOW`] entries' worth.
+/// About 80 bytes a keyed entry.
+#[derive(Debug, Clone)]
+pub(super) struct KeyWindow {
+    known_from: Seq,
+    by_key: HashMap<KeyHash, Place>,
+    by_seq: VecDeque<(Seq, KeyHash)>,
+}
+
+impl KeyWindow {
+    pub(super) fn starting_at(seq: Seq) -> Self {
+        Self { known_from: seq, by_key: HashMap::new(), by_seq: VecDeque::new() }
+    }
+
+    pub(super) fn known_from(&self) -> Seq {
+        self.known_from
+    }
+
+    pub(super) fn find(&self, key: KeyHash) -> Option<Place> {
+        self.by_key.get(&key).copied()
+    }
+
+    /// The log's next entry.
+    pub(super) fn push(&mut self, (seq, at): Place, key: Option<KeyHash>) {
+        if let Some(key) = key {
+            self.by_key.insert(key, (seq, at));
+            self.by_seq.push_back((seq, key));
+        }
+        let oldest = Seq(seq.0.saturating_sub(REPEAT_WINDOW));
+        while self.by_seq.front().is_some_and(|(seq, _)| *seq <= oldest) {
+            if let Some((_, key)) = self.by_seq.pop_front() {
+                self.by_key.remove(&key);
+            }
+        }
+        self.known_from = self.known_from.max(oldest);
+    }
+
+    /// Older entries, all those after `from` that were not known: ascending.
+    pub(super) fn learn(&mut self, from: Seq, keyed: impl DoubleEndedIterator<Item = (Place, KeyHash)>) {
+        for ((seq, at), key) in keyed.rev().filter(|((seq, _), _)| *seq <= self.known_from) {
+            self.by_key.insert(key, (seq, at));
+            self.by_seq.push_front((seq, key));
+        }
+        self.known_from = self.known_from.min(from);
+    }
+}

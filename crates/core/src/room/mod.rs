@@ -1,0 +1,387 @@
+//! The state machine of one room: actions in; entries to commit, answers and refusals out.
+//!
+//! Pure: it reads no clock, draws no number, waits for nothing. What it needs to decide is loaded before
+//! ([`Room::missing_keys`]), and what it decided is carried out by the writer's loop. It decides on its newest state,
+//! committed or not; so every [`Decision`] names the seq it rests on, and is told to no one before that is durable.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::code::Code;
+use crate::entry::{Entry, Kind, RoomFacts, Says};
+use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
+use crate::limits::{Content, REPEAT_WINDOW};
+
+mod keys;
+#[cfg(test)]
+mod tests;
+
+pub use keys::KeyHash;
+use keys::KeyWindow;
+
+/// What a user wants of a room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verb {
+    /// Make it. Its id was made from the asker's key, so a repeat finds the room that the first one made.
+    Create {
+        /// 1 to 80 characters, checked.
+        name: Arc<str>,
+        /// Up to 256 characters, checked.
+        topic: Arc<str>,
+    },
+    /// Become a member.
+    Join,
+    /// Be one no more.
+    Leave,
+    /// Remove a member: for the owner.
+    Kick {
+        /// Who is to go.
+        member: UserId,
+    },
+    /// Give it another topic: for the owner.
+    Topic {
+        /// Up to 256 characters, checked.
+        topic: Arc<str>,
+    },
+    /// Say something.
+    Send {
+        /// What.
+        content: Content,
+        /// So that a repeat is found.
+        key: Option<Key>,
+        /// The room's last seq that the client had seen when it first sent the key.
+        after: Option<Seq>,
+    },
+}
+
+/// A request that wants to change a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// Who asks: checked before it comes here.
+    pub user: User,
+    /// When the holder took it.
+    pub at: Millis,
+    /// What for.
+    pub verb: Verb,
+}
+
+/// What an asker is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answer {
+    /// The action's entry is at this place, now or since an earlier time.
+    Kept {
+        /// Where.
+        seq: Seq,
+        /// When it came there; not known of a membership that is older than this holder.
+        at: Option<Millis>,
+    },
+    /// The room, as its maker is shown it.
+    Made(RoomInfo),
+    /// It was not done, and why.
+    Refused(Refusal),
+}
+
+/// A room as `create` and `open` show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomInfo {
+    /// Which.
+    pub id: RoomId,
+    /// Name, topic, owner.
+    #[serde(flatten)]
+    pub facts: RoomFacts,
+    /// Its log's last seq.
+    pub head: Seq,
+    /// How many members.
+    pub members: u64,
+}
+
+/// Why an action is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// Nobody made a room of that id.
+    #[error("there is no such room")]
+    NoSuchRoom,
+    /// Join first.
+    #[error("you are not a member of this room; join it first")]
+    NotMember,
+    /// The one to be removed is no member.
+    #[error("this user is not a member of the room")]
+    NoSuchMember,
+    /// For the owner only.
+    #[error("only the room's owner may do this")]
+    NotOwner,
+    /// The id is another user's room.
+    #[error("there is a room with this id already")]
+    RoomTaken,
+    /// The room has as many members as it may.
+    #[error("the room is full")]
+    Full,
+    /// `after` is too far back to tell whether the key came before.
+    #[error("more than 10000 entries came since; read the room and decide whether to send again")]
+    RepeatUnknown,
+    /// `after` is beyond the log: it is not the log that the client saw.
+    #[error("the room's log ends before what you have seen; read it again")]
+    BeyondHead,
+}
+
+impl Refusal {
+    /// Its code on the wire.
+    pub fn code(self) -> Code {
+        match self {
+            Self::NoSuchRoom => Code::NoSuchRoom,
+            Self::NotMember | Self::NoSuchMember => Code::NotMember,
+            Self::NotOwner | Self::Full => Code::Forbidden,
+            Self::RoomTaken | Self::RepeatUnknown | Self::BeyondHead => Code::Conflict,
+        }
+    }
+}
+
+/// What became of an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// The entry to commit, if the action makes one.
+    pub entry: Option<Entry>,
+    /// What to tell the asker, once all up to `rests_on` is durable.
+    pub answer: Answer,
+    /// The log's last seq at the decision, this action's own included.
+    pub rests_on: Seq,
+}
+
+/// The state of one room at the end of its log.
+#[derive(Debug, Clone)]
+pub struct Room {
+    id: RoomId,
+    /// `None` until the first entry.
+    facts: Option<RoomFacts>,
+    /// Each member, with the seq of their join.
+    members: HashMap<UserId, Seq>,
+    members_max: usize,
+    head: Seq,
+    head_at: Millis,
+    keys: KeyWindow,
+}
+
+impl Room {
+    /// A room with an empty log: nobody made it yet.
+    pub fn new(id: RoomId, members_max: usize) -> Self {
+        Self {
+            id,
+            facts: None,
+            members: HashMap::new(),
+            members_max,
+            head: Seq(0),
+            head_at: Millis(0),
+            keys: KeyWindow::starting_at(Seq(0)),
+        }
+    }
+
+    /// A room as projected up to and with the entry at `mark` (its seq and time); what came after is [`replay`](Self::replay)ed. Keys at or before the mark are
+    /// not known and will be asked for ([`missing_keys`](Self::missing_keys)).
+    pub fn projected(
+        id: RoomId,
+        members_max: usize,
+        facts: RoomFacts,
+        members: impl IntoIterator<Item = (UserId, Seq)>,
+        (mark, mark_at): (Seq, Millis),
+    ) -> Self {
+        Self {
+            id,
+            facts: Some(facts),
+            members: members.into_iter().collect(),
+            members_max,
+            head: mark,
+            head_at: mark_at,
+            keys: KeyWindow::starting_at(mark),
+        }
+    }
+
+    /// Takes an entry that is in the log already.
+    ///
+    /// # Panics
+    /// When it is not the next one.
+    pub fn replay(&mut self, entry: &Entry) {
+        assert_eq!(entry.seq, self.head.next(), "a log is replayed without gaps");
+        self.apply(entry);
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        self.head = entry.seq;
+        self.head_at = self.head_at.max(entry.at);
+        match entry.kind {
+            Kind::Join => {
+                self.members.insert(entry.user.clone(), entry.seq);
+            }
+            Kind::Leave => {
+                self.members.remove(&entry.user);
+            }
+            Kind::Topic | Kind::Text | Kind::Link | Kind::Image => {}
+        }
+        if let Some(facts) = &entry.facts {
+            self.facts = Some(facts.clone());
+        }
+        self.keys.push((entry.seq, entry.at), entry.key.as_ref().map(|key| KeyHash::of(&entry.user, key)));
+    }
+
+    /// Entries whose keys must be known before this action can be decided: those after the first number, up to
+    /// and with the second.
+    pub fn missing_keys(&self, verb: &Verb) -> Option<(Seq, Seq)> {
+        let Verb::Send { key: Some(_), after, .. } = verb else { return None };
+        let window = self.head.0.saturating_sub(REPEAT_WINDOW);
+        let from = match after {
+            // Too far back or too far on: refused without a look.
+            Some(after) if after.0 < window || *after > self.head => return None,
+            Some(after) => after.0,
+            None => window,
+        };
+        (Seq(from) < self.keys.known_from()).then(|| (Seq(from), self.keys.known_from()))
+    }
+
+    /// Takes the keys of older entries, those that [`missing_keys`](Self::missing_keys) named.
+    pub fn learn_keys(&mut self, from: Seq, entries: &[Entry]) {
+        let keyed =
+            entries.iter().filter_map(|e| Some(((e.seq, e.at), KeyHash::of(&e.user, e.key.as_ref()?))));
+        self.keys.learn(from, keyed);
+    }
+
+    /// Decides on an action, on the newest state. The entry, if there is one, is part of the state from here on: it is
+    /// bound to its seq until it is durable or this holder's epoch is over.
+    pub fn decide(&mut self, action: &Action) -> Decision {
+        let (entry, answer) = match self.judge(action) {
+            Ok(Verdict::Append(says, key)) => self.append(action, &says, key),
+            Ok(Verdict::Answer(answer)) => (None, answer),
+            Err(refusal) => (None, Answer::Refused(refusal)),
+        };
+        Decision { entry, answer, rests_on: self.head }
+    }
+
+    fn judge<'a>(&self, action: &'a Action) -> Result<Verdict<'a>, Refusal> {
+        let user = &action.user;
+        let Some(facts) = &self.facts else {
+            return match &action.verb {
+                Verb::Create { name, topic } => {
+                    let facts =
+                        RoomFacts { name: name.clone(), topic: topic.clone(), owner: user.id.clone() };
+                    Ok(Verdict::Append(Fate::Found(facts), None))
+                }
+                _ => Err(Refusal::NoSuchRoom),
+            };
+        };
+        let membership = self.members.get(&user.id);
+        match &action.verb {
+            Verb::Create { .. } if facts.owner == user.id => {
+                Ok(Verdict::Answer(Answer::Made(self.info_of(facts))))
+            }
+            Verb::Create { .. } => Err(Refusal::RoomTaken),
+            Verb::Join => match membership {
+                Some(seq) => Ok(Verdict::Answer(Answer::Kept { seq: *seq, at: None })),
+                None if self.members.len() >= self.members_max => Err(Refusal::Full),
+                None => Ok(Verdict::Append(Fate::Join, None)),
+            },
+            Verb::Leave => match membership {
+                Some(_) => Ok(Verdict::Append(Fate::Leave, None)),
+                None => Err(Refusal::NotMember),
+            },
+            Verb::Kick { .. } | Verb::Topic { .. } if facts.owner != user.id => Err(Refusal::NotOwner),
+            Verb::Kick { member } => match self.members.contains_key(member) {
+                true => Ok(Verdict::Append(Fate::Kick(member), None)),
+                false => Err(Refusal::NoSuchMember),
+            },
+            Verb::Topic { topic } => {
+                Ok(Verdict::Append(Fate::Topic(RoomFacts { topic: topic.clone(), ..facts.clone() }), None))
+            }
+            Verb::Send { content, key, after } => self.judge_send(user, content, key.as_ref(), *after),
+        }
+    }
+
+    fn judge_send<'a>(
+        &self,
+        user: &User,
+        content: &'a Content,
+        key: Option<&'a Key>,
+        after: Option<Seq>,
+    ) -> Result<Verdict<'a>, Refusal> {
+        if let Some(key) = key {
+            // A repeat is answered even to one who left since: the entry is there, and its sender may know.
+            if let Some((seq, at)) = self.keys.find(KeyHash::of(&user.id, key)) {
+                return Ok(Verdict::Answer(Answer::Kept { seq, at: Some(at) }));
+            }
+            match after {
+                Some(after) if after > self.head => return Err(Refusal::BeyondHead),
+                Some(after) if self.head.0 - after.0 > REPEAT_WINDOW => return Err(Refusal::RepeatUnknown),
+                _ => {}
+            }
+        }
+        match self.members.contains_key(&user.id) {
+            true => Ok(Verdict::Append(Fate::Send(content), key.cloned())),
+            false => Err(Refusal::NotMember),
+        }
+    }
+
+    fn append(&mut self, action: &Action, fate: &Fate<'_>, key: Option<Key>) -> (Option<Entry>, Answer) {
+        let (seq, at) = (self.head.next(), self.head_at.max(action.at));
+        let removed;
+        let (whose, says) = match fate {
+            Fate::Found(facts) => (&action.user, Says::Join(Some(facts))),
+            Fate::Join => (&action.user, Says::Join(None)),
+            Fate::Leave => (&action.user, Says::Leave { by: None }),
+            Fate::Kick(member) => {
+                // The machine keeps ids only; a removed member is shown by the id.
+                removed = User { id: (*member).clone(), name: member.as_str().into() };
+                (&removed, Says::Leave { by: Some(&action.user) })
+            }
+            Fate::Topic(facts) => (&action.user, Says::Topic(facts)),
+            Fate::Send(content) => (&action.user, Says::Message(content)),
+        };
+        let entry = Entry::new(&self.id, seq, at, whose, key, says);
+        self.apply(&entry);
+        let answer = match fate {
+            Fate::Found(facts) => Answer::Made(self.info_of(facts)),
+            _ => Answer::Kept { seq, at: Some(at) },
+        };
+        (Some(entry), answer)
+    }
+
+    fn info_of(&self, facts: &RoomFacts) -> RoomInfo {
+        RoomInfo {
+            id: self.id.clone(),
+            facts: facts.clone(),
+            head: self.head,
+            members: self.members.len() as u64,
+        }
+    }
+
+    /// The room as `open` shows it; `None` if nobody made it.
+    pub fn info(&self) -> Option<RoomInfo> {
+        self.facts.as_ref().map(|facts| self.info_of(facts))
+    }
+
+    /// The log's last seq, committed or not.
+    pub fn head(&self) -> Seq {
+        self.head
+    }
+
+    /// Whether the user is a member at the head.
+    pub fn is_member(&self, user: &UserId) -> bool {
+        self.members.contains_key(user)
+    }
+}
+
+enum Verdict<'a> {
+    Append(Fate<'a>, Option<Key>),
+    Answer(Answer),
+}
+
+/// What an action that makes an entry does.
+enum Fate<'a> {
+    Found(RoomFacts),
+    Join,
+    Leave,
+    Kick(&'a UserId),
+    Topic(RoomFacts),
+    Send(&'a Content),
+}

@@ -1,0 +1,231 @@
+//! The machine against a model so simple that it is right by reading: a plain list of entries.
+
+use std::collections::{BTreeSet, HashMap};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const USERS: [&str; 4] = ["ann", "bob", "cyd", "dee"];
+
+fn user(n: usize) -> User {
+    User { id: UserId::parse(USERS[n]).unwrap(), name: USERS[n].into() }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Act {
+        user: usize,
+        at: u64,
+        verb: Verb,
+    },
+    /// A new holder: the room is loaded from what its log says.
+    Takeover {
+        mark: usize,
+    },
+}
+
+fn verbs() -> impl Strategy<Value = Verb> {
+    let key = proptest::option::of((0u8..6).prop_map(|k| Key::parse(&format!("k{k}")).unwrap()));
+    let after = proptest::option::of((0u64..40).prop_map(Seq));
+    prop_oneof![
+        2 => Just(Verb::Create { name: "room".into(), topic: "".into() }),
+        4 => Just(Verb::Join),
+        2 => Just(Verb::Leave),
+        1 => (0usize..4).prop_map(|n| Verb::Kick { member: user(n).id }),
+        1 => "[a-z]{0,3}".prop_map(|t| Verb::Topic { topic: t.into() }),
+        10 => ("[a-z]{1,3}", key, after).prop_map(|(text, key, after)| Verb::Send {
+            content: Content::text(text).unwrap(), key, after }),
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let act = (0usize..4, 0u64..1_000, verbs()).prop_map(|(user, at, verb)| Step::Act { user, at, verb });
+    let step = prop_oneof![20 => act, 1 => (0usize..50).prop_map(|mark| Step::Takeover { mark })];
+    proptest::collection::vec(step, 1..60)
+}
+
+/// What the log alone says.
+#[derive(Default)]
+struct Model {
+    log: Vec<Entry>,
+}
+
+impl Model {
+    fn members(&self, upto: usize) -> BTreeSet<UserId> {
+        let mut members = BTreeSet::new();
+        for entry in &self.log[..upto] {
+            match entry.kind {
+                Kind::Join => _ = members.insert(entry.user.clone()),
+                Kind::Leave => _ = members.remove(&entry.user),
+                _ => {}
+            }
+        }
+        members
+    }
+
+    fn facts(&self, upto: usize) -> Option<RoomFacts> {
+        self.log[..upto].iter().rev().find_map(|e| e.facts.clone())
+    }
+
+    fn joined(&self, upto: usize, user: &UserId) -> Seq {
+        self.log[..upto].iter().rev().find(|e| e.kind == Kind::Join && e.user == *user).unwrap().seq
+    }
+
+    /// What must be answered; `None` where an entry must come.
+    fn expected(&self, user: &UserId, verb: &Verb) -> Option<Answer> {
+        let refused = |r| Some(Answer::Refused(r));
+        let head = self.log.len();
+        let Some(facts) = self.facts(head) else {
+            return if matches!(verb, Verb::Create { .. }) { None } else { refused(Refusal::NoSuchRoom) };
+        };
+        let members = self.members(head);
+        let member = members.contains(user);
+        let owner = facts.owner == *user;
+        match verb {
+            Verb::Create { .. } if owner => Some(Answer::Made(RoomInfo {
+                id: RoomId::parse("r").unwrap(),
+                facts,
+                head: Seq(head as u64),
+                members: members.len() as u64,
+            })),
+            Verb::Create { .. } => refused(Refusal::RoomTaken),
+            Verb::Join if member => Some(Answer::Kept { seq: self.joined(head, user), at: None }),
+            Verb::Join => None,
+            Verb::Leave if !member => refused(Refusal::NotMember),
+            Verb::Leave => None,
+            Verb::Kick { .. } | Verb::Topic { .. } if !owner => refused(Refusal::NotOwner),
+            Verb::Kick { member } if !members.contains(member) => refused(Refusal::NoSuchMember),
+            Verb::Kick { .. } | Verb::Topic { .. } => None,
+            Verb::Send { key, after, .. } => {
+                let first = key
+                    .as_ref()
+                    .and_then(|k| self.log.iter().find(|e| e.user == *user && e.key.as_ref() == Some(k)));
+                if let Some(first) = first {
+                    return Some(Answer::Kept { seq: first.seq, at: Some(first.at) });
+                }
+                if key.is_some() && after.is_some_and(|a| a.0 > head as u64) {
+                    return refused(Refusal::BeyondHead);
+                }
+                if member { None } else { refused(Refusal::NotMember) }
+            }
+        }
+    }
+
+    fn load(&self, mark: usize) -> Room {
+        let id = RoomId::parse("r").unwrap();
+        let mark = mark.min(self.log.len());
+        let mut room = match self.facts(mark) {
+            None => Room::new(id, 100),
+            Some(facts) => {
+                let members = self.members(mark).into_iter().map(|u| (u.clone(), self.joined(mark, &u)));
+                Room::projected(id, 100, facts, members, (Seq(mark as u64), self.log[mark - 1].at))
+            }
+        };
+        let from = if room.info().is_some() { mark } else { 0 };
+        self.log[from..].iter().for_each(|e| room.replay(e));
+        room
+    }
+}
+
+fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut model = Model::default();
+    let mut room = model.load(0);
+    // A retry repeats `after` as it was when the key was first sent: that is the client's part of the promise.
+    let mut first_after = HashMap::new();
+    for step in steps {
+        match step {
+            Step::Takeover { mark } => room = model.load(mark),
+            Step::Act { user: n, at, mut verb } => {
+                if let Verb::Send { key: Some(key), after, .. } = &mut verb {
+                    *after = *first_after.entry((n, key.clone())).or_insert(*after);
+                }
+                let action = Action { user: user(n), at: Millis(at), verb };
+                if let Some((from, to)) = room.missing_keys(&action.verb) {
+                    room.learn_keys(from, &model.log[from.0 as usize..to.0 as usize]);
+                }
+                prop_assert_eq!(room.missing_keys(&action.verb), None);
+                let expected = model.expected(&action.user.id, &action.verb);
+                let decision = room.decide(&action);
+                match (&expected, &decision.entry) {
+                    (Some(answer), None) => prop_assert_eq!(answer, &decision.answer),
+                    (None, Some(entry)) => {
+                        prop_assert_eq!(entry.seq.0, model.log.len() as u64 + 1);
+                        prop_assert!(model.log.last().is_none_or(|last| last.at <= entry.at));
+                        model.log.push(entry.clone());
+                        match &decision.answer {
+                            Answer::Kept { seq, at } => {
+                                prop_assert_eq!((*seq, *at), (entry.seq, Some(entry.at)))
+                            }
+                            Answer::Made(info) => prop_assert_eq!((info.head, info.members), (Seq(1), 1)),
+                            Answer::Refused(r) => prop_assert!(false, "entry and refusal {r:?}"),
+                        }
+                    }
+                    _ => prop_assert!(false, "{action:?}: expected {expected:?}, got {decision:?}"),
+                }
+                prop_assert_eq!(decision.rests_on.0, model.log.len() as u64);
+                for n in 0..4 {
+                    let id = user(n).id;
+                    prop_assert_eq!(room.is_member(&id), model.members(model.log.len()).contains(&id));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_sequence_of_actions_gives_what_the_log_alone_says(steps in steps()) {
+        check(steps)?;
+    }
+}
+
+fn made() -> Room {
+    let mut room = Room::new(RoomId::parse("r").unwrap(), 2);
+    room.decide(&Action {
+        user: user(0),
+        at: Millis(1),
+        verb: Verb::Create { name: "r".into(), topic: "".into() },
+    });
+    room
+}
+
+fn send(n: u64, after: Option<u64>) -> Action {
+    let key = Some(Key::parse(&format!("k{n}")).unwrap());
+    let content = Content::text("x".into()).unwrap();
+    Action { user: user(0), at: Millis(1), verb: Verb::Send { content, key, after: after.map(Seq) } }
+}
+
+#[test]
+fn a_repeat_beyond_the_window_is_refused_rather_than_guessed() {
+    let mut room = made();
+    for n in 2..=REPEAT_WINDOW + 2 {
+        room.decide(&send(n, None));
+    }
+    // The log is 1..=10,002: key k2 stands at 2, out of the window; k3 at 3, its last place.
+    assert_eq!(room.decide(&send(3, None)).answer, Answer::Kept { seq: Seq(3), at: Some(Millis(1)) });
+    assert_eq!(room.decide(&send(2, Some(1))).answer, Answer::Refused(Refusal::RepeatUnknown));
+    let window_start = room.head().0 - REPEAT_WINDOW;
+    assert!(room.decide(&send(77_777, Some(window_start))).entry.is_some());
+}
+
+#[test]
+fn a_full_room_takes_no_more() {
+    let mut room = made();
+    let join = |n| Action { user: user(n), at: Millis(1), verb: Verb::Join };
+    assert!(room.decide(&join(1)).entry.is_some());
+    assert_eq!(room.decide(&join(2)).answer, Answer::Refused(Refusal::Full));
+    assert_eq!(room.decide(&join(1)).answer, Answer::Kept { seq: Seq(2), at: None });
+}
+
+#[test]
+fn the_same_actions_give_the_same_bytes() {
+    let run = || {
+        let mut room = made();
+        (2..50).filter_map(|n| room.decide(&send(n % 7, None)).entry).collect::<Vec<_>>()
+    };
+    assert_eq!(run(), run());
+}
