@@ -159,8 +159,22 @@ impl Seq {
 
 /// Which store a log lives in. A store that was made anew has another one, and a reader's position in
 /// the old one means nothing in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogId(pub u128);
+
+impl Serialize for LogId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        // JSON numbers end long before 128 bits.
+        to.collect_str(&format_args!("{:032x}", self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for LogId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        u128::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+    }
+}
 
 /// How many partitions there are: fixed at the birth of a store, the same for every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

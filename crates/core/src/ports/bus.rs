@@ -30,8 +30,6 @@ pub enum Subject {
     Events(Partition, RoomId),
     /// Typing and presence in a room.
     Ephemera(Partition, RoomId),
-    /// Heads of the rooms of a partition that were active of late.
-    Heads(Partition),
     /// Rooms that were made.
     Directory,
     /// Users who became members of rooms.

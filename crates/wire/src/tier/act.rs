@@ -1,0 +1,72 @@
+//! What is asked of a room's holder, and what it answers.
+
+use hubbub_core::ids::{Epoch, LogId, RoomId, Seq, User, UserId};
+use hubbub_core::room::{Answer, RoomInfo, Verb};
+use serde::{Deserialize, Serialize};
+
+/// A request to the holder of a room.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Ask {
+    /// Which room.
+    pub room: RoomId,
+    /// What for.
+    pub what: What,
+    /// For how long the asker waits, in milliseconds from now: work that starts later is work for nobody.
+    pub timeout_ms: u32,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum What {
+    /// Do something in the user's name.
+    Do {
+        /// Who, checked by the gateway.
+        user: User,
+        /// What.
+        verb: Verb,
+    },
+    /// Say where the log ends.
+    Sync {
+        /// How many of the newest entries to send along, as far as they are in memory: at most 1,000.
+        newest: u32,
+        /// Say of these users whether they are members.
+        users: Vec<UserId>,
+    },
+}
+
+/// The answer's header. After a [`Told::Synced`] the newest entries follow, ascending, up to the head.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Told {
+    /// What became of the action.
+    Done(Answer),
+    /// Where the log ends.
+    Synced(Synced),
+    /// There is no such room.
+    NoSuchRoom,
+    /// Not now; whether it was done is unknown.
+    Unavailable,
+}
+
+/// A room at its head, as its holder vouches for it: all of it durable, and no newer holder had claimed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Synced {
+    /// Name, topic, owner, head and number of members.
+    pub info: RoomInfo,
+    /// Which log it is.
+    pub log: LogId,
+    /// The epoch from whose segment the log is to be read.
+    pub epoch: Epoch,
+    /// Those of the asked users who are members at the head.
+    pub members: Vec<UserId>,
+}
+
+/// The place up to which a log may be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ReadTo {
+    /// From this epoch's segment backwards.
+    pub epoch: Epoch,
+    /// Up to and with this entry.
+    pub head: Seq,
+}

@@ -1,0 +1,110 @@
+//! A header and entries in one payload.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 4 + n | header, JSON |
+//! | 8 | seq of an entry |
+//! | 4 + n | the entry, as stored |
+//! | … | the next entry, to the end of the payload |
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use hubbub_core::entry::{Damaged, Entry};
+use hubbub_core::ids::{RoomId, Seq};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A payload that can't be read: another version's, or damaged on the way.
+#[derive(Debug, thiserror::Error)]
+pub enum BadParcel {
+    /// The lengths do not fit the payload.
+    #[error("cut short")]
+    Short,
+    /// The header is not the JSON that was expected.
+    #[error("header: {0}")]
+    Header(#[from] serde_json::Error),
+    /// An entry is damaged.
+    #[error(transparent)]
+    Entry(#[from] Damaged),
+}
+
+/// Packs a header alone.
+pub fn pack<H: Serialize>(header: &H) -> Bytes {
+    let mut to = BytesMut::with_capacity(256);
+    put_header(&mut to, header);
+    to.freeze()
+}
+
+/// Packs a header and entries of a room.
+pub fn pack_with<'a, H: Serialize>(
+    header: &H,
+    room: &RoomId,
+    entries: impl IntoIterator<Item = &'a Entry>,
+) -> Bytes {
+    let mut to = BytesMut::with_capacity(1024);
+    put_header(&mut to, header);
+    for entry in entries {
+        let bytes = entry.encode(room);
+        to.put_u64(entry.seq.0);
+        // An entry is bounded by the limits of its content, far below 4 GiB.
+        to.put_u32(bytes.len() as u32);
+        to.put_slice(&bytes);
+    }
+    to.freeze()
+}
+
+fn put_header<H: Serialize>(to: &mut BytesMut, header: &H) {
+    to.put_u32(0);
+    // Headers are plain structs with string keys: writing them to memory can't fail.
+    serde_json::to_writer(to.writer(), header).expect("a header is always valid JSON");
+    let len = (to.len() - 4) as u32;
+    to[..4].copy_from_slice(&len.to_be_bytes());
+}
+
+/// Reads the header, and leaves the entries in the payload.
+pub fn header<H: DeserializeOwned>(payload: &mut Bytes) -> Result<H, BadParcel> {
+    let len = payload.try_get_u32().map_err(|_| BadParcel::Short)? as usize;
+    if payload.len() < len {
+        return Err(BadParcel::Short);
+    }
+    Ok(serde_json::from_slice(&payload.split_to(len))?)
+}
+
+/// Reads the entries that follow a header. Their JSON shares the payload's memory.
+pub fn entries(room: &RoomId, mut payload: Bytes) -> Result<Vec<Entry>, BadParcel> {
+    let mut entries = Vec::new();
+    while !payload.is_empty() {
+        let seq = Seq(payload.try_get_u64().map_err(|_| BadParcel::Short)?);
+        let len = payload.try_get_u32().map_err(|_| BadParcel::Short)? as usize;
+        if payload.len() < len {
+            return Err(BadParcel::Short);
+        }
+        entries.push(Entry::decode(room, seq, payload.split_to(len))?);
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_core::entry::Says;
+    use hubbub_core::ids::{Millis, User, UserId};
+
+    use super::*;
+
+    #[test]
+    fn what_was_packed_is_read_again_and_nothing_less() {
+        let room = RoomId::parse("r").unwrap();
+        let user = User { id: UserId::parse("u").unwrap(), name: "U".into() };
+        let all: Vec<_> =
+            (1..4).map(|n| Entry::new(&room, Seq(n), Millis(n), &user, None, Says::Join(None))).collect();
+        let packed = pack_with(&"header", &room, &all);
+        let mut payload = packed.clone();
+        assert_eq!(header::<String>(&mut payload).unwrap(), "header");
+        assert_eq!(entries(&room, payload).unwrap(), all);
+        let boundaries: Vec<_> = (0..=3).map(|n| pack_with(&"header", &room, &all[..n]).len()).collect();
+        for cut in (0..packed.len()).filter(|cut| !boundaries.contains(cut)) {
+            let mut payload = packed.slice(..cut);
+            let read = header::<String>(&mut payload).and_then(|_| entries(&room, payload));
+            assert!(read.is_err(), "cut at {cut}");
+        }
+    }
+}
