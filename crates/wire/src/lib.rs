@@ -1,0 +1,3 @@
+//! What crosses an edge of Hubbub, as bytes: nothing here opens a socket, keeps time or decides anything.
+
+pub mod ws;
