@@ -13,9 +13,12 @@
 
 mod decode;
 pub mod encode;
+mod event;
 mod frame;
+mod message;
 mod violation;
 
-pub use decode::{Decoder, Event, Limits};
+pub use decode::{Decoder, Limits};
+pub use event::Event;
 pub use frame::Opcode;
 pub use violation::Violation;

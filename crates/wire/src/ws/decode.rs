@@ -6,12 +6,12 @@
 //! and, in a text, checked as UTF-8 as it comes, so a bad text is refused at the byte that makes it bad.
 
 use std::ops::ControlFlow;
-use std::str;
 
 use fastwebsockets::unmask;
 
-use super::Violation;
 use super::frame::{Header, Opcode, Parsed};
+use super::message::{Message, Progress};
+use super::{Event, Violation};
 
 /// How much a client may send at once. Checked on a frame's header, before its payload is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,21 +20,6 @@ pub struct Limits {
     pub frame_bytes_max: usize,
     /// Most payload bytes of one message, however many frames it has.
     pub message_bytes_max: usize,
-}
-
-/// What a client said. It borrows from the read buffer: copy what is to be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event<'a> {
-    /// A whole text message.
-    Text(&'a str),
-    /// A whole message of bytes.
-    Binary(&'a [u8]),
-    /// To be answered by a pong with the same payload, up to 125 bytes.
-    Ping(&'a [u8]),
-    /// An answer to a ping, or a sign of life nobody asked for.
-    Pong(&'a [u8]),
-    /// The last event: its code and reason, if it has any. To be echoed, then the socket is closed.
-    Close(Option<(u16, &'a str)>),
 }
 
 /// Reads one connection's frames. At rest it is one null pointer.
@@ -85,7 +70,7 @@ impl Decoder {
         self.0.as_ref().map_or(0, |state| {
             size_of::<State>()
                 + state.rest.capacity()
-                + state.message.as_ref().map_or(0, |m| m.bytes.capacity())
+                + state.message.as_ref().map_or(0, Message::reserved_bytes)
         })
     }
 }
@@ -97,26 +82,6 @@ struct State {
     rest_from: usize,
     message: Option<Message>,
     closed: bool,
-}
-
-/// A message of which a part has come.
-#[derive(Debug)]
-struct Message {
-    is_text: bool,
-    bytes: Vec<u8>,
-    /// How many bytes at the end are the beginning of a character: 0 to 3.
-    unchecked: usize,
-    /// The frame under way; `None` between two frames.
-    frame: Option<Frame>,
-}
-
-/// A frame of which a part has come.
-#[derive(Debug)]
-struct Frame {
-    fin: bool,
-    /// Rotated with every part, so that it fits the next byte.
-    mask: [u8; 4],
-    missing: usize,
 }
 
 /// Why parsing came to an end.
@@ -201,15 +166,18 @@ impl State {
     ) -> Result<(usize, End), Violation> {
         let mut used = 0;
         loop {
-            if let Some(frame) = self.message.as_mut().and_then(|message| message.frame.as_mut()) {
-                let here = frame.missing.min(input.len() - used);
-                let part = &mut input[used..used + here];
-                used += here;
-                match self.take_part(limits, part)? {
-                    Part::FrameGoesOn => return Ok((used, End::Dry)),
-                    Part::MessageGoesOn => {}
-                    Part::MessageEnds(message) => {
-                        if message.hand_out(on)?.is_break() {
+            if let Some(message) = &mut self.message
+                && let Some(missing) = message.missing()
+            {
+                let from = used;
+                used += missing.min(input.len() - from);
+                match message.take(&mut input[from..used], limits)? {
+                    Progress::InFrame => return Ok((used, End::Dry)),
+                    Progress::BetweenFrames => {}
+                    Progress::Whole => {
+                        let flow = on(message.event()?);
+                        self.message = None;
+                        if flow.is_break() {
                             return Ok((used, End::Stopped));
                         }
                     }
@@ -230,8 +198,7 @@ impl State {
                 used = payload_from + payload_len;
                 let payload = &mut input[payload_from..used];
                 unmask(payload, header.mask);
-                let event = event_of(header.opcode, payload)?;
-                let flow = on(event);
+                let flow = on(Event::of(header.opcode, payload)?);
                 if header.opcode == Opcode::Close {
                     *self = Self { closed: true, ..Self::default() };
                     return Ok((used, End::Closed));
@@ -244,7 +211,7 @@ impl State {
             } else {
                 used = payload_from;
                 let message = self.message.get_or_insert_with(|| Message::new(header.opcode));
-                message.frame = Some(Frame { fin: header.fin, mask: header.mask, missing: payload_len });
+                message.begin_frame(&header, payload_len);
             }
         }
     }
@@ -258,99 +225,12 @@ impl State {
         if payload_len > limits.frame_bytes_max {
             return Err(frame_too_big);
         }
-        let so_far = self.message.as_ref().map_or(0, |message| message.bytes.len());
+        let so_far = self.message.as_ref().map_or(0, Message::len);
         match payload_len > limits.message_bytes_max.saturating_sub(so_far) {
             true => Err(Violation::MessageTooBig(limits.message_bytes_max)),
             false => Ok(payload_len),
         }
     }
-
-    fn take_part(&mut self, limits: Limits, part: &mut [u8]) -> Result<Part, Violation> {
-        let Some(mut message) = self.message.take() else { return Ok(Part::MessageGoesOn) };
-        let Some(mut frame) = message.frame.take() else { return Ok(Part::MessageGoesOn) };
-        unmask(part, frame.mask);
-        frame.mask.rotate_left(part.len() % 4);
-        message.append(part, &frame, limits)?;
-        frame.missing -= part.len();
-        if frame.missing == 0 && frame.fin {
-            return Ok(Part::MessageEnds(message));
-        }
-        let part = if frame.missing == 0 { Part::MessageGoesOn } else { Part::FrameGoesOn };
-        message.frame = (frame.missing > 0).then_some(frame);
-        self.message = Some(message);
-        Ok(part)
-    }
-}
-
-/// What a part of a message's payload was.
-enum Part {
-    FrameGoesOn,
-    MessageGoesOn,
-    MessageEnds(Message),
-}
-
-impl Message {
-    fn new(opcode: Opcode) -> Self {
-        Self { is_text: opcode == Opcode::Text, bytes: Vec::new(), unchecked: 0, frame: None }
-    }
-
-    /// Room grows with what has come, by doubling, and never beyond what may still come: a header's claim
-    /// alone reserves nothing.
-    fn append(&mut self, part: &[u8], frame: &Frame, limits: Limits) -> Result<(), Violation> {
-        let len = self.bytes.len();
-        if self.bytes.capacity() - len < part.len() {
-            let may_come = match frame.fin {
-                true => frame.missing,
-                false => limits.message_bytes_max.saturating_sub(len).max(part.len()),
-            };
-            self.bytes.reserve_exact(part.len().max(len).min(may_come));
-        }
-        self.bytes.extend_from_slice(part);
-        if self.is_text {
-            let from = len - self.unchecked;
-            self.unchecked = match str::from_utf8(&self.bytes[from..]) {
-                Ok(_) => 0,
-                Err(error) if error.error_len().is_none() => self.bytes.len() - from - error.valid_up_to(),
-                Err(_) => return Err(Violation::NotUtf8),
-            };
-        }
-        Ok(())
-    }
-
-    fn hand_out(
-        &self,
-        on: &mut impl FnMut(Event<'_>) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Violation> {
-        let opcode = if self.is_text { Opcode::Text } else { Opcode::Binary };
-        event_of(opcode, &self.bytes).map(on)
-    }
-}
-
-/// The event of a whole payload. A continuation has none of its own.
-fn event_of(opcode: Opcode, payload: &[u8]) -> Result<Event<'_>, Violation> {
-    let text = |bytes| str::from_utf8(bytes).map_err(|_| Violation::NotUtf8);
-    Ok(match opcode {
-        Opcode::Text => Event::Text(text(payload)?),
-        Opcode::Binary | Opcode::Continuation => Event::Binary(payload),
-        Opcode::Ping => Event::Ping(payload),
-        Opcode::Pong => Event::Pong(payload),
-        Opcode::Close => Event::Close(match payload {
-            [] => None,
-            [_] => return Err(Violation::CloseTooShort),
-            [high, low, reason @ ..] => {
-                let code = u16::from_be_bytes([*high, *low]);
-                if !may_be_sent(code) {
-                    return Err(Violation::CloseCode(code));
-                }
-                Some((code, text(reason)?))
-            }
-        }),
-    })
-}
-
-/// Codes that RFC 6455 (7.4) or its IANA registry gives to close frames, and those for libraries and applications.
-fn may_be_sent(code: u16) -> bool {
-    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
 #[cfg(test)]

@@ -132,7 +132,8 @@ fn nothing_counts_after_a_close() {
 
 #[test]
 fn closes_are_checked() {
-    let cases: [(&[u8], Result<Option<u16>, Violation>); 12] = [
+    type Case = (&'static [u8], Result<Option<u16>, Violation>);
+    let cases: [Case; 12] = [
         (b"", Ok(None)),
         (b"\x03", Err(Violation::CloseTooShort)),
         (b"\x03\xE8", Ok(Some(1000))),
