@@ -61,6 +61,13 @@ impl Rig {
         answer
     }
 
+    /// A request with this effect, and its answer.
+    fn asks(&mut self, effect: Effect, answer: Value) {
+        let (reply, _answer) = oneshot::channel();
+        self.session.on_ask(self.now, Ask { body: Map::new(), after_in: None, effect, reply });
+        self.says(answer);
+    }
+
     fn out(&mut self) -> Vec<Value> {
         let text = |out| match out {
             Out::Text(text) => serde_json::from_str(&text).unwrap(),
@@ -218,6 +225,16 @@ fn who_is_not_let_in_stays_out() {
 }
 
 #[test]
+fn the_first_attempt_is_the_callers() {
+    let mut rig = Rig::new(true);
+    let error = Error::Connect { status: None, reason: "nobody is there".into() };
+    assert_eq!(rig.session.on_lost(rig.now, error.clone(), 0.0), Err(error.clone()));
+    assert_eq!(rig.welcome.try_recv().unwrap().unwrap_err(), error);
+    let mut later = Rig::up(true);
+    assert!(later.session.on_lost(later.now, error, 0.0).is_ok());
+}
+
+#[test]
 fn the_wait_of_bye_is_kept_once() {
     let mut rig = Rig::up(true);
     rig.says(json!({"type": "bye", "reason": "going_away", "reconnect_after_ms": 3_000}));
@@ -280,17 +297,24 @@ fn an_answer_may_be_late() {
 #[test]
 fn rooms_are_followed_from_join_to_leave() {
     let mut rig = Rig::up(true);
-    let (reply, _answer) = oneshot::channel();
     let other = RoomId::parse("o").unwrap();
-    let ask = Ask { body: Map::new(), after_in: None, effect: Effect::Joined(other.clone()), reply };
-    rig.session.on_ask(rig.now, ask);
-    rig.says(json!({"type": "ok", "ref": 1, "seq": 12}));
-    assert_eq!(rig.session.positions.of(&other), Some(Seq(12)));
     let me = json!({"id": "me", "name": "Me"});
+    rig.asks(Effect::Joined(other.clone()), json!({"type": "ok", "ref": 1, "seq": 12}));
+    assert_eq!(rig.session.positions.of(&other), Some(Seq(12)));
     rig.says(json!({"type": "join", "room": "o", "seq": 12, "user": me, "at": 1}));
     rig.says(json!({"type": "leave", "room": "o", "seq": 13, "user": me, "at": 1}));
     assert!(rig.events().iter().all(|event| matches!(event, Event::Entry(_))));
     assert_eq!(rig.session.positions.all(), BTreeMap::from([(room(), Seq(4))]));
+}
+
+#[test]
+fn an_answer_alone_makes_or_ends_a_following() {
+    let mut rig = Rig::up(true);
+    rig.asks(Effect::Left(room()), json!({"type": "ok", "ref": 1, "seq": 5}));
+    assert_eq!(rig.session.positions.all(), BTreeMap::new());
+    let made = json!({"id": "n", "name": "N", "topic": "", "owner": "me", "head": 1, "members": 1});
+    rig.asks(Effect::Created, json!({"type": "ok", "ref": 2, "room": made}));
+    assert_eq!(rig.session.positions.all(), BTreeMap::from([(RoomId::parse("n").unwrap(), Seq(1))]));
 }
 
 #[test]
