@@ -1,3 +1,5 @@
 //! What crosses an edge of Hubbub, as bytes: nothing here opens a socket, keeps time or decides anything.
 
+pub mod native;
 pub mod tier;
+pub mod ws;

@@ -96,7 +96,7 @@ impl Bus for LocalBus {
         subject: &Subject,
         payload: Bytes,
         timeout: Duration,
-    ) -> PortFuture<'_, Result<Bytes, BusError>> {
+    ) -> PortFuture<'static, Result<Bytes, BusError>> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Box::pin(std::future::ready(Err(BusError::TooLarge)));
         }

@@ -105,11 +105,11 @@ pub trait Bus: Send + Sync + 'static {
     fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>>;
 
     /// Asks whoever serves the subject. Requests of one asker on one subject arrive in the order of the calls, not of
-    /// the polls.
+    /// the polls: a request is on its way when this returns.
     fn request(
         &self,
         subject: &Subject,
         payload: Bytes,
         timeout: Duration,
-    ) -> PortFuture<'_, Result<Bytes, BusError>>;
+    ) -> PortFuture<'static, Result<Bytes, BusError>>;
 }

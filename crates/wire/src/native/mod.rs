@@ -1,0 +1,4 @@
+//! The native protocol's JSON: what clients ask ([`request`]) and what they are told ([`answer`]).
+
+pub mod answer;
+pub mod request;

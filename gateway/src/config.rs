@@ -1,0 +1,89 @@
+//! What a gateway is told before it starts.
+
+use std::time::Duration;
+
+/// From which pages a browser may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origins {
+    /// From pages that this server itself served: `Origin` names the same host as `Host`.
+    Same,
+    /// From these origins, and from the same.
+    These(Vec<String>),
+    /// From any page.
+    Any,
+}
+
+/// A gateway's settings. Each limit says what happens at it.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How safe an acknowledged entry is, as clients are told: `disk` or `quorum`.
+    pub durability: &'static str,
+    /// Event loops, each a thread. One is the cheapest; more are for capacity.
+    pub shards: usize,
+    /// From where browsers may connect.
+    pub origins: Origins,
+    /// How long an action may take; then `unavailable`.
+    pub action_timeout: Duration,
+    /// How long a connection may stay without a valid token; then closed with 4408.
+    pub hello_timeout: Duration,
+    /// Silence after which the server pings; after twice as much the connection is closed.
+    pub heartbeat: Duration,
+    /// Bytes of one frame and of one message; then closed with 1009.
+    pub frame_bytes_max: usize,
+    /// Bytes that wait for one connection; then entries are dropped and it is told `behind`.
+    pub connection_bytes_max: usize,
+    /// How long a connection may be behind without reading; then closed with 4413.
+    pub slow_consumer_timeout: Duration,
+    /// Requests of one connection that wait for an answer; then it is not read from.
+    pub requests_in_flight_max: u16,
+    /// Entries a room that a resume sends; beyond it, `behind`.
+    pub resume_entries_max: u64,
+    /// Rooms that one user may be in; then `forbidden`.
+    pub rooms_of_user_max: usize,
+    /// Connections of all clients; then 503 and close code 1013.
+    pub connections_max: usize,
+    /// Connections of one user; then closed with 4429.
+    pub connections_of_user_max: u32,
+    /// Connections of one address; then closed before anything is read.
+    pub connections_of_address_max: u32,
+    /// Messages, joins and rooms of one user a second, in the long run; then `rate_limited`.
+    pub sends_per_second: u32,
+    /// How many of those may come at once.
+    pub sends_burst: u32,
+    /// Reads of one user a second, in the long run; then `rate_limited`.
+    pub reads_per_second: u32,
+    /// How many of those may come at once.
+    pub reads_burst: u32,
+    /// Members of a room up to which each is told who comes and goes; above it, how many are there.
+    pub presence_members_max: u64,
+    /// Over how long closes are spread when the server drains.
+    pub drain_window: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            durability: "disk",
+            shards: 1,
+            origins: Origins::Same,
+            action_timeout: Duration::from_secs(5),
+            hello_timeout: Duration::from_secs(10),
+            heartbeat: Duration::from_secs(30),
+            frame_bytes_max: 512 * 1024,
+            connection_bytes_max: 256 * 1024,
+            slow_consumer_timeout: Duration::from_secs(15),
+            requests_in_flight_max: 64,
+            resume_entries_max: 1_000,
+            rooms_of_user_max: 1_000,
+            connections_max: 1_000_000,
+            connections_of_user_max: 1_000,
+            connections_of_address_max: 50_000,
+            sends_per_second: 500,
+            sends_burst: 2_000,
+            reads_per_second: 200,
+            reads_burst: 2_000,
+            presence_members_max: 200,
+            drain_window: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Why a request failed: once for a person, once for the wire, once for the metrics.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use hubbub_core::code::Code;
+use hubbub_core::ports::accounts::AccountsError;
+use hubbub_core::ports::bus::BusError;
+use hubbub_core::room::Refusal;
+use hubbub_wire::native::request::BadRequest;
+use hubbub_wire::tier::parcel::BadParcel;
+
+/// A request that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It can't be read, or a field is wrong.
+    #[error("{}", .0.message)]
+    Bad(BadRequest),
+    /// The room does not do it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The account service says no, or nothing.
+    #[error(transparent)]
+    Accounts(#[from] AccountsError),
+    /// Say hello first.
+    #[error("say hello with an access token first")]
+    NotAuthenticated,
+    /// The account may not chat.
+    #[error("this account may not chat: it has no role `user`")]
+    RoleMissing,
+    /// The connection belongs to somebody else.
+    #[error("this connection belongs to another user; open a new one")]
+    OtherUser,
+    /// As many rooms as one may be in.
+    #[error("you are in as many rooms as one user may be; leave one first")]
+    TooManyRooms,
+    /// Too quick.
+    #[error("too many requests; wait a moment")]
+    TooQuick(Duration),
+    /// A command, and no bot to take it.
+    #[error("commands are not available: no bots are connected to this server")]
+    NoBots,
+    /// Nobody could do it in time; whether it was done is unknown.
+    #[error("this can't be done just now; try again with the same key")]
+    Unavailable,
+}
+
+impl Failure {
+    /// The code on the wire, which is also the metric's label.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Bad(bad) => bad.code,
+            Self::Refused(refusal) => refusal.code(),
+            Self::Accounts(error) => match error {
+                AccountsError::InvalidToken | AccountsError::InvalidCredentials => Code::Unauthorized,
+                AccountsError::AddressTaken => Code::Conflict,
+                AccountsError::BadField { .. } => Code::BadRequest,
+                AccountsError::RateLimited { .. } => Code::RateLimited,
+                AccountsError::Unavailable { .. } => Code::Unavailable,
+            },
+            Self::NotAuthenticated => Code::Unauthorized,
+            Self::RoleMissing | Self::OtherUser | Self::TooManyRooms => Code::Forbidden,
+            Self::TooQuick(_) => Code::RateLimited,
+            Self::NoBots | Self::Unavailable => Code::Unavailable,
+        }
+    }
+
+    /// The sentence for a person.
+    pub fn message(&self) -> Cow<'_, str> {
+        match self {
+            Self::Bad(bad) => Cow::Borrowed(&bad.message),
+            other => Cow::Owned(other.to_string()),
+        }
+    }
+
+    /// The field that is wrong.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Bad(bad) => bad.field,
+            Self::Accounts(AccountsError::BadField { field, .. }) => Some(field),
+            _ => None,
+        }
+    }
+
+    /// When to try again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooQuick(after) | Self::Accounts(AccountsError::RateLimited { retry_after: after }) => {
+                Some(*after)
+            }
+            Self::Unavailable | Self::Accounts(AccountsError::Unavailable { .. }) => {
+                Some(Duration::from_secs(1))
+            }
+            _ => None,
+        }
+    }
+
+    /// The number by which the system that this one replaces named such an error.
+    pub fn seed_number(&self) -> u16 {
+        match self {
+            Self::Accounts(AccountsError::InvalidToken) | Self::NotAuthenticated => 1000,
+            Self::Accounts(AccountsError::InvalidCredentials) => 1001,
+            Self::RoleMissing => 1002,
+            Self::Accounts(AccountsError::Unavailable { .. }) => 1003,
+            Self::Refused(Refusal::NoSuchRoom) => 600,
+            _ => 500,
+        }
+    }
+}
+
+impl From<BadRequest> for Failure {
+    fn from(bad: BadRequest) -> Self {
+        Self::Bad(bad)
+    }
+}
+
+impl From<BusError> for Failure {
+    fn from(error: BusError) -> Self {
+        tracing::debug!(%error, "the bus did not bring an answer");
+        Self::Unavailable
+    }
+}
+
+impl From<BadParcel> for Failure {
+    fn from(error: BadParcel) -> Self {
+        tracing::error!(%error, "a tier answered what can't be read");
+        Self::Unavailable
+    }
+}

@@ -1,0 +1,47 @@
+//! A gateway's metrics: name, unit and meaning of each. Counted a batch, not a delivery.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Connections that are open.
+pub const CONNECTIONS: &str = "hubbub_gateway_connections";
+/// Connections that closed, by reason.
+pub const CLOSED: &str = "hubbub_gateway_closed_total";
+/// Connections refused before the upgrade, by reason.
+pub const REFUSED: &str = "hubbub_gateway_refused_total";
+/// Requests that failed, by code and door.
+pub const FAILED: &str = "hubbub_gateway_failed_requests_total";
+/// Frames from clients.
+pub const FRAMES_IN: &str = "hubbub_gateway_frames_in_total";
+/// Entries taken from the bus, a room and shard.
+pub const ENTRIES_IN: &str = "hubbub_gateway_entries_total";
+/// One entry on one connection.
+pub const DELIVERIES: &str = "hubbub_gateway_deliveries_total";
+/// Bytes handed to the kernel by fan-out.
+pub const DELIVERED_BYTES: &str = "hubbub_gateway_delivered_bytes_total";
+/// From a `send` to its `ok`.
+pub const ACK_SECONDS: &str = "hubbub_gateway_ack_seconds";
+/// Connections that were told `behind`.
+pub const BEHIND: &str = "hubbub_gateway_behind_total";
+/// Rooms read again from their holder, by cause.
+pub const SYNCS: &str = "hubbub_gateway_syncs_total";
+/// Rooms with members here.
+pub const ROOMS: &str = "hubbub_gateway_rooms";
+/// Two contents for one seq: must stay 0.
+pub const FORKS: &str = "hubbub_gateway_forks_total";
+
+/// Describes them to the recorder.
+pub fn describe() {
+    describe_gauge!(CONNECTIONS, Unit::Count, "connections that are open");
+    describe_counter!(CLOSED, Unit::Count, "connections that closed, by reason");
+    describe_counter!(REFUSED, Unit::Count, "connections refused before the upgrade, by reason");
+    describe_counter!(FAILED, Unit::Count, "requests that failed, by code and door");
+    describe_counter!(FRAMES_IN, Unit::Count, "frames from clients");
+    describe_counter!(ENTRIES_IN, Unit::Count, "entries taken from the bus");
+    describe_counter!(DELIVERIES, Unit::Count, "entries written to connections");
+    describe_counter!(DELIVERED_BYTES, Unit::Bytes, "bytes that fan-out wrote to connections");
+    describe_histogram!(ACK_SECONDS, Unit::Seconds, "from a send to its ok");
+    describe_counter!(BEHIND, Unit::Count, "times a slow consumer was told behind");
+    describe_counter!(SYNCS, Unit::Count, "rooms read again from their holder, by cause");
+    describe_gauge!(ROOMS, Unit::Count, "rooms with members on this gateway");
+    describe_counter!(FORKS, Unit::Count, "two contents for one seq; anything above 0 is a defect");
+}
