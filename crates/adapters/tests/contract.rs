@@ -37,3 +37,77 @@ mod leases {
 
     on_local_leases!(a_lease_is_taken_by_one a_released_lease_is_free_at_once each_partition_has_its_own);
 }
+
+mod store {
+    use hubbub_adapters::store::{EmbeddedStore, Options};
+    use hubbub_core::contract::{account_store, store};
+    use tempfile::TempDir;
+
+    fn folder() -> TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    fn open(folder: &TempDir) -> EmbeddedStore {
+        EmbeddedStore::open(folder.path(), Options::default()).expect("opens")
+    }
+
+    macro_rules! on_the_embedded_store {
+        ($suite:ident: fresh $($fresh:ident)*; reopened $($reopened:ident)*) => {
+            $(#[tokio::test]
+            async fn $fresh() {
+                let folder = folder();
+                $suite::$fresh(&open(&folder)).await;
+            })*
+            $(#[tokio::test]
+            async fn $reopened() {
+                let folder = folder();
+                $suite::$reopened(&mut || Box::new(open(&folder))).await;
+            })*
+        };
+    }
+
+    on_the_embedded_store!(store:
+        fresh
+        a_claim_is_higher_than_any_before
+        entries_are_read_as_they_were_written
+        each_room_and_epoch_has_its_own_rows
+        a_write_may_be_repeated_in_any_order
+        a_read_stops_when_its_bytes_are_reached
+        a_read_sees_what_was_written_before_it
+        segments_are_listed_by_epoch
+        a_projection_is_seen_when_it_returned
+        a_late_projection_changes_nothing_newer
+        members_come_in_pages
+        rooms_of_a_user_come_in_pages
+        the_directory_comes_in_pages_newest_first
+        a_dropped_write_is_unknown_and_repeatable
+        a_working_store_says_so;
+        reopened
+        a_claim_survives
+        what_was_acked_survives
+    );
+
+    on_the_embedded_store!(account_store:
+        fresh
+        an_account_is_found_by_its_address
+        an_address_and_an_id_are_taken_once
+        a_shared_secret_is_the_first_candidate;
+        reopened
+        accounts_and_secrets_survive
+    );
+
+    #[tokio::test]
+    async fn a_store_is_shared() {
+        let folder = folder();
+        store::a_store_is_shared(std::sync::Arc::new(open(&folder))).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_has_one_log_id_for_ever() {
+        let (one, another) = (folder(), folder());
+        store::a_store_has_one_log_id_for_ever(&mut || Box::new(open(&one)), &mut || {
+            Box::new(open(&another))
+        })
+        .await;
+    }
+}
