@@ -107,7 +107,8 @@ impl RoomChecker {
             return self.found.strange += 1;
         };
         let place = if placed == 0 {
-            let of_its_sender = count.checked_add(self.members).and_then(|next| self.place.get(next as usize));
+            let of_its_sender =
+                count.checked_add(self.members).and_then(|next| self.place.get(next as usize));
             if of_its_sender.is_some_and(|&next| next != 0) {
                 self.found.reordered += 1;
             }

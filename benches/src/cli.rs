@@ -110,7 +110,7 @@ struct Common {
     #[arg(long, default_value_t = 128)]
     body: usize,
     /// Connections of idle and connects.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 5_000)]
     connections: usize,
     /// Connects under way at a time.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
@@ -154,7 +154,8 @@ impl Cli {
             Command::Compare { scenario, common } => {
                 let known = |name: &String| {
                     let names = Scenario::NAMES.join(", ");
-                    Scenario::named(name, &common.knobs()).with_context(|| format!("no scenario {name}: {names}"))
+                    Scenario::named(name, &common.knobs())
+                        .with_context(|| format!("no scenario {name}: {names}"))
                 };
                 let scenarios = scenario.iter().map(known).collect::<anyhow::Result<Vec<_>>>()?;
                 common.measure(&scenarios)
@@ -162,7 +163,11 @@ impl Cli {
             Command::Fanout { rooms, members, rate, common } => {
                 let Common { body: body_bytes, seconds, warm_up: warm_up_seconds, .. } = common;
                 let measure = Measure::Fanout(Load { rate, body_bytes, seconds, warm_up_seconds });
-                common.measure(&[Scenario { name: "fanout".to_owned(), shape: Shape { rooms, members }, measure }])
+                common.measure(&[Scenario {
+                    name: "fanout".to_owned(),
+                    shape: Shape { rooms, members },
+                    measure,
+                }])
             }
             Command::Idle { common } => common.measure_named("idle"),
             Command::Connects { common } => common.measure_named("connects"),
@@ -191,7 +196,8 @@ impl Common {
         for scenario in scenarios {
             scenario.check()?;
         }
-        let targets = self.targets.iter().map(|name| self.target(name)).collect::<anyhow::Result<Vec<_>>>()?;
+        let targets =
+            self.targets.iter().map(|name| self.target(name)).collect::<anyhow::Result<Vec<_>>>()?;
         allow_open_files(scenarios.iter().map(|scenario| scenario.shape.connections()).max().unwrap_or(0))?;
         let runs = compare::run(&targets, scenarios, self.rounds, &self.settings()?)?;
         let summaries = compare::summarise(&targets, scenarios, &runs);
@@ -228,7 +234,10 @@ impl Common {
         warn_if_in_memory(&self.work_dir);
         Ok(Settings {
             own_binary: std::env::current_exe()?,
-            centrifugo_binary: self.centrifugo_bin.clone().unwrap_or_else(|| centrifugo::binary_in(&self.work_dir)),
+            centrifugo_binary: self
+                .centrifugo_bin
+                .clone()
+                .unwrap_or_else(|| centrifugo::binary_in(&self.work_dir)),
             work_dir: self.work_dir.clone(),
             hubbub_args: self.server_arg.clone(),
             keys: !self.no_keys,
@@ -268,13 +277,19 @@ fn allow_open_files(connections: usize) -> anyhow::Result<()> {
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     }
     let most = limit.maximum.unwrap_or(u64::MAX);
-    ensure!(needed <= most, "{connections} connections need {needed} open files, and the limit is {most}: ulimit -n");
+    ensure!(
+        needed <= most,
+        "{connections} connections need {needed} open files, and the limit is {most}: ulimit -n"
+    );
     Ok(())
 }
 
 fn warn_if_in_memory(work_dir: &std::path::Path) {
     const TMPFS_MAGIC: u64 = 0x0102_1994;
     if rustix::fs::statfs(work_dir).is_ok_and(|fs| fs.f_type as u64 == TMPFS_MAGIC) {
-        eprintln!("warning: {} is in memory, where fsync costs nothing: choose another --work-dir", work_dir.display());
+        eprintln!(
+            "warning: {} is in memory, where fsync costs nothing: choose another --work-dir",
+            work_dir.display()
+        );
     }
 }

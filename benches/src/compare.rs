@@ -47,7 +47,12 @@ pub struct Summary {
 }
 
 /// Runs every scenario on every target, round by round. A measurement that can't be made ends it all.
-pub fn run(targets: &[Named], scenarios: &[Scenario], rounds: u32, settings: &Settings) -> anyhow::Result<Vec<Run>> {
+pub fn run(
+    targets: &[Named],
+    scenarios: &[Scenario],
+    rounds: u32,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Run>> {
     let mut runs = Vec::new();
     for scenario in scenarios {
         for round in 1..=rounds {

@@ -16,7 +16,8 @@ pub struct Usage {
 
 /// Reads a process's usage.
 pub fn usage(pid: u32) -> anyhow::Result<Usage> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the server's process is gone")?;
+    let stat =
+        std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the server's process is gone")?;
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let ticks = cpu_ticks(&stat).context("an unreadable /proc/PID/stat")?;
     Ok(Usage {

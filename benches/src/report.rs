@@ -87,7 +87,11 @@ pub fn line(outcome: &Outcome) -> String {
         ),
         Outcome::Idle(idle) => format!("{:.2} KiB a connection", idle.kib_a_connection),
         Outcome::Connects(connects) => {
-            format!("{:.0} connects/s, {} µs CPU each", connects.connects_a_second, number(connects.cpu_us_each))
+            format!(
+                "{:.0} connects/s, {} µs CPU each",
+                connects.connects_a_second,
+                number(connects.cpu_us_each)
+            )
         }
     }
 }
@@ -106,7 +110,8 @@ pub fn json(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> Valu
 
 fn machine() -> Value {
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
+    let model =
+        cpuinfo.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     json!({
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
@@ -122,7 +127,9 @@ fn describe(scenario: &Scenario) -> String {
             "rooms {rooms} × members {members}, {} messages/s of {} bytes, {} s after {} s of warm-up",
             load.rate, load.body_bytes, load.seconds, load.warm_up_seconds
         ),
-        Measure::Idle { .. } => format!("rooms {rooms} × members {members}, resident memory of idle connections"),
+        Measure::Idle { .. } => {
+            format!("rooms {rooms} × members {members}, resident memory of idle connections")
+        }
         Measure::Connects { in_flight } => {
             format!("rooms {rooms} × members {members}, connect + hello + join, {in_flight} in flight")
         }
@@ -130,7 +137,8 @@ fn describe(scenario: &Scenario) -> String {
 }
 
 fn header(columns: &[Column]) -> Vec<String> {
-    let mut cells = vec!["target".to_owned(), columns[0].0.to_owned(), "× raw".to_owned(), "× centrifugo".to_owned()];
+    let mut cells =
+        vec!["target".to_owned(), columns[0].0.to_owned(), "× raw".to_owned(), "× centrifugo".to_owned()];
     cells.extend(columns[1..].iter().map(|column| column.0.to_owned()));
     cells
 }
@@ -158,7 +166,8 @@ fn aligned(rows: &[Vec<String>]) -> String {
     for (index, row) in rows.iter().enumerate() {
         for (column, cell) in row.iter().enumerate() {
             let width = widths[column];
-            let _ = if column == 0 { write!(out, "| {cell:width$} ") } else { write!(out, "| {cell:>width$} ") };
+            let _ =
+                if column == 0 { write!(out, "| {cell:width$} ") } else { write!(out, "| {cell:>width$} ") };
         }
         out.push_str("|\n");
         if index == 0 {

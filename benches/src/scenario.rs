@@ -126,7 +126,10 @@ impl Scenario {
         anyhow::ensure!(rooms * members <= 200_000, "at most 200,000 connections, not {}", rooms * members);
         if let Measure::Fanout(load) = self.measure {
             anyhow::ensure!((1..=1_000_000).contains(&load.rate), "rate: 1 to 1,000,000 messages a second");
-            anyhow::ensure!((STAMP_BYTES..=4_096).contains(&load.body_bytes), "body: {STAMP_BYTES} to 4,096 bytes");
+            anyhow::ensure!(
+                (STAMP_BYTES..=4_096).contains(&load.body_bytes),
+                "body: {STAMP_BYTES} to 4,096 bytes"
+            );
             anyhow::ensure!((1..=3_600).contains(&load.seconds), "seconds: 1 to 3,600");
             anyhow::ensure!(load.warm_up_seconds <= 600, "warm-up: at most 600 seconds");
         }

@@ -107,7 +107,9 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp_is_none() {
-        for frame in [&b""[..], b"{}", b"~#", b"~#00000100000100000001", b"~#abcdefghijklmnopqrstuvwxyzabcdefgh"] {
+        for frame in
+            [&b""[..], b"{}", b"~#", b"~#00000100000100000001", b"~#abcdefghijklmnopqrstuvwxyzabcdefgh"]
+        {
             assert_eq!(Stamp::find(frame), None);
         }
     }

@@ -88,7 +88,9 @@ async fn send_all(
             }
             let stamp = tally.borrow_mut().on_send(next);
             let member = stamp.room as usize * shape.members + stamp.sender as usize;
-            (body.clear(), message.clear(), frame.clear());
+            for buffer in [&mut body, &mut message, &mut frame] {
+                buffer.clear();
+            }
             stamp.write_body(load.body_bytes, &mut body);
             live.dialect.send(&live.members[member].room_id, next, &body, &mut message);
             encode_from_client(TEXT, &message, &mut frame);

@@ -28,6 +28,8 @@ async fn one(target: &Target, settings: &Settings, scenario: &Scenario) -> anyho
         Measure::Idle { settle_seconds } => {
             Outcome::Idle(idle::run(&live, Duration::from_secs(settle_seconds.into())).await?)
         }
-        Measure::Connects { in_flight } => Outcome::Connects(Box::new(connects::run(&live, in_flight).await?)),
+        Measure::Connects { in_flight } => {
+            Outcome::Connects(Box::new(connects::run(&live, in_flight).await?))
+        }
     })
 }

@@ -19,7 +19,10 @@ impl Ticker {
     pub fn new() -> anyhow::Result<Self> {
         let timer =
             timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        #[expect(deprecated, reason = "what replaces it is unsafe; an OwnedFd keeps the descriptor it promises")]
+        #[expect(
+            deprecated,
+            reason = "what replaces it is unsafe; an OwnedFd keeps the descriptor it promises"
+        )]
         let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
         Ok(Self { timer })
     }
@@ -28,8 +31,7 @@ impl Ticker {
     pub async fn wait(&self, duration: Duration) -> anyhow::Result<()> {
         // A timer of zero is no timer.
         let duration = duration.max(Duration::from_nanos(1));
-        let it_value =
-            Timespec { tv_sec: duration.as_secs() as _, tv_nsec: duration.subsec_nanos().into() };
+        let it_value = Timespec { tv_sec: duration.as_secs() as _, tv_nsec: duration.subsec_nanos().into() };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
         timerfd_settime(self.timer.get_ref(), TimerfdTimerFlags::empty(), &once)?;
         let mut expirations = [0; 8];

@@ -77,7 +77,10 @@ impl Connection {
     fn on_frame(&mut self, frame: &Frame<'_>) -> anyhow::Result<()> {
         match frame.opcode {
             TEXT => self.on_text(frame.payload),
-            PING => Ok(self.answer(PONG, frame.payload)),
+            PING => {
+                self.answer(PONG, frame.payload);
+                Ok(())
+            }
             CLOSE => anyhow::bail!("closed"),
             _ => Ok(()),
         }
@@ -137,7 +140,7 @@ fn encode_event(seq: u64, name: &[u8], body: &[u8], event_bytes: usize, out: &mu
     out.extend_from_slice(br#"{"type":"message","room":""#);
     out.extend_from_slice(name);
     // Writing to a Vec can't fail.
-    let _ = write!(out, r#"","seq":{seq},"user":{{"id":"u","name":"raw"}},"kind":"text","text":""#);
+    let _ = write!(out, r#"","seq":{seq},"user":{{"id":"raw"}},"kind":"text","text":""#);
     out.extend_from_slice(body);
     let _ = write!(out, r#"","at":{at},"pad":""#);
     out.resize(out.len().max(event_bytes.saturating_sub(2)), b'.');

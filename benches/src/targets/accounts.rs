@@ -40,19 +40,24 @@ impl Door {
         let email = format!("{name}@bench.invalid");
         let password = "a long pass phrase of the benchmark";
         let account = json!({"name": name, "email": email, "password": password});
-        let made = self.patiently(Method::POST, "/v1/accounts", None, &account).await.context("registering")?;
+        let made =
+            self.patiently(Method::POST, "/v1/accounts", None, &account).await.context("registering")?;
         if let Some(token) = made.body["token"].as_str() {
             return Ok(token.to_owned());
         }
         let login = json!({"email": email, "password": password});
-        let answer = self.patiently(Method::POST, "/v1/accounts/login", None, &login).await.context("logging in")?;
+        let answer =
+            self.patiently(Method::POST, "/v1/accounts/login", None, &login).await.context("logging in")?;
         Ok(answer.body["token"].as_str().context("no token in the answer to a login")?.to_owned())
     }
 
     /// Makes a room and gives its id.
     pub async fn make_room(&self, token: &str, name: &str) -> anyhow::Result<String> {
         let room = json!({"name": name});
-        let answer = self.patiently(Method::POST, "/v1/chat/rooms", Some(token), &room).await.context("making a room")?;
+        let answer = self
+            .patiently(Method::POST, "/v1/chat/rooms", Some(token), &room)
+            .await
+            .context("making a room")?;
         Ok(answer.body["id"].as_str().context("no id in the answer to a new room")?.to_owned())
     }
 
@@ -98,7 +103,8 @@ impl Door {
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        let mut request =
+            Request::builder().method(method).uri(path).header("host", self.address.to_string());
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

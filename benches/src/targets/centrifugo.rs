@@ -12,8 +12,8 @@ use crate::stamp::{Stamp, number_after};
 /// The secret in the configuration under `peers/centrifugo`: a benchmark's, on a loopback.
 pub const TOKEN_SECRET: &str = "hubbub-bench-loopback-only";
 
-/// Requests that are not sends have ids above this.
-const GREETING_IDS: u64 = 1 << 50;
+/// Requests that are not sends have ids from here on; Centrifugo's ids are 32 bits wide.
+const GREETING_IDS: u64 = u32::MAX as u64 - 10;
 
 /// Finds what matters in Centrifugo's frames.
 #[derive(Debug)]
@@ -75,7 +75,8 @@ impl Centrifugo {
         if line == b"{}" {
             return Seen::Heartbeat("{}");
         }
-        let reference = number_after(&self.id, line).filter(|&id| id < GREETING_IDS).and_then(|id| id.checked_sub(1));
+        let reference =
+            number_after(&self.id, line).filter(|&id| id < GREETING_IDS).and_then(|id| id.checked_sub(1));
         if memmem::find(line, br#""error":{"#).is_some() {
             return Seen::Refused(reference, line);
         }
@@ -91,7 +92,8 @@ pub fn token(user: &str) -> String {
     let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
     let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"{user}"}}"#));
     let signed = format!("{header}.{claims}");
-    let mut mac = Hmac::<Sha256>::new_from_slice(TOKEN_SECRET.as_bytes()).expect("HMAC takes a key of any length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(TOKEN_SECRET.as_bytes()).expect("HMAC takes a key of any length");
     mac.update(signed.as_bytes());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }
@@ -103,9 +105,13 @@ mod tests {
     #[test]
     fn several_things_in_one_frame_are_told_apart() {
         let stamp = Stamp { room: 1, sender: 2, count: 3, due: 4 };
-        let mut frame = b"{\"id\":8,\"publish\":{}}\n{\"push\":{\"channel\":\"r1\",\"pub\":{\"data\":{\"text\":\"".to_vec();
+        let mut frame =
+            b"{\"id\":8,\"publish\":{}}\n{\"push\":{\"channel\":\"r1\",\"pub\":{\"data\":{\"text\":\""
+                .to_vec();
         stamp.write_body(128, &mut frame);
-        frame.extend_from_slice(b"\"},\"info\":{\"user\":\"u\"},\"offset\":12}}}\n{}\n{\"id\":9,\"error\":{\"code\":103}}");
+        frame.extend_from_slice(
+            b"\"},\"info\":{\"user\":\"u\"},\"offset\":12}}}\n{}\n{\"id\":9,\"error\":{\"code\":103}}",
+        );
         let mut seen = Vec::new();
         Centrifugo::default().read(&frame, &mut |what| seen.push(format!("{what:?}")));
         assert_eq!(seen[0], "Ack(7)");

@@ -97,14 +97,18 @@ mod tests {
     #[test]
     fn the_protocols_frames_are_told_apart() {
         let stamp = Stamp { room: 0, sender: 1, count: 2, due: 3 };
-        let mut message = br#"{"type":"message","room":"r","seq":9,"user":{"id":"u","name":"n"},"text":""#.to_vec();
+        let mut message =
+            br#"{"type":"message","room":"r","seq":9,"user":{"id":"u","name":"n"},"text":""#.to_vec();
         stamp.write_body(128, &mut message);
         message.extend_from_slice(br#"","at":1}"#);
         assert_eq!(seen(&message), format!("{:?}", Seen::Delivery(stamp, Some(9))));
         assert_eq!(seen(br#"{"type":"ok","ref":5,"seq":9,"at":1,"durability":"disk"}"#), "Ack(5)");
         assert_eq!(seen(br#"{"ref":6,"type":"ok"}"#), "Ack(6)");
         assert!(seen(br#"{"type":"error","ref":7,"code":"rate_limited"}"#).starts_with("Refused(Some(7)"));
-        assert_eq!(seen(br#"{"type":"join","room":"r","seq":3,"user":{"id":"u","name":"n"},"at":1}"#), "Entry(3)");
+        assert_eq!(
+            seen(br#"{"type":"join","room":"r","seq":3,"user":{"id":"u","name":"n"},"at":1}"#),
+            "Entry(3)"
+        );
         assert!(seen(br#"{"type":"bye","reason":"drain"}"#).starts_with("Trouble"));
         assert_eq!(seen(br#"{"type":"presence","room":"r"}"#), "Other");
     }

@@ -71,7 +71,12 @@ pub struct Live {
 impl Live {
     /// Starts a target and makes the rooms and accounts of `shape`. With `settled`, a server that had to make
     /// accounts is started anew afterwards, so that its memory is not that of hashing passwords.
-    pub async fn start(target: &Target, settings: &Settings, shape: Shape, settled: bool) -> anyhow::Result<Self> {
+    pub async fn start(
+        target: &Target,
+        settings: &Settings,
+        shape: Shape,
+        settled: bool,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&settings.work_dir)
             .with_context(|| format!("the work folder {}", settings.work_dir.display()))?;
         match target {
@@ -103,7 +108,8 @@ impl Live {
 
     async fn start_centrifugo(settings: &Settings, shape: Shape, history: bool) -> anyhow::Result<Self> {
         let port = free_port()?;
-        let command = peers::centrifugo::command(&settings.centrifugo_binary, &settings.work_dir, port, history)?;
+        let command =
+            peers::centrifugo::command(&settings.centrifugo_binary, &settings.work_dir, port, history)?;
         let server = Server::start(command, &settings.work_dir, "centrifugo")?;
         let token = |user: usize| Rc::from(centrifugo::token(&format!("user-{user}")));
         Self::of_peer(Rc::new(centrifugo::Centrifugo::default()), server, port, shape, token).await

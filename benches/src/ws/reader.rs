@@ -73,7 +73,10 @@ impl Reader {
 
     /// Waits until something came, reads once, and gives every whole frame to `on`, which must not read itself.
     /// False at the end of the stream.
-    pub async fn turn(&mut self, mut on: impl FnMut(Frame<'_>) -> anyhow::Result<()>) -> anyhow::Result<bool> {
+    pub async fn turn(
+        &mut self,
+        mut on: impl FnMut(Frame<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<bool> {
         if std::mem::take(&mut self.behind_handshake) {
             self.frames.feed(&mut [], &mut on)?;
             return Ok(true);
