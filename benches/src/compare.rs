@@ -104,6 +104,7 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
             ("cpu_us_a_delivery", fanout.cpu_us_a_delivery),
             ("cpu_us_a_message", fanout.cpu_us_a_message),
             ("server_cores", fanout.server_cores),
+            ("other_cores", fanout.other_cores),
             ("rss_mib", fanout.rss_mib),
             ("deliveries_a_second", Some(fanout.deliveries_a_second)),
             ("bytes_a_delivery", Some(fanout.bytes_a_delivery)),

@@ -32,6 +32,20 @@ pub fn own_thread_cpu() -> Duration {
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
 
+/// CPU time of everything that ran on this machine, in seconds over all cores.
+pub fn machine_cpu_seconds() -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string("/proc/stat").context("reading /proc/stat")?;
+    let ticks = busy_ticks(&stat).context("an unreadable /proc/stat")?;
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+fn busy_ticks(stat: &str) -> Option<u64> {
+    // user, nice, system, idle, iowait, irq, softirq, steal: all but the two in which nothing ran.
+    let times = stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
+    let times: Vec<u64> = times.take(8).map_while(|time| time.parse().ok()).collect();
+    (times.len() >= 4).then(|| times.iter().sum::<u64>() - times.iter().skip(3).take(2).sum::<u64>())
+}
+
 fn cpu_ticks(stat: &str) -> Option<u64> {
     // The second field is the command's name in brackets, which may itself have spaces and brackets.
     let (_, rest) = stat.rsplit_once(')')?;
@@ -53,6 +67,12 @@ mod tests {
     fn a_name_with_brackets_does_not_shift_the_fields() {
         let stat = "17 (a) b (c) S 1 17 17 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 4 0 12345 1000 200";
         assert_eq!(cpu_ticks(stat), Some(300));
+    }
+
+    #[test]
+    fn idle_and_waiting_are_not_busy() {
+        assert_eq!(busy_ticks("cpu  10 1 20 5000 300 2 3 4 0 0\ncpu0 1"), Some(40));
+        assert_eq!(busy_ticks("intr 1"), None);
     }
 
     #[test]

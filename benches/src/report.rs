@@ -25,6 +25,7 @@ const FANOUT: (&str, &[Column]) = (
         ("RSS MiB", "rss_mib", 1),
         ("server cores", "server_cores", 2),
         ("generator cores", "generator_cores", 2),
+        ("other cores", "other_cores", 2),
         ("late p99 ms", "lateness_p99_ms", 2),
     ],
 );
@@ -47,6 +48,9 @@ const CONNECTS: (&str, &[Column]) = (
         ("generator cores", "generator_cores", 2),
     ],
 );
+
+/// Other work on the machine that is worth a remark, in cores.
+const OTHER_CORES_MAX: f64 = 0.3;
 
 /// The tables of all scenarios, and below them what was wrong.
 pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> String {
@@ -191,6 +195,9 @@ fn remark(outcome: &Outcome) -> Option<String> {
     match outcome {
         Outcome::Fanout(fanout) => {
             of_generator(&fanout.generator);
+            if let Some(other) = fanout.other_cores.filter(|&other| other > OTHER_CORES_MAX) {
+                remarks.push(format!("other work took {other:.1} cores meanwhile"));
+            }
             if fanout.findings.any() {
                 let found = fanout.findings;
                 remarks.push(format!(

@@ -10,7 +10,7 @@ use super::outcome::{Fanout, Generator, Quantiles};
 use super::seat::{Seat, close_reason, pong, take_all, text};
 use super::tally::{Counts, Tally};
 use super::ticker::Ticker;
-use crate::procfs::{Usage, own_thread_cpu};
+use crate::procfs::{Usage, machine_cpu_seconds, own_thread_cpu};
 use crate::scenario::{Load, Shape};
 use crate::targets::live::Live;
 use crate::targets::{Dialect, Seen};
@@ -33,13 +33,14 @@ struct Moment {
     at: Instant,
     server: Option<Usage>,
     own: Duration,
+    machine: f64,
     counts: Counts,
 }
 
 impl Moment {
     fn now(live: &Live, tally: &RefCell<Tally>) -> anyhow::Result<Self> {
-        let server = live.usage()?;
-        Ok(Self { at: Instant::now(), server, own: own_thread_cpu(), counts: tally.borrow().counts })
+        let (server, machine) = (live.usage()?, machine_cpu_seconds()?);
+        Ok(Self { at: Instant::now(), server, own: own_thread_cpu(), machine, counts: tally.borrow().counts })
     }
 }
 
@@ -169,6 +170,7 @@ fn outcome(live: &Live, tally: &Tally, began: &Moment, ended: &Moment, load: Loa
     let deliveries = ended.counts.deliveries - began.counts.deliveries;
     let cpu = began.server.zip(ended.server).map(|(began, ended)| ended.cpu_seconds - began.cpu_seconds);
     let core_share = (ended.own - began.own).as_secs_f64() / seconds;
+    let machine = (ended.machine - began.machine) / seconds;
     let lateness = Quantiles::of(&tally.lateness);
     let late = lateness.is_some_and(|lateness| lateness.p99_ms > LATENESS_P99_MS_MAX);
     let answered = tally.counts.acks + tally.counts.refused;
@@ -180,6 +182,7 @@ fn outcome(live: &Live, tally: &Tally, began: &Moment, ended: &Moment, load: Loa
         cpu_us_a_delivery: cpu.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
         cpu_us_a_message: cpu.map(|cpu| cpu * 1e6 / messages as f64),
         server_cores: cpu.map(|cpu| cpu / seconds),
+        other_cores: cpu.map(|cpu| (machine - core_share - cpu / seconds).max(0.0)),
         rss_mib: ended.server.map(|server| server.rss_kib as f64 / 1_024.0),
         delivery: Quantiles::of(&tally.delivery),
         ack: Quantiles::of(&tally.ack),

@@ -70,6 +70,8 @@ pub struct Fanout {
     pub cpu_us_a_message: Option<f64>,
     /// Server CPU, in cores.
     pub server_cores: Option<f64>,
+    /// What else the machine did meanwhile, in cores: much of it makes latencies mean little.
+    pub other_cores: Option<f64>,
     /// The server's resident memory at the end.
     pub rss_mib: Option<f64>,
     /// From the time due until a member has it.
