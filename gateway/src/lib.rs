@@ -6,6 +6,7 @@
 pub mod actions;
 pub mod config;
 pub mod error;
+pub mod http;
 pub mod metrics;
 pub mod presence;
 pub mod rate_limit;
