@@ -1,5 +1,8 @@
 //! The contract suites: what every adapter of a port has to pass. One module a port; each function is one sentence of the
 //! port's contract, takes fresh adapters and panics where the sentence does not hold.
 
+pub mod account_store;
+pub mod accounts;
 pub mod bus;
 pub mod leases;
+pub mod store;

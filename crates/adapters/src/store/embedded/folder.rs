@@ -1,0 +1,50 @@
+//! The data folder: that it is one, that we may write to it, and that nobody else does.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::open::OpenError;
+
+const LOCK_FILE: &str = "hubbub.lock";
+const DATA_FILE: &str = "hubbub.db";
+
+/// A data folder that is ours until this is dropped, or the process ends however it ends.
+pub(super) struct Folder {
+    pub(super) data_file: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if there is none, and takes it.
+    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+        let failed = |error: io::Error| match error.kind() {
+            ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+                OpenError::NotAFolder { dir: dir.to_owned() }
+            }
+            _ => OpenError::NotWritable { dir: dir.to_owned(), inside: error.to_string() },
+        };
+        if dir.exists() && !dir.is_dir() {
+            return Err(OpenError::NotAFolder { dir: dir.to_owned() });
+        }
+        std::fs::create_dir_all(dir).map_err(failed)?;
+        let mut options = OpenOptions::new();
+        let lock =
+            options.write(true).create(true).truncate(false).open(dir.join(LOCK_FILE)).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { dir: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        Ok(Self { data_file: dir.join(DATA_FILE), _lock: lock })
+    }
+
+    /// Makes the names of the folder and of what is in it durable.
+    pub(super) fn sync(dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()?;
+        match dir.canonicalize()?.parent() {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}

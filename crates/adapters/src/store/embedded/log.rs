@@ -1,0 +1,179 @@
+//! Segments and entries of rooms: the statements.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use hubbub_core::entry::Entry;
+use hubbub_core::ids::{Epoch, RoomId, Seq};
+use hubbub_core::ports::store::{Read, Segment, Stored};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::failure::{damaged, failed, from_sql, to_sql, unavailable};
+use super::row_sum::RowSum;
+
+/// How many bits of an entry's row id are its seq; the place is above them.
+const SEQ_BITS: u32 = 34;
+const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
+const PLACE_MAX: i64 = (1 << (63 - SEQ_BITS)) - 1;
+
+/// Rooms whose newest place the writer remembers.
+const PLACES_REMEMBERED: usize = 50_000;
+
+/// Where the rows of one room and epoch begin: the upper bits of their row ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place(i64);
+
+impl Place {
+    fn row_id(self, seq: u64) -> i64 {
+        (self.0 << SEQ_BITS) | seq.min(SEQ_MAX).cast_signed()
+    }
+}
+
+fn segment_sum(room: &str, epoch: i64, start: i64, prev: Option<i64>) -> RowSum {
+    RowSum::of("segment").text(room).number(epoch).number(start).maybe_number(prev)
+}
+
+fn place_sum(no: i64, room: &str, epoch: i64) -> RowSum {
+    RowSum::of("place").number(no).text(room).number(epoch)
+}
+
+/// Writes a segment's row.
+pub(super) fn put_segment(db: &Connection, room: &RoomId, segment: Segment) -> Stored<()> {
+    let (epoch, start) = (to_sql(segment.epoch.0)?, to_sql(segment.start.0)?);
+    let prev = segment.prev.map(|prev| to_sql(prev.0)).transpose()?;
+    let sum = segment_sum(room.as_str(), epoch, start, prev).done();
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO segment (room, epoch, start, prev, sum) VALUES (?, ?, ?, ?, ?)",
+    )
+    .and_then(|mut put| put.execute((room.as_str(), epoch, start, prev, sum)))
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// The segments of a room, by ascending epoch.
+///
+/// Entries newer than the newest segment mean that a segment's row was lost: an older one must not pass for the end of
+/// the log.
+pub(super) fn segments(db: &Connection, room: &RoomId) -> Stored<Vec<Segment>> {
+    let name = room.as_str();
+    let mut found = Vec::new();
+    let mut select = db
+        .prepare_cached("SELECT epoch, start, prev, sum FROM segment WHERE room = ? ORDER BY epoch")
+        .map_err(failed)?;
+    let mut rows = select.query([name]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let (epoch, start, prev, sum): (i64, i64, Option<i64>, i64) = row.try_into().map_err(failed)?;
+        segment_sum(name, epoch, start, prev).check(sum, || format!("segment {epoch} of room {room}"))?;
+        let prev = prev.map(from_sql).transpose()?.map(Epoch);
+        found.push(Segment { epoch: Epoch(from_sql(epoch)?), start: Seq(from_sql(start)?), prev });
+    }
+    let newest: Option<i64> = db
+        .prepare_cached("SELECT max(epoch) FROM place WHERE room = ?")
+        .and_then(|mut select| select.query_row([name], |row| row.get(0)))
+        .map_err(failed)?;
+    let listed = found.last().map_or(0, |segment| segment.epoch.0);
+    match newest.map(from_sql).transpose()?.filter(|newest| *newest > listed) {
+        Some(newest) => {
+            Err(damaged(format_args!("room {room} has entries of epoch {newest} and no such segment")))
+        }
+        None => Ok(found),
+    }
+}
+
+/// Where the rows of a room and epoch are, if there were ever any.
+fn find_place(db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Option<Place>> {
+    let epoch = to_sql(epoch.0)?;
+    let found: Option<(i64, String, i64, i64)> = db
+        .prepare_cached("SELECT no, room, epoch, sum FROM place WHERE room = ? AND epoch = ?")
+        .and_then(|mut select| select.query_row((room.as_str(), epoch), |row| row.try_into()).optional())
+        .map_err(failed)?;
+    let Some((no, name, epoch, sum)) = found else { return Ok(None) };
+    place_sum(no, &name, epoch).check(sum, || format!("place of room {room}, epoch {epoch}"))?;
+    Ok(Some(Place(no)))
+}
+
+/// Reads rows of one segment.
+pub(super) fn read(db: &Connection, read: &Read) -> Stored<Vec<Entry>> {
+    let (from, to) = (*read.seqs.start(), *read.seqs.end());
+    let mut entries = Vec::new();
+    if from > to || from > SEQ_MAX {
+        return Ok(entries);
+    }
+    let Some(place) = find_place(db, &read.room, read.epoch)? else { return Ok(entries) };
+    let mut select = db
+        .prepare_cached("SELECT id, bytes FROM entry WHERE id BETWEEN ? AND ? ORDER BY id")
+        .map_err(failed)?;
+    let mut rows = select.query((place.row_id(from), place.row_id(to))).map_err(failed)?;
+    let mut bytes = 0;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let id: i64 = row.get(0).map_err(failed)?;
+        let stored = row.get_ref(1).map_err(failed)?;
+        let stored = Bytes::copy_from_slice(stored.as_blob().map_err(damaged)?);
+        bytes += stored.len();
+        let seq = Seq(id.cast_unsigned() & SEQ_MAX);
+        entries.push(Entry::decode(&read.room, seq, stored)?);
+        if bytes >= read.bytes_max {
+            break;
+        }
+    }
+    Ok(entries)
+}
+
+/// The places of the rooms that are written to, remembered by the writer thread.
+#[derive(Default)]
+pub(super) struct Places {
+    newest: HashMap<RoomId, (Epoch, Place)>,
+}
+
+impl Places {
+    /// Forgets all: after a transaction that failed, for a place that was made in it is not there.
+    pub(super) fn forget(&mut self) {
+        self.newest.clear();
+    }
+
+    /// The place of a room and epoch, made if there is none yet.
+    pub(super) fn get_or_make(&mut self, db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Place> {
+        if let Some((of, place)) = self.newest.get(room)
+            && *of == epoch
+        {
+            return Ok(*place);
+        }
+        let place = match find_place(db, room, epoch)? {
+            Some(place) => place,
+            None => make_place(db, room, epoch)?,
+        };
+        if self.newest.len() >= PLACES_REMEMBERED {
+            self.newest.clear();
+        }
+        self.newest.insert(room.clone(), (epoch, place));
+        Ok(place)
+    }
+}
+
+fn make_place(db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Place> {
+    let epoch = to_sql(epoch.0)?;
+    let last: Option<i64> = db
+        .prepare_cached("SELECT max(no) FROM place")
+        .and_then(|mut select| select.query_row([], |row| row.get(0)))
+        .map_err(failed)?;
+    let no = last.unwrap_or(0).saturating_add(1);
+    if no > PLACE_MAX {
+        return Err(unavailable("the store has no place for more rooms and epochs"));
+    }
+    let sum = place_sum(no, room.as_str(), epoch).done();
+    db.prepare_cached("INSERT INTO place (no, room, epoch, sum) VALUES (?, ?, ?, ?)")
+        .and_then(|mut insert| insert.execute((no, room.as_str(), epoch, sum)))
+        .map_err(failed)?;
+    Ok(Place(no))
+}
+
+/// Writes an entry's row. One that is there is replaced by the same bytes, which also mends it.
+pub(super) fn put_entry(db: &Connection, place: Place, seq: Seq, bytes: &[u8]) -> Stored<()> {
+    if seq.0 > SEQ_MAX {
+        return Err(unavailable(format_args!("seq {seq} is beyond what can be stored")));
+    }
+    db.prepare_cached("INSERT OR REPLACE INTO entry (id, bytes) VALUES (?, ?)")
+        .and_then(|mut insert| insert.execute((place.row_id(seq.0), bytes)))
+        .map_err(failed)?;
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! The store inside the process: logs, projections and accounts in one SQLite file.
+//!
+//! - One process: a lock on the data folder, held until the process ends.
+//! - One writer thread: it takes all that waits, does it in one transaction, syncs once, and answers all. No commit
+//!   starts within [`Options::commit_pace`] of the start of the last one; a write that comes alone commits at once.
+//! - Writes are carried out in the order in which the calls were made. The work begins with the call, not with the
+//!   first poll of the future.
+//! - Reads run on a few threads with connections of their own, and see all that was committed before.
+//! - A commit that fails answers `Unavailable` to all that was in it. What was in it is never half there. Whether
+//!   it is there after the next start is unknown when the *sync* failed; in this process it is not seen.
+//!
+//! What is on disk is described in `docs/store-format.md`.
+
+mod accounts;
+mod facts;
+mod failure;
+mod folder;
+mod lists;
+mod log;
+pub mod metrics;
+mod open;
+mod port;
+mod project;
+mod queue;
+mod readers;
+mod row_sum;
+mod schema;
+mod shared;
+mod write;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hubbub_core::ids::LogId;
+use hubbub_core::ports::store::StoreError;
+
+use folder::Folder;
+use metrics::Meters;
+pub use open::OpenError;
+use queue::Queue;
+use readers::Readers;
+use shared::Shared;
+use writer::Writer;
+
+/// How a store works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The least time from the start of one commit to the start of the next.
+    pub commit_pace: Duration,
+    /// Bytes of writes that may wait or be in a commit; above it, writes are refused as `Unavailable`.
+    pub queue_bytes_max: usize,
+    /// How many threads read.
+    pub readers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { commit_pace: Duration::from_millis(2), queue_bytes_max: 64 * 1_024 * 1_024, readers: 2 }
+    }
+}
+
+/// A `Store` and an `AccountStore` in a data folder of its own. See the [module](self).
+///
+/// Dropping it waits for what was asked for before, and closes the folder.
+pub struct EmbeddedStore {
+    log_id: LogId,
+    shared: Arc<Shared>,
+    readers: Readers,
+    writer: Option<JoinHandle<()>>,
+    meters: Meters,
+    /// The last to go: while it is there the folder is ours.
+    _folder: Folder,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `dir`, which is made if it is not there.
+    ///
+    /// Blocks for as long as the disk does; call it before anything is served.
+    ///
+    /// # Errors
+    /// [`OpenError`], each of one line that says what to do something about.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
+        let folder = Folder::take(dir)?;
+        let file = folder.data_file.clone();
+        let opened = open::open(dir, &file)?;
+        let failed = |error: StoreError| OpenError::Failed { file: file.clone(), inside: error.to_string() };
+        let meters = Meters::new();
+        let readers = Readers::start(&file, options.readers, meters.clone()).map_err(failed)?;
+        let shared = Arc::new(Shared::new(Queue::new(options.queue_bytes_max), opened.fences));
+        let writer = Writer {
+            db: opened.db,
+            shared: shared.clone(),
+            start: opened.start,
+            pace: options.commit_pace,
+            places: log::Places::default(),
+            meters: meters.clone(),
+        };
+        let writer = std::thread::Builder::new()
+            .name("store-write".into())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Failed { file, inside: error.to_string() })?;
+        Ok(Self { log_id: opened.log_id, shared, readers, writer: Some(writer), meters, _folder: folder })
+    }
+}
+
+impl Drop for EmbeddedStore {
+    fn drop(&mut self) {
+        self.readers.close();
+        self.shared.queue.close();
+        // Last of the connections: SQLite then brings its write-ahead log into the file.
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the writing thread of the store panicked");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Opening a store: its file, its schema, what it says of itself.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use hubbub_core::ids::{Epoch, LogId, Partition};
+use hubbub_core::ports::store::{StoreError, Stored};
+use rusqlite::{Connection, OpenFlags};
+
+use super::facts;
+use super::failure::failed;
+use super::folder::Folder;
+use super::schema::{APPLICATION_ID, CREATE, VERSION};
+
+/// Why a store can't be opened: one line for whoever starts the process.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the data folder {} is in use by another hubbub", dir.display())]
+    InUse {
+        /// The data folder.
+        dir: PathBuf,
+    },
+    /// There is something of that name which is not a folder.
+    #[error("the data folder {} is not a folder", dir.display())]
+    NotAFolder {
+        /// The data folder.
+        dir: PathBuf,
+    },
+    /// It can't be made or written to.
+    #[error("the data folder {} can not be written to: {inside}", dir.display())]
+    NotWritable {
+        /// The data folder.
+        dir: PathBuf,
+        /// What the system said.
+        inside: String,
+    },
+    /// A later version of hubbub wrote it.
+    #[error("{} has version {found} of the store's format; this hubbub knows up to {known}", file.display())]
+    Newer {
+        /// The data file.
+        file: PathBuf,
+        /// The version in it.
+        found: i32,
+        /// Ours.
+        known: i32,
+    },
+    /// It is a database, and not one of ours.
+    #[error("{} is not a store of hubbub", file.display())]
+    NotAStore {
+        /// The data file.
+        file: PathBuf,
+    },
+    /// Stored bytes are not what was written. Restore a backup, or look.
+    #[error("{} is damaged: {what}", file.display())]
+    Damaged {
+        /// The data file.
+        file: PathBuf,
+        /// What was found.
+        what: String,
+    },
+    /// Anything else: the disk is full, a read failed.
+    #[error("{} can not be opened: {inside}", file.display())]
+    Failed {
+        /// The data file.
+        file: PathBuf,
+        /// What the system said.
+        inside: String,
+    },
+}
+
+/// What the writer and the store start from.
+pub(super) struct Opened {
+    pub(super) db: Connection,
+    pub(super) log_id: LogId,
+    pub(super) fences: HashMap<Partition, Epoch>,
+    /// The epoch of this start: above all that were ever claimed.
+    pub(super) start: Epoch,
+}
+
+/// Opens the data file for writing, makes it a store if it is new, and counts the start.
+pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
+    let (file_of, inside_of) = (
+        || file.to_owned(),
+        |error: StoreError| match error {
+            StoreError::Damaged { what } => OpenError::Damaged { file: file.to_owned(), what },
+            StoreError::Unavailable { inside } => OpenError::Failed { file: file.to_owned(), inside },
+        },
+    );
+    let db = connect_writer(file).map_err(inside_of)?;
+    let (id, version, tables) = identity(&db).map_err(inside_of)?;
+    match (id, version, tables) {
+        (0, 0, 0) => {
+            create(&db).map_err(inside_of)?;
+            let synced = Folder::sync(dir);
+            synced.map_err(|error| OpenError::Failed { file: file_of(), inside: error.to_string() })?;
+        }
+        (APPLICATION_ID, VERSION, _) => {}
+        (APPLICATION_ID, found, _) if found > VERSION => {
+            return Err(OpenError::Newer { file: file_of(), found, known: VERSION });
+        }
+        (APPLICATION_ID, found, _) => {
+            return Err(OpenError::Damaged { file: file_of(), what: format!("version {found} never was") });
+        }
+        _ => return Err(OpenError::NotAStore { file: file_of() }),
+    }
+    begin(db).map_err(inside_of)
+}
+
+fn begin(db: Connection) -> Stored<Opened> {
+    let log_id = facts::log_id(&db)?;
+    let fences = facts::fences(&db)?;
+    let start = facts::count_start(&db, &fences)?;
+    Ok(Opened { db, log_id, fences, start })
+}
+
+fn connect_writer(file: &Path) -> Stored<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags).map_err(failed)?;
+    set_up(&db, WRITER_CACHE_KIB)?;
+    let wal: String =
+        db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
+    if wal != "wal" {
+        return Err(StoreError::Unavailable { inside: format!("no write-ahead log, but {wal}") });
+    }
+    // FULL: each commit is synced before it returns.
+    db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
+    db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT).map_err(failed)?;
+    Ok(db)
+}
+
+/// A connection that only reads.
+pub(super) fn connect_reader(file: &Path) -> Stored<Connection> {
+    // Not opened read-only: a reader may have to be the first to look at a write-ahead log.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(file, flags).map_err(failed)?;
+    set_up(&db, READER_CACHE_KIB)?;
+    db.pragma_update(None, "query_only", true).map_err(failed)?;
+    Ok(db)
+}
+
+const WRITER_CACHE_KIB: i64 = 8 * 1_024;
+const READER_CACHE_KIB: i64 = 4 * 1_024;
+const CHECKPOINT_PAGES: i64 = 4_000;
+const WAL_BYTES_KEPT: i64 = 64 * 1_024 * 1_024;
+
+fn set_up(db: &Connection, cache_kib: i64) -> Stored<()> {
+    db.set_prepared_statement_cache_capacity(64);
+    db.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+    let set = || {
+        // Memory-mapped reads would end the process when the disk fails.
+        db.pragma_update(None, "mmap_size", 0)?;
+        db.pragma_update(None, "cache_size", -cache_kib)?;
+        db.pragma_update(None, "temp_store", "MEMORY")?;
+        db.pragma_update(None, "cell_size_check", true)?;
+        db.pragma_update(None, "trusted_schema", false)
+    };
+    set().map_err(failed)
+}
+
+fn identity(db: &Connection) -> Stored<(i32, i32, i64)> {
+    let read = || {
+        let id = db.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let version = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let tables = db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((id, version, tables))
+    };
+    read().map_err(failed)
+}
+
+fn create(db: &Connection) -> Stored<()> {
+    let log_id = LogId(uuid::Uuid::new_v4().as_u128());
+    // All in one transaction: a store that was half made is none.
+    let made = db.unchecked_transaction().map_err(failed)?;
+    made.execute_batch(CREATE).map_err(failed)?;
+    made.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
+    made.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+    facts::put_first_facts(&made, log_id)?;
+    made.commit().map_err(failed)
+}

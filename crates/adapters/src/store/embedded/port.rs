@@ -1,0 +1,137 @@
+//! The ports, carried out by the writer thread and the reading threads.
+
+use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, UserId};
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
+use hubbub_core::ports::store::{
+    Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, StoreError,
+    Stored,
+};
+use std::future::ready;
+use tokio::sync::oneshot;
+
+use super::EmbeddedStore;
+use super::failure::unavailable;
+use super::queue::Refused;
+use super::write::{NewEntries, Write};
+use super::{accounts, lists, log};
+
+impl EmbeddedStore {
+    /// Hands a write to the writer thread, now; the future is its answer.
+    fn write<T, E>(
+        &self,
+        write: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Write,
+    ) -> PortFuture<'_, Result<T, E>>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let write = write(reply);
+        let bytes = write.bytes();
+        match self.shared.queue.put(write, bytes) {
+            Ok(()) => Box::pin(async move {
+                answer.await.unwrap_or_else(|_| Err(unavailable("the writing thread ended").into()))
+            }),
+            Err(Refused::Full) => {
+                self.meters.queue_full.increment(1);
+                Box::pin(ready(Err(unavailable("too much waits to be written").into())))
+            }
+            Err(Refused::Closed) => Box::pin(ready(Err(unavailable("the store is closed").into()))),
+        }
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    fn claim(&self, partition: Partition) -> PortFuture<'_, Stored<Epoch>> {
+        self.write(|reply| Write::Claim(partition, reply))
+    }
+
+    fn fence(&self, partition: Partition) -> PortFuture<'_, Stored<Epoch>> {
+        Box::pin(ready(Ok(self.shared.fence(partition))))
+    }
+
+    fn segments(&self, room: RoomId) -> PortFuture<'_, Stored<Vec<Segment>>> {
+        self.readers.run(move |db| log::segments(db, &room))
+    }
+
+    fn put_segment(&self, room: RoomId, segment: Segment) -> PortFuture<'_, Stored<()>> {
+        self.write(|reply| Write::Segment(room, segment, reply))
+    }
+
+    fn append(&self, append: Append) -> PortFuture<'_, Stored<()>> {
+        let Append { room, epoch, entries } = append;
+        let entries = entries.into_iter().map(|entry| (entry.seq, entry.encode(&room))).collect();
+        self.write(|reply| Write::Append(NewEntries { room, epoch, entries }, reply))
+    }
+
+    fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {
+        self.readers.run(move |db| log::read(db, &read))
+    }
+
+    fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>> {
+        self.write(|reply| Write::Project(Box::new(projection), reply))
+    }
+
+    fn room(&self, room: RoomId) -> PortFuture<'_, Stored<Option<RoomRow>>> {
+        self.readers.run(move |db| lists::room(db, &room))
+    }
+
+    fn members(
+        &self,
+        room: RoomId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<MemberRow>>> {
+        self.readers.run(move |db| lists::members(db, &room, after.as_ref(), limit))
+    }
+
+    fn rooms_of(
+        &self,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<JoinedRoom>>> {
+        self.readers.run(move |db| lists::rooms_of(db, &user, after.as_ref(), limit))
+    }
+
+    fn directory(
+        &self,
+        after: Option<DirectoryCursor>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomRow>>> {
+        self.readers.run(move |db| lists::directory(db, after.as_ref(), limit))
+    }
+
+    fn check(&self) -> PortFuture<'_, Stored<()>> {
+        match self.shared.failing() {
+            None if !self.shared.queue.is_closed() => Box::pin(ready(Ok(()))),
+            // Nothing else may be writing, so find out whether it works again.
+            _ => self.write(Write::Probe),
+        }
+    }
+}
+
+impl AccountStore for EmbeddedStore {
+    fn insert(&self, account: AccountRow) -> PortFuture<'_, Result<(), AccountStoreError>> {
+        self.write(|reply| Write::Account(Box::new(account), reply))
+    }
+
+    fn by_email(&self, email: String) -> PortFuture<'_, Result<Option<AccountRow>, AccountStoreError>> {
+        let found = self.readers.run(move |db| accounts::by_email(db, &email));
+        Box::pin(async move { Ok(found.await?) })
+    }
+
+    fn shared_secret(
+        &self,
+        name: &'static str,
+        candidate: Vec<u8>,
+    ) -> PortFuture<'_, Result<Vec<u8>, AccountStoreError>> {
+        let kept = self.write(|reply| Write::Secret(name, candidate, reply));
+        Box::pin(async move { Ok(kept.await?) })
+    }
+}

@@ -1,0 +1,47 @@
+//! What the writer thread and the store's handle share.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use hubbub_core::ids::{Epoch, Partition};
+use hubbub_core::ports::store::StoreError;
+
+use super::queue::Queue;
+use super::write::Write;
+
+/// The queue to the writer, and what is known of its work without asking it.
+pub(super) struct Shared {
+    pub(super) queue: Queue<Write>,
+    fences: Mutex<HashMap<Partition, Epoch>>,
+    /// Why the last commit failed, if it did.
+    failing: Mutex<Option<StoreError>>,
+}
+
+impl Shared {
+    pub(super) fn new(queue: Queue<Write>, fences: HashMap<Partition, Epoch>) -> Self {
+        Self { queue, fences: Mutex::new(fences), failing: Mutex::new(None) }
+    }
+
+    /// The newest claim that is durable.
+    pub(super) fn fence(&self, partition: Partition) -> Epoch {
+        let fences = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
+        fences.get(&partition).copied().unwrap_or_default()
+    }
+
+    pub(super) fn fence_is(&self, partition: Partition, epoch: Epoch) {
+        let mut fences = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
+        let fence = fences.entry(partition).or_default();
+        *fence = epoch.max(*fence);
+    }
+
+    /// Why nothing can be written, as far as the last commit says.
+    pub(super) fn failing(&self) -> Option<StoreError> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how the last commit ended; returns whether the one before had failed.
+    pub(super) fn set_failing(&self, failing: Option<StoreError>) -> bool {
+        let mut last = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *last, failing).is_some()
+    }
+}

@@ -1,0 +1,157 @@
+//! The history service: reads for those who were not there. Stateless, any number of them.
+//!
+//! In reading order: a page of a log (`replay`), made of blocks that never change (`blocks`), which are read once for
+//! many (`coalesce`) and kept (`page_cache`); up to where a log may be read (`holder`); the lists (`members`, `directory`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubbub_core::ids::Partitions;
+use hubbub_core::ports::bus::{Bus, Reply, Subject};
+use hubbub_core::ports::store::Store;
+use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::query::{Found, Query};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+mod blocks;
+mod coalesce;
+mod directory;
+mod error;
+mod holder;
+mod members;
+pub mod metrics;
+mod page_cache;
+mod replay;
+
+use error::Failure;
+
+/// The service's settings.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many partitions there are: the holder of a room is found by it.
+    pub partitions: Partitions,
+    /// Most reads at a time.
+    pub reads_max: usize,
+    /// Most reads that wait for their turn. Above it a read is answered `unavailable` at once.
+    pub queue_max: usize,
+    /// After what time a read is given up.
+    pub timeout: Duration,
+    /// Bytes of log that are kept in memory.
+    pub cache_bytes_max: usize,
+}
+
+impl Config {
+    /// The defaults, for so many partitions.
+    pub fn new(partitions: Partitions) -> Self {
+        Self {
+            partitions,
+            reads_max: 64,
+            queue_max: 1_024,
+            timeout: Duration::from_secs(5),
+            cache_bytes_max: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// What the reads share.
+struct Tier {
+    bus: Arc<dyn Bus>,
+    store: Arc<dyn Store>,
+    config: Config,
+    blocks: blocks::Blocks,
+}
+
+/// A read on its way, and when it is given up.
+struct Asked {
+    payload: Bytes,
+    reply: Reply,
+    until: Instant,
+}
+
+/// Serves reads until `shutdown`; then takes no more, finishes those in flight and returns.
+///
+/// # Cancel safety
+/// Dropped, the reads in flight are not answered.
+pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shutdown: CancellationToken) {
+    let (queue, mut asked) = mpsc::channel(config.queue_max.max(1));
+    let timeout = config.timeout;
+    let server = Arc::new(move |payload, reply| {
+        let asked = Asked { payload, reply, until: Instant::now() + timeout };
+        if let Err(mpsc::error::TrySendError::Full(asked) | mpsc::error::TrySendError::Closed(asked)) =
+            queue.try_send(asked)
+        {
+            metrics::count("full");
+            asked.reply.send(parcel::pack(&Found::Unavailable));
+        }
+    });
+    let Some(serving) = shutdown.run_until_cancelled(listen(&*bus, server)).await else { return };
+    let reads = Arc::new(Semaphore::new(config.reads_max.max(1)));
+    let blocks = blocks::Blocks::new(store.clone(), config.cache_bytes_max);
+    let tier = Arc::new(Tier { bus, store, config, blocks });
+    let mut running = JoinSet::new();
+    let mut take = async |running: &mut JoinSet<()>| {
+        // A permit first: what can't be read yet waits in the bounded queue.
+        let permit = reads.clone().acquire_owned().await.ok()?;
+        let asked = asked.recv().await?;
+        while running.try_join_next().is_some() {}
+        let tier = tier.clone();
+        running.spawn(async move {
+            answer(tier, asked).await;
+            drop(permit);
+        });
+        Some(())
+    };
+    while let Some(Some(())) = shutdown.run_until_cancelled(take(&mut running)).await {}
+    drop(serving);
+    asked.close();
+    while let Ok(left) = asked.try_recv() {
+        left.reply.send(parcel::pack(&Found::Unavailable));
+    }
+    while running.join_next().await.is_some() {}
+}
+
+async fn listen(
+    bus: &dyn Bus,
+    server: hubbub_core::ports::bus::Server,
+) -> hubbub_core::ports::bus::Subscription {
+    loop {
+        match bus.serve(Subject::Query, server.clone()).await {
+            Ok(serving) => return serving,
+            Err(error) => tracing::warn!(%error, "can't serve reads yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn answer(tier: Arc<Tier>, asked: Asked) {
+    let Asked { payload, reply, until } = asked;
+    let found = match timeout_at(until, find(&tier, payload, until)).await {
+        Ok(found) => found,
+        Err(_) => Err(Failure::TooSlow),
+    };
+    let payload = found.unwrap_or_else(|failure| {
+        failure.log();
+        parcel::pack(&failure.told())
+    });
+    reply.send(payload);
+}
+
+async fn find(tier: &Tier, mut payload: Bytes, until: Instant) -> Result<Bytes, Failure> {
+    let query: Query = parcel::header(&mut payload)?;
+    let (what, found) = match query {
+        Query::Replay(replay) => ("replay", replay::page(tier, replay, until).await?),
+        Query::Members { room, after, limit } => {
+            ("members", parcel::pack(&members::of_room(&*tier.store, room, after, limit).await?))
+        }
+        Query::RoomsOf { user } => ("rooms_of", parcel::pack(&members::rooms_of(&*tier.store, user).await?)),
+        Query::Directory { cursor, limit } => {
+            ("directory", parcel::pack(&directory::page(&*tier.store, cursor, limit).await?))
+        }
+    };
+    metrics::count(what);
+    Ok(found)
+}

@@ -1,0 +1,106 @@
+//! A page of a room's log, made of blocks.
+
+use bytes::Bytes;
+use hubbub_core::entry::Entry;
+use hubbub_core::ids::Seq;
+use hubbub_wire::tier::act::ReadTo;
+use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::query::{Found, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Range, Replay};
+use tokio::time::Instant;
+
+use crate::error::Failure;
+use crate::{Tier, holder};
+
+/// Most entries that one page looks at: with few of the wanted kinds among them it ends early, and says where to go on.
+const SCANNED_MAX: u64 = 10_000;
+
+/// A page of a log.
+pub(crate) async fn page(tier: &Tier, replay: Replay, until: Instant) -> Result<Bytes, Failure> {
+    let read_to = match replay.read_to.filter(|read_to| reaches(*read_to, replay.range)) {
+        Some(read_to) => read_to,
+        None => holder::sync(tier, &replay.room, until).await?,
+    };
+    let mut page = Page::new(&replay, read_to);
+    while let Some(seq) = page.next {
+        let run = tier.blocks.around(&replay.room, seq, read_to).await?;
+        page.take(&run);
+    }
+    page.entries.sort_unstable_by_key(|entry| entry.seq);
+    let header = Found::Page { more: page.more.is_some(), next: page.more };
+    Ok(parcel::pack_with(&header, &replay.room, &page.entries))
+}
+
+/// Whether what the asker knows of the log's end is enough for the range.
+fn reaches(read_to: ReadTo, range: Range) -> bool {
+    match range {
+        Range::Before(seq) => seq.0 <= read_to.head.0 + 1,
+        Range::After(seq) => seq < read_to.head,
+    }
+}
+
+/// A page as far as it is read.
+struct Page<'a> {
+    replay: &'a Replay,
+    head: u64,
+    limit: usize,
+    entries: Vec<Entry>,
+    bytes: usize,
+    scanned: u64,
+    /// The entry to look at next, if the page is not at its end.
+    next: Option<u64>,
+    /// Where the next page is to be asked from, if there is one.
+    more: Option<Seq>,
+}
+
+impl<'a> Page<'a> {
+    fn new(replay: &'a Replay, read_to: ReadTo) -> Self {
+        let head = read_to.head.0;
+        let first = match replay.range {
+            Range::Before(seq) => seq.0.saturating_sub(1).min(head),
+            Range::After(seq) => seq.0.saturating_add(1),
+        };
+        Self {
+            replay,
+            head,
+            limit: replay.limit.clamp(1, PAGE_ENTRIES_MAX) as usize,
+            entries: Vec::new(),
+            bytes: 0,
+            scanned: 0,
+            next: (1..=head).contains(&first).then_some(first),
+            more: None,
+        }
+    }
+
+    /// Takes what it wants of a run of consecutive entries that has the one at `next`.
+    fn take(&mut self, run: &[Entry]) {
+        let Some(first) = run.first() else {
+            self.next = None;
+            return;
+        };
+        while let Some(seq) = self.next {
+            let at = seq.checked_sub(first.seq.0).and_then(|at| usize::try_from(at).ok());
+            let Some(entry) = at.and_then(|at| run.get(at)) else { return };
+            self.look_at(entry);
+        }
+    }
+
+    fn look_at(&mut self, entry: &Entry) {
+        self.scanned += 1;
+        let kinds = &self.replay.kinds;
+        if kinds.is_empty() || kinds.iter().any(|name| entry.kind.is_named(name)) {
+            self.bytes += entry.json.len();
+            self.entries.push(entry.clone());
+        }
+        let seq = entry.seq.0;
+        let following = match self.replay.range {
+            Range::Before(_) => seq - 1,
+            Range::After(_) => seq + 1,
+        };
+        let is_full =
+            self.entries.len() >= self.limit || self.bytes >= PAGE_BYTES_MAX || self.scanned >= SCANNED_MAX;
+        self.next = (1..=self.head).contains(&following).then_some(following);
+        if is_full && self.next.take().is_some() {
+            self.more = Some(entry.seq);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Holding one partition: take its lease, claim its fence, serve it, start over when it is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubbub_core::ids::{Epoch, Partition};
+use hubbub_core::ports::bus::{Subject, Subscription};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::inbox::Inbox;
+use crate::partition::{Ended, Writer};
+use crate::retry::{Backoff, until_done};
+use crate::{Tier, lease, metrics};
+
+/// How long giving a lease back may take: its time-to-live does the same.
+const RELEASE_MAX: Duration = Duration::from_secs(1);
+
+/// Holds the partition as often as it can be had, until `shutdown`.
+pub(crate) async fn hold(tier: Arc<Tier>, partition: Partition, shutdown: CancellationToken) {
+    let config = &tier.config;
+    loop {
+        let take = lease::take(tier.ports.leases.clone(), partition, config.node.clone(), config.lease_ttl);
+        let Some(mut held) = shutdown.run_until_cancelled(take).await else { return };
+        let ended = tokio::select! {
+            ended = claim_and_serve(&tier, partition, &shutdown) => ended,
+            () = held.keep() => Ended::LeaseLost,
+        };
+        match ended {
+            Ended::ShutDown => {
+                if timeout(RELEASE_MAX, held.release()).await.is_err() {
+                    tracing::info!(%partition, "the lease was not given back in time; it will run out");
+                }
+                return;
+            }
+            Ended::LeaseLost => tracing::warn!(%partition, "lost the lease"),
+            Ended::Fenced(by) => {
+                ::metrics::counter!(metrics::FENCED.name).increment(1);
+                tracing::warn!(%partition, %by, "fenced by a newer holder");
+            }
+        }
+        // Somebody else is at it: let them show themselves in the lease.
+        if shutdown.run_until_cancelled(sleep(config.lease_ttl / 10)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// Serves the partition in a new epoch. Dropped, it is mute from that instant: what it still had to tell is `unavailable`.
+async fn claim_and_serve(tier: &Arc<Tier>, partition: Partition, shutdown: &CancellationToken) -> Ended {
+    let store = &tier.ports.store;
+    let claim = until_done("claim", || store.claim(partition));
+    let Some(epoch) = shutdown.run_until_cancelled(claim).await else { return Ended::ShutDown };
+    let inbox = Inbox::new(tier.config.inbox_asks_max, tier.config.inbox_bytes_max);
+    let _closed = CloseOnDrop(inbox.clone());
+    let listen = listen(tier, partition, &inbox);
+    let Some(serving) = shutdown.run_until_cancelled(listen).await else { return Ended::ShutDown };
+    tracing::info!(%partition, %epoch, "holds the partition");
+    let _counted = Counted::new();
+    serve_until(tier, partition, epoch, (inbox, serving), shutdown).await
+}
+
+async fn serve_until(
+    tier: &Arc<Tier>,
+    partition: Partition,
+    epoch: Epoch,
+    (inbox, serving): (Arc<Inbox>, Subscription),
+    shutdown: &CancellationToken,
+) -> Ended {
+    let mut writer = Writer::new(tier.clone(), partition, epoch, inbox.clone());
+    // The loop says itself when others have their turn: a budget would cut a batch in two.
+    let serve = tokio::task::coop::unconstrained(writer.run());
+    if let Some(ended) = shutdown.run_until_cancelled(serve).await {
+        return ended;
+    }
+    drop(serving);
+    inbox.close();
+    let drain = tokio::task::coop::unconstrained(writer.drain());
+    match timeout(tier.config.drain_max, drain).await {
+        Ok(Some(fenced)) => fenced,
+        Ok(None) => Ended::ShutDown,
+        Err(_) => {
+            let left = inbox.held();
+            tracing::warn!(%partition, left, "shut down with work in flight; its askers are told unavailable");
+            Ended::ShutDown
+        }
+    }
+}
+
+async fn listen(tier: &Arc<Tier>, partition: Partition, inbox: &Arc<Inbox>) -> Subscription {
+    let mut backoff = Backoff::new();
+    loop {
+        let inbox = inbox.clone();
+        let server = Arc::new(move |payload, reply| inbox.push(payload, reply));
+        match tier.ports.bus.serve(Subject::Act(partition), server).await {
+            Ok(serving) => return serving,
+            Err(error) => tracing::warn!(%partition, %error, "can't serve the partition yet"),
+        }
+        backoff.pause().await;
+    }
+}
+
+/// Nothing that comes to an inbox nobody empties may wait there.
+struct CloseOnDrop(Arc<Inbox>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+        // Dropped, each is answered.
+        self.0.take_all(&mut Vec::new());
+    }
+}
+
+/// One partition held, as long as it is.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        ::metrics::gauge!(metrics::PARTITIONS_HELD.name).increment(1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        ::metrics::gauge!(metrics::PARTITIONS_HELD.name).decrement(1);
+    }
+}

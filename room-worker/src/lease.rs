@@ -1,0 +1,111 @@
+//! Taking a partition's lease, keeping it, giving it back. Only liveness rests on it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubbub_core::ids::Partition;
+use hubbub_core::ports::leases::{Lease, LeaseError, Leases, NodeId, Revision};
+use tokio::time::{Instant, sleep};
+
+/// Parts of a time-to-live: a holder renews at each third, a contender looks at each tenth.
+const RENEWALS_A_TTL: u32 = 3;
+const LOOKS_A_TTL: u32 = 10;
+
+/// A lease that this node has.
+pub(crate) struct Held {
+    leases: Arc<dyn Leases>,
+    partition: Partition,
+    node: NodeId,
+    ttl: Duration,
+    revision: Revision,
+}
+
+/// Waits until the lease can be had, and takes it: it is free, it is ours from a call whose answer was lost, or its revision has
+/// not changed for a time-to-live on our own clock.
+pub(crate) async fn take(leases: Arc<dyn Leases>, partition: Partition, node: NodeId, ttl: Duration) -> Held {
+    let mut watched: Option<(Revision, Instant)> = None;
+    loop {
+        match leases.read(partition).await {
+            Ok(lease) => {
+                let seen = lease.as_ref().map(|l| l.revision);
+                if is_free(lease, &node, &mut watched, ttl) {
+                    match leases.take(partition, node.clone(), seen).await {
+                        Ok(revision) => return Held { leases, partition, node, ttl, revision },
+                        // Somebody was quicker: look again at once.
+                        Err(LeaseError::Changed) => continue,
+                        Err(LeaseError::Unavailable { inside }) => unavailable(partition, &inside),
+                    }
+                }
+            }
+            Err(LeaseError::Changed) => {}
+            Err(LeaseError::Unavailable { inside }) => unavailable(partition, &inside),
+        }
+        sleep(ttl / LOOKS_A_TTL).await;
+    }
+}
+
+fn is_free(
+    lease: Option<Lease>,
+    node: &NodeId,
+    watched: &mut Option<(Revision, Instant)>,
+    ttl: Duration,
+) -> bool {
+    let Some(Lease { holder: Some(holder), revision }) = lease else { return true };
+    if holder == *node {
+        return true;
+    }
+    match watched {
+        Some((seen, since)) if *seen == revision => since.elapsed() >= ttl,
+        _ => {
+            *watched = Some((revision, Instant::now()));
+            false
+        }
+    }
+}
+
+fn unavailable(partition: Partition, inside: &str) {
+    tracing::warn!(%partition, inside, "leases are not available; trying again");
+}
+
+impl Held {
+    /// Renews the lease until somebody else has it. While leases are not available the holder stays: the store's fence
+    /// is what makes that safe, and nobody else could take it either.
+    pub(crate) async fn keep(&mut self) {
+        loop {
+            sleep(self.ttl / RENEWALS_A_TTL).await;
+            match self.leases.renew(self.partition, self.node.clone(), self.revision).await {
+                Ok(revision) => self.revision = revision,
+                Err(LeaseError::Changed) => {
+                    if !self.is_ours_still().await {
+                        return;
+                    }
+                }
+                Err(LeaseError::Unavailable { inside }) => unavailable(self.partition, &inside),
+            }
+        }
+    }
+
+    /// After a change that we know nothing of: it may be our own, whose answer was lost.
+    async fn is_ours_still(&mut self) -> bool {
+        match self.leases.read(self.partition).await {
+            Ok(Some(lease)) if lease.holder.as_ref() == Some(&self.node) => {
+                self.revision = lease.revision;
+                true
+            }
+            Ok(_) => false,
+            // The next renewal tells.
+            Err(_) => true,
+        }
+    }
+
+    /// Gives the lease back, so that the next holder need not wait.
+    pub(crate) async fn release(mut self) {
+        let mut released = self.leases.release(self.partition, self.revision).await;
+        if released == Err(LeaseError::Changed) && self.is_ours_still().await {
+            released = self.leases.release(self.partition, self.revision).await;
+        }
+        if let Err(error) = released {
+            tracing::info!(partition = %self.partition, %error, "the lease was not given back; it will run out");
+        }
+    }
+}

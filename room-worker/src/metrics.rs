@@ -1,0 +1,101 @@
+//! What the worker counts: once a batch, not once an ask.
+
+use metrics::Unit;
+
+/// One metric.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// As it is scraped.
+    pub name: &'static str,
+    /// Of what.
+    pub unit: Unit,
+    /// What it says.
+    pub description: &'static str,
+}
+
+const fn metric(name: &'static str, unit: Unit, description: &'static str) -> Metric {
+    Metric { name, unit, description }
+}
+
+/// Counter.
+pub const ASKS: Metric = metric(
+    "hubbub_worker_asks_total",
+    Unit::Count,
+    "asks answered, by outcome: ok, synced, or the code of the refusal",
+);
+/// Counter.
+pub const ENTRIES: Metric =
+    metric("hubbub_worker_entries_committed_total", Unit::Count, "entries committed to logs");
+/// Histogram.
+pub const COMMIT_SECONDS: Metric = metric(
+    "hubbub_worker_commit_seconds",
+    Unit::Seconds,
+    "from the start of a batch's append to the fence read that let its answers go",
+);
+/// Histogram.
+pub const BATCH_ENTRIES: Metric =
+    metric("hubbub_worker_batch_entries", Unit::Count, "entries of one room committed together");
+/// Gauge.
+pub const ROOMS_OPEN: Metric = metric("hubbub_worker_rooms_open", Unit::Count, "rooms in memory");
+/// Gauge.
+pub const ASKS_HELD: Metric =
+    metric("hubbub_worker_asks_held", Unit::Count, "asks taken and not answered yet, the inbox included");
+/// Counter.
+pub const FENCED: Metric = metric(
+    "hubbub_worker_fenced_total",
+    Unit::Count,
+    "partitions given up because a newer holder had claimed them",
+);
+/// Gauge.
+pub const PARTITIONS_HELD: Metric =
+    metric("hubbub_worker_partitions_held", Unit::Count, "partitions held and served");
+/// Counter.
+pub const RECOVERIES: Metric = metric(
+    "hubbub_worker_recoveries_total",
+    Unit::Count,
+    "first touches of rooms, by outcome: quiet, in_doubt, fenced, damaged, unavailable",
+);
+/// Counter.
+pub const STORE_RETRIES: Metric = metric(
+    "hubbub_worker_store_retries_total",
+    Unit::Count,
+    "operations of the store that failed and are tried again",
+);
+/// Counter.
+pub const PUBLISH_FAILURES: Metric =
+    metric("hubbub_worker_publish_failures_total", Unit::Count, "events that the bus did not take");
+
+/// Tells the recorder about the counters, histograms and gauges above.
+pub fn describe() {
+    for m in [ASKS, ENTRIES, FENCED, RECOVERIES, STORE_RETRIES, PUBLISH_FAILURES] {
+        metrics::describe_counter!(m.name, m.unit, m.description);
+    }
+    for m in [COMMIT_SECONDS, BATCH_ENTRIES] {
+        metrics::describe_histogram!(m.name, m.unit, m.description);
+    }
+    for m in [ROOMS_OPEN, ASKS_HELD, PARTITIONS_HELD] {
+        metrics::describe_gauge!(m.name, m.unit, m.description);
+    }
+}
+
+/// What became of the asks since the last [`flush`](Outcomes::flush).
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    counts: Vec<(&'static str, u64)>,
+}
+
+impl Outcomes {
+    pub(crate) fn count(&mut self, outcome: &'static str) {
+        // A handful of different ones: a scan is quicker than a hash.
+        match self.counts.iter_mut().find(|(known, _)| *known == outcome) {
+            Some((_, count)) => *count += 1,
+            None => self.counts.push((outcome, 1)),
+        }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        for (outcome, count) in self.counts.iter_mut().filter(|(_, count)| *count > 0) {
+            metrics::counter!(ASKS.name, "outcome" => *outcome).increment(std::mem::take(count));
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! The single writer's loop: owns the state of all rooms of a partition, and never waits for one thing only.
+//!
+//! # Cost
+//! A wake takes all that waits. An ask costs its JSON, a hash of its room, the decision and the entry's JSON; a room with
+//! something to write one boxed future a batch; a fence read is shared by all rooms. Nothing is spawned, and no JSON
+//! of an entry is copied after it was made but into payloads and the store.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use hubbub_core::entry::Entry;
+use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
+use hubbub_wire::tier::act::Ask;
+use hubbub_wire::tier::parcel;
+use tokio::time::Instant;
+
+use crate::Tier;
+use crate::append::append;
+use crate::commit::Covered;
+use crate::error::OpenError;
+use crate::inbox::{Asked, Inbox};
+use crate::metrics::{self, Outcomes};
+use crate::recovery::{Opened, first_touch, keyed};
+use crate::retry::until_done;
+use crate::slot::{OpenRoom, Slot, Turn, Waiting};
+use crate::voice::Voice;
+
+/// How often rooms that nobody asks for are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Rounds of a turn after which others of this thread have theirs.
+const ROUNDS_MAX: usize = 64;
+/// Part of the rooms that goes when there are too many.
+const PUT_OUT_PART: usize = 16;
+
+/// Why a partition is held no more.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    ShutDown,
+    LeaseLost,
+    /// A newer holder of this epoch was seen.
+    Fenced(Epoch),
+}
+
+/// Something of the store that is done.
+enum Done {
+    Opened(RoomId, Box<Result<Opened, OpenError>>),
+    Keys(RoomId, Seq, Result<Vec<Entry>, OpenError>),
+    Appended(RoomId, Vec<Entry>, Instant),
+    Fence(Epoch),
+    Projected(RoomId, Seq),
+}
+
+type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
+
+/// The writer of one partition in one epoch. Dropped, it is mute: all that waits is told `unavailable`.
+pub(crate) struct Writer {
+    tier: Arc<Tier>,
+    voice: Voice,
+    inbox: Arc<Inbox>,
+    arrivals: Vec<Asked>,
+    rooms: HashMap<RoomId, Slot>,
+    work: FuturesUnordered<Work>,
+    /// Rooms that have a batch to send.
+    to_append: Vec<RoomId>,
+    /// Rooms that have something for a fence read.
+    to_cover: Vec<RoomId>,
+    /// What the fence read that runs will let go.
+    covering: Option<Vec<Covered>>,
+    outcomes: Outcomes,
+    /// Asks that the gauge shows as held.
+    shown_held: usize,
+    next_sweep: Instant,
+}
+
+impl Writer {
+    pub(crate) fn new(tier: Arc<Tier>, partition: Partition, epoch: Epoch, inbox: Arc<Inbox>) -> Self {
+        let (bus, log) = (tier.ports.bus.clone(), tier.ports.store.log_id());
+        Self {
+            tier,
+            voice: Voice { bus, partition, epoch, log },
+            inbox,
+            arrivals: Vec::new(),
+            rooms: HashMap::new(),
+            work: FuturesUnordered::new(),
+            to_append: Vec::new(),
+            to_cover: Vec::new(),
+            covering: None,
+            outcomes: Outcomes::default(),
+            shown_held: 0,
+            next_sweep: Instant::now() + SWEEP_EVERY,
+        }
+    }
+
+    /// Serves until it is fenced, or dropped.
+    pub(crate) async fn run(&mut self) -> Ended {
+        loop {
+            if let Err(fenced) = self.turn().await {
+                return fenced;
+            }
+            tokio::select! {
+                () = self.inbox.arrival() => {}
+                Some(done) = self.work.next() => {
+                    if let Err(fenced) = self.on_done(done) {
+                        return fenced;
+                    }
+                }
+                () = tokio::time::sleep_until(self.next_sweep) => self.sweep(),
+            }
+        }
+    }
+
+    /// Finishes what was taken, and brings the projections up to the logs. Says if it is fenced meanwhile.
+    pub(crate) async fn drain(&mut self) -> Option<Ended> {
+        let mut insisted = false;
+        loop {
+            if let Err(fenced) = self.turn().await {
+                return Some(fenced);
+            }
+            match self.work.next().await {
+                Some(done) => {
+                    if let Err(fenced) = self.on_done(done) {
+                        return Some(fenced);
+                    }
+                }
+                None if insisted => return None,
+                None => {
+                    insisted = true;
+                    let rooms: Vec<_> = self.rooms.keys().cloned().collect();
+                    rooms.iter().for_each(|room| self.insist(room));
+                }
+            }
+        }
+    }
+
+    /// Does all that can be done without waiting.
+    async fn turn(&mut self) -> Result<(), Ended> {
+        for round in 1.. {
+            self.take_asks();
+            self.start_appends();
+            self.start_fence_read();
+            if !self.reap()? {
+                break;
+            }
+            if round % ROUNDS_MAX == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn show(&mut self) {
+        self.outcomes.flush();
+        let held = self.inbox.held();
+        if held != self.shown_held {
+            ::metrics::gauge!(metrics::ASKS_HELD.name).increment(held as f64 - self.shown_held as f64);
+            self.shown_held = held;
+        }
+    }
+
+    fn take_asks(&mut self) {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.inbox.take_all(&mut arrivals);
+        if !arrivals.is_empty() {
+            let turn = self.now();
+            arrivals.drain(..).for_each(|asked| self.on_ask(asked, &turn));
+        }
+        self.arrivals = arrivals;
+    }
+
+    fn now(&self) -> Turn {
+        Turn {
+            at: (self.tier.config.clock)(),
+            now: Instant::now(),
+            epoch: self.voice.epoch,
+            log: self.voice.log,
+        }
+    }
+
+    fn on_ask(&mut self, asked: Asked, turn: &Turn) {
+        let Asked { mut payload, asker, arrived } = asked;
+        let ask: Ask = match parcel::header(&mut payload) {
+            Ok(ask) => ask,
+            Err(error) => {
+                tracing::warn!(partition = %self.voice.partition, %error, "an ask can't be read");
+                return;
+            }
+        };
+        if !self.rooms.contains_key(&ask.room) && !self.open(&ask.room, turn) {
+            return;
+        }
+        let until = arrived + Duration::from_millis(ask.timeout_ms.into());
+        if let Some(slot) = self.rooms.get_mut(&ask.room) {
+            slot.push(Waiting { what: ask.what, asker, until });
+            self.decide(&ask.room, turn);
+        }
+    }
+
+    /// Begins a room's first touch, unless the room is none of this partition's.
+    fn open(&mut self, room: &RoomId, turn: &Turn) -> bool {
+        let config = &self.tier.config;
+        let partition = config.partitions.of(room);
+        if partition != self.voice.partition {
+            // Written here, it would have two writers with two fences.
+            tracing::error!(%room, belongs_to = %partition, asked = %self.voice.partition,
+                "an ask for a room of another partition; do all nodes agree on their number?");
+            return false;
+        }
+        let (store, members_max) = (self.tier.ports.store.clone(), config.members_max);
+        let (id, epoch) = (room.clone(), self.voice.epoch);
+        self.work.push(Box::pin(async move {
+            let opened = first_touch(store, id.clone(), epoch, members_max).await;
+            Done::Opened(id, Box::new(opened))
+        }));
+        self.rooms.insert(room.clone(), Slot::opening(turn.now));
+        ::metrics::gauge!(metrics::ROOMS_OPEN.name).increment(1);
+        if self.rooms.len() > self.tier.config.open_rooms_max_each() {
+            self.put_out_longest_idle();
+        }
+        true
+    }
+
+    /// Decides what waits in a room, and lists it for what comes of that.
+    fn decide(&mut self, room: &RoomId, turn: &Turn) {
+        let Some(slot) = self.rooms.get_mut(room) else { return };
+        let missing = slot.decide(turn);
+        let origin = slot.open.as_ref().map(|open| open.link.origin);
+        self.list(room);
+        if let (Some(missing), Some(origin)) = (missing, origin) {
+            let (store, room) = (self.tier.ports.store.clone(), room.clone());
+            self.work.push(Box::pin(async move {
+                let keys = keyed(store, room.clone(), origin, missing).await;
+                Done::Keys(room, missing.0, keys)
+            }));
+        }
+    }
+
+    fn list(&mut self, room: &RoomId) {
+        let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
+        if open.has_batch() && !std::mem::replace(&mut open.listed.to_append, true) {
+            self.to_append.push(room.clone());
+        }
+        if open.has_to_cover() && !std::mem::replace(&mut open.listed.to_cover, true) {
+            self.to_cover.push(room.clone());
+        }
+    }
+
+    /// One batch for each room that has something to write and no batch in flight.
+    fn start_appends(&mut self) {
+        let epoch = self.voice.epoch;
+        let mut since = None;
+        for room in std::mem::take(&mut self.to_append) {
+            let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
+            open.listed.to_append = false;
+            let (entries, link) = open.next_batch();
+            let store = self.tier.ports.store.clone();
+            let since = *since.get_or_insert_with(Instant::now);
+            self.work.push(Box::pin(async move {
+                let entries = append(store, room.clone(), epoch, link, entries).await;
+                Done::Appended(room, entries, since)
+            }));
+        }
+    }
+
+    /// One fence read for all that waits for one.
+    fn start_fence_read(&mut self) {
+        if self.covering.is_some() || self.to_cover.is_empty() {
+            return;
+        }
+        let mut covering = Vec::with_capacity(self.to_cover.len());
+        for room in std::mem::take(&mut self.to_cover) {
+            let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
+            open.listed.to_cover = false;
+            covering.push(open.cover(room));
+        }
+        self.covering = Some(covering);
+        let (store, partition) = (self.tier.ports.store.clone(), self.voice.partition);
+        self.work
+            .push(Box::pin(async move { Done::Fence(until_done("fence", || store.fence(partition)).await) }));
+    }
+
+    /// Takes all that is done by now; says whether there was anything.
+    fn reap(&mut self) -> Result<bool, Ended> {
+        let mut any = false;
+        while let Some(Some(done)) = self.work.next().now_or_never() {
+            any = true;
+            self.on_done(done)?;
+        }
+        Ok(any)
+    }
+
+    fn on_done(&mut self, done: Done) -> Result<(), Ended> {
+        match done {
+            Done::Opened(room, opened) => self.on_opened(room, *opened),
+            Done::Keys(room, from, keys) => {
+                self.on_keys(&room, from, keys);
+                Ok(())
+            }
+            Done::Appended(room, entries, since) => {
+                if let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) {
+                    open.landed(entries, since);
+                }
+                self.list(&room);
+                Ok(())
+            }
+            Done::Fence(epoch) => self.on_fence(epoch),
+            Done::Projected(room, mark) => {
+                if let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) {
+                    open.committed.projected(mark, &self.voice, &mut self.outcomes);
+                }
+                self.start_projection(&room);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_opened(&mut self, room: RoomId, opened: Result<Opened, OpenError>) -> Result<(), Ended> {
+        let outcome = match &opened {
+            Ok(opened) if opened.found.is_empty() => "quiet",
+            Ok(_) => "in_doubt",
+            Err(OpenError::Fenced(_)) => "fenced",
+            Err(OpenError::Damaged { .. }) => "damaged",
+            Err(OpenError::Unavailable { .. }) => "unavailable",
+        };
+        ::metrics::counter!(metrics::RECOVERIES.name, "outcome" => outcome).increment(1);
+        match opened {
+            Ok(opened) => {
+                if let Some(slot) = self.rooms.get_mut(&room) {
+                    slot.open = Some(Box::new(OpenRoom::new(opened)));
+                }
+                let turn = self.now();
+                self.decide(&room, &turn);
+            }
+            Err(OpenError::Fenced(by)) => return Err(Ended::Fenced(by)),
+            Err(error @ OpenError::Damaged { .. }) => {
+                tracing::error!(%error, "a room can't be opened");
+                self.forget(&room);
+            }
+            Err(error @ OpenError::Unavailable { .. }) => {
+                tracing::warn!(%room, %error, "a room can't be opened now");
+                self.forget(&room);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_keys(&mut self, room: &RoomId, from: Seq, keys: Result<Vec<Entry>, OpenError>) {
+        let keys = match keys {
+            Ok(keys) => Some((from, keys)),
+            Err(error @ OpenError::Damaged { .. }) => {
+                tracing::error!(%error, "keys can't be read");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%room, %error, "keys can't be read now");
+                None
+            }
+        };
+        if let Some(slot) = self.rooms.get_mut(room) {
+            slot.learn(keys);
+        }
+        let turn = self.now();
+        self.decide(room, &turn);
+    }
+
+    /// The fence as it was read after all that is covered had become durable.
+    fn on_fence(&mut self, epoch: Epoch) -> Result<(), Ended> {
+        if epoch != self.voice.epoch {
+            return Err(Ended::Fenced(epoch));
+        }
+        for covered in self.covering.take().unwrap_or_default() {
+            let room = covered.room.clone();
+            let Some(slot) = self.rooms.get_mut(&room) else { continue };
+            let Some(open) = slot.open.as_mut() else { continue };
+            open.uncover();
+            open.committed.settle(covered, &self.voice, &mut self.outcomes);
+            // A room that nobody made must not be a way to fill the memory.
+            if open.room.info().is_none() && slot.is_quiet() {
+                self.forget(&room);
+            } else {
+                self.start_projection(&room);
+            }
+        }
+        Ok(())
+    }
+
+    fn start_projection(&mut self, room: &RoomId) {
+        let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
+        let Some(projection) = open.committed.take_projection(room) else { return };
+        let (store, room) = (self.tier.ports.store.clone(), room.clone());
+        self.work.push(Box::pin(async move {
+            until_done("project", || store.project(projection.clone())).await;
+            Done::Projected(room, projection.mark)
+        }));
+    }
+
+    /// Brings a room's mark up to its log.
+    fn insist(&mut self, room: &RoomId) {
+        if let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) {
+            open.committed.insist();
+        }
+        self.start_projection(room);
+    }
+
+    fn forget(&mut self, room: &RoomId) {
+        if self.rooms.remove(room).is_some() {
+            ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(1);
+        }
+    }
+
+    /// Puts rooms out of memory that nobody asked for in a while.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        self.next_sweep = now + SWEEP_EVERY;
+        let idle = self.tier.config.room_idle;
+        let gone = self.rooms.iter().filter(|(_, slot)| slot.is_quiet() && now - slot.last_used >= idle);
+        let gone: Vec<_> = gone.map(|(room, _)| room.clone()).collect();
+        gone.iter().for_each(|room| self.put_out(room));
+    }
+
+    fn put_out_longest_idle(&mut self) {
+        let quiet = self.rooms.iter().filter(|(_, slot)| slot.is_quiet());
+        let mut quiet: Vec<_> = quiet.map(|(room, slot)| (slot.last_used, room.clone())).collect();
+        // Several at once, so that the next ones find room without a search.
+        let count = (self.rooms.len() / PUT_OUT_PART).max(1).min(quiet.len());
+        if count < quiet.len() {
+            quiet.select_nth_unstable_by_key(count, |(last_used, _)| *last_used);
+        }
+        quiet.truncate(count);
+        quiet.iter().for_each(|(_, room)| self.put_out(room));
+    }
+
+    /// Puts a quiet room out of memory; one whose mark lags when that was brought up, at a later look.
+    fn put_out(&mut self, room: &RoomId) {
+        let open = self.rooms.get(room).and_then(|slot| slot.open.as_ref());
+        match open.is_some_and(|open| open.committed.is_whole()) {
+            true => self.forget(room),
+            false => self.insist(room),
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(self.rooms.len() as f64);
+        ::metrics::gauge!(metrics::ASKS_HELD.name).decrement(self.shown_held as f64);
+    }
+}

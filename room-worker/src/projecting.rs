@@ -1,0 +1,172 @@
+//! Bringing what the log says to the tables that lists are read from.
+//!
+//! One projection of a room is in flight at a time: the mark says that *all* up to it is there, so a later one may not
+//! overtake an earlier one. What is committed meanwhile goes with the next.
+
+use std::collections::HashMap;
+
+use hubbub_core::entry::{Entry, Kind, RoomFacts};
+use hubbub_core::ids::{Millis, RoomId, Seq, User, UserId};
+use hubbub_core::ports::store::{MemberChange, Projection};
+use serde::Deserialize;
+
+/// Entries and bytes of log after which a mark is projected even if no list changes: so much is read again at a first touch.
+const MARK_EVERY_ENTRIES: u64 = 1_000;
+const MARK_EVERY_BYTES: usize = 4 * 1024 * 1024;
+
+/// What is committed and not in the projections.
+#[derive(Debug)]
+pub(crate) struct Unprojected {
+    /// All up to here is in the projections.
+    mark: Seq,
+    upto: Seq,
+    upto_at: Millis,
+    bytes: usize,
+    members: u64,
+    changes: HashMap<UserId, MemberChange>,
+    facts: Option<RoomFacts>,
+    created_at: Option<Millis>,
+    in_flight: bool,
+    must: bool,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    user: User,
+}
+
+/// Who an entry is about, with the name that it shows.
+pub(crate) fn shown_user(entry: &Entry) -> User {
+    let named_by_id = || User { id: entry.user.clone(), name: entry.user.as_str().into() };
+    serde_json::from_slice(&entry.json).map_or_else(|_| named_by_id(), |shown: Shown| shown.user)
+}
+
+/// Whether an entry changes a list.
+pub(crate) fn is_listed(entry: &Entry) -> bool {
+    matches!(entry.kind, Kind::Join | Kind::Leave) || entry.facts.is_some()
+}
+
+impl Unprojected {
+    pub(crate) fn new(mark: Seq, members: u64) -> Self {
+        Self {
+            mark,
+            upto: mark,
+            upto_at: Millis(0),
+            bytes: 0,
+            members,
+            changes: HashMap::new(),
+            facts: None,
+            created_at: None,
+            in_flight: false,
+            must: false,
+        }
+    }
+
+    /// Takes a committed entry, and how many members there are after it.
+    pub(crate) fn push(&mut self, entry: &Entry, members: u64) {
+        (self.upto, self.upto_at, self.members) = (entry.seq, entry.at, members);
+        self.bytes += entry.json.len();
+        if !is_listed(entry) {
+            return;
+        }
+        self.must = true;
+        if matches!(entry.kind, Kind::Join | Kind::Leave) {
+            let user = shown_user(entry);
+            let change = MemberChange { user, seq: entry.seq, member: entry.kind == Kind::Join };
+            self.changes.insert(entry.user.clone(), change);
+        }
+        if let Some(facts) = &entry.facts {
+            self.facts = Some(facts.clone());
+        }
+        if entry.seq == Seq(1) {
+            self.created_at = Some(entry.at);
+        }
+    }
+
+    /// Brings the mark up to the log even if nobody waits for it.
+    pub(crate) fn insist(&mut self) {
+        self.must |= self.upto > self.mark;
+    }
+
+    /// The next projection, if one is due and none in flight.
+    pub(crate) fn take(&mut self, room: &RoomId) -> Option<Projection> {
+        let far = self.upto.0 - self.mark.0 >= MARK_EVERY_ENTRIES || self.bytes >= MARK_EVERY_BYTES;
+        if self.in_flight || !(self.must || far) {
+            return None;
+        }
+        (self.in_flight, self.must, self.bytes) = (true, false, 0);
+        Some(Projection {
+            room: room.clone(),
+            facts: self.facts.take(),
+            created_at: self.created_at.take(),
+            members: std::mem::take(&mut self.changes).into_values().collect(),
+            member_count: self.members,
+            mark: self.upto,
+            mark_at: self.upto_at,
+        })
+    }
+
+    /// A projection is in the store.
+    pub(crate) fn projected(&mut self, mark: Seq) {
+        self.in_flight = false;
+        self.mark = mark;
+    }
+
+    pub(crate) fn mark(&self) -> Seq {
+        self.mark
+    }
+
+    pub(crate) fn is_in_flight(&self) -> bool {
+        self.in_flight
+    }
+
+    /// Whether the projections are the whole committed log.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.mark == self.upto
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_core::entry::Says;
+    use hubbub_core::limits::Content;
+
+    use super::*;
+
+    fn room() -> RoomId {
+        RoomId::parse("r").unwrap()
+    }
+
+    fn entry(seq: u64, says: Says<'_>) -> Entry {
+        let user = User { id: UserId::parse("u").unwrap(), name: "Ann".into() };
+        Entry::new(&room(), Seq(seq), Millis(seq), &user, None, says)
+    }
+
+    #[test]
+    fn a_projection_does_not_overtake_another() {
+        let mut unprojected = Unprojected::new(Seq(0), 0);
+        let facts = RoomFacts { name: "n".into(), topic: "".into(), owner: UserId::parse("u").unwrap() };
+        unprojected.push(&entry(1, Says::Join(Some(&facts))), 1);
+        let first = unprojected.take(&room()).unwrap();
+        assert_eq!((first.mark, first.created_at, first.facts), (Seq(1), Some(Millis(1)), Some(facts)));
+        assert_eq!(&*first.members[0].user.name, "Ann");
+        unprojected.push(&entry(2, Says::Leave { by: None }), 0);
+        unprojected.push(&entry(3, Says::Join(None)), 1);
+        assert!(unprojected.take(&room()).is_none(), "one is in flight");
+        unprojected.projected(Seq(1));
+        let second = unprojected.take(&room()).unwrap();
+        assert_eq!((second.mark, second.members.len(), second.member_count), (Seq(3), 1, 1));
+        assert!(second.members[0].member, "the last word about a user");
+    }
+
+    #[test]
+    fn a_mark_alone_is_projected_now_and_then() {
+        let content = Content::text("x".into()).unwrap();
+        let mut unprojected = Unprojected::new(Seq(10), 1);
+        for seq in 11..11 + MARK_EVERY_ENTRIES {
+            assert!(unprojected.take(&room()).is_none());
+            unprojected.push(&entry(seq, Says::Message(&content)), 1);
+        }
+        assert_eq!(unprojected.take(&room()).unwrap().mark, Seq(10 + MARK_EVERY_ENTRIES));
+    }
+}

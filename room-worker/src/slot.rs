@@ -1,0 +1,261 @@
+//! One room in memory, from the ask to the batch: decided on the newest state, held until that is durable.
+
+use std::collections::VecDeque;
+
+use hubbub_core::code::Code;
+use hubbub_core::entry::Entry;
+use hubbub_core::held::Held;
+use hubbub_core::ids::{Epoch, LogId, Millis, RoomId, Seq};
+use hubbub_core::room::{Action, Answer, Room};
+use hubbub_wire::tier::act::{Synced, Told, What};
+use hubbub_wire::tier::parcel;
+use tokio::time::Instant;
+
+use crate::commit::{Committed, Covered};
+use crate::inbox::Asker;
+use crate::metrics::Outcomes;
+use crate::recovery::{Link, Opened};
+use crate::tail::Tail;
+
+/// Most asks that wait for a room to be opened or its keys to be read.
+const WAITING_MAX: usize = 4_096;
+/// Most entries of one batch.
+const BATCH_ENTRIES_MAX: usize = 1_024;
+/// Bytes with which a batch ends.
+const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Most entries that a sync sends along.
+const NEWEST_MAX: u32 = 1_000;
+
+/// An ask that is not decided yet.
+pub(crate) struct Waiting {
+    pub(crate) what: What,
+    pub(crate) asker: Asker,
+    /// Work that starts later is work for nobody.
+    pub(crate) until: Instant,
+}
+
+/// An answer that is decided, and not to be told yet.
+pub(crate) struct Due {
+    asker: Asker,
+    say: Say,
+}
+
+enum Say {
+    Done(Answer),
+    Synced { synced: Box<Synced>, newest: u32 },
+    NoSuchRoom,
+}
+
+/// A room, opened or about to be.
+pub(crate) struct Slot {
+    /// Asks in the order of arrival, while the room or its keys are read.
+    waiting: VecDeque<Waiting>,
+    /// `None` until the first touch is done.
+    pub(crate) open: Option<Box<OpenRoom>>,
+    reading_keys: bool,
+    pub(crate) last_used: Instant,
+}
+
+/// When and by whom things are decided.
+pub(crate) struct Turn {
+    pub(crate) at: Millis,
+    pub(crate) now: Instant,
+    pub(crate) epoch: Epoch,
+    pub(crate) log: LogId,
+}
+
+impl Slot {
+    pub(crate) fn opening(now: Instant) -> Self {
+        Self { waiting: VecDeque::new(), open: None, reading_keys: false, last_used: now }
+    }
+
+    /// Puts an ask behind those that wait. It is dropped, and so refused, when too many do.
+    pub(crate) fn push(&mut self, waiting: Waiting) {
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(waiting);
+        }
+    }
+
+    /// Decides what waits, in order, up to an ask that needs keys which are not in memory: those are named, once.
+    pub(crate) fn decide(&mut self, turn: &Turn) -> Option<(Seq, Seq)> {
+        let open = self.open.as_mut()?;
+        self.last_used = turn.now;
+        if self.reading_keys {
+            return None;
+        }
+        while let Some(next) = self.waiting.pop_front() {
+            if next.until < turn.now {
+                // Undecided and too late: dropped is unavailable.
+                continue;
+            }
+            if let What::Do { verb, .. } = &next.what
+                && let Some(missing) = open.room.missing_keys(verb)
+            {
+                self.waiting.push_front(next);
+                self.reading_keys = true;
+                return Some(missing);
+            }
+            open.decide(next, turn);
+        }
+        None
+    }
+
+    /// Takes the keys that were named, or gives up on the asks that wait for them.
+    pub(crate) fn learn(&mut self, keys: Option<(Seq, Vec<Entry>)>) {
+        self.reading_keys = false;
+        match (keys, &mut self.open) {
+            (Some((from, entries)), Some(open)) => open.room.learn_keys(from, &entries),
+            _ => self.waiting.clear(),
+        }
+    }
+
+    /// Whether nothing of the room is under way.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.waiting.is_empty() && !self.reading_keys && self.open.as_ref().is_some_and(|o| o.is_quiet())
+    }
+}
+
+/// A room whose log is known to its end.
+pub(crate) struct OpenRoom {
+    pub(crate) room: Room,
+    /// How its segment hangs on those before.
+    pub(crate) link: Link,
+    /// Decided, and in no batch yet.
+    next: VecDeque<Entry>,
+    /// A batch is on its way to the store.
+    appending: bool,
+    /// All up to here is in the store.
+    durable: Seq,
+    /// In the store, and taken by no fence read yet.
+    landed: Vec<Entry>,
+    /// When the oldest of `landed` was sent to the store.
+    landed_since: Option<Instant>,
+    held: Held<Due>,
+    /// A fence read that runs has something of this room.
+    covered: bool,
+    /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read.
+    pub(crate) listed: Listed,
+    pub(crate) committed: Committed,
+}
+
+/// Where the loop has this room listed.
+#[derive(Default)]
+pub(crate) struct Listed {
+    pub(crate) to_append: bool,
+    pub(crate) to_cover: bool,
+}
+
+impl OpenRoom {
+    pub(crate) fn new(opened: Opened) -> Self {
+        let head = opened.room.head();
+        let found_members = opened.room.info().map_or(0, |info| info.members);
+        Self {
+            committed: Committed::new(opened.mark, found_members, &opened.found),
+            room: opened.room,
+            link: opened.link,
+            next: VecDeque::new(),
+            appending: false,
+            durable: head,
+            landed: opened.found,
+            landed_since: None,
+            held: Held::default(),
+            covered: false,
+            listed: Listed::default(),
+        }
+    }
+
+    fn decide(&mut self, ask: Waiting, turn: &Turn) {
+        let (say, rests_on) = match ask.what {
+            What::Do { user, verb } => {
+                let decision = self.room.decide(&Action { user, at: turn.at, verb });
+                self.next.extend(decision.entry);
+                (Say::Done(decision.answer), decision.rests_on)
+            }
+            What::Sync { newest, mut users } => {
+                users.retain(|user| self.room.is_member(user));
+                let say = match self.room.info() {
+                    None => Say::NoSuchRoom,
+                    Some(info) => {
+                        let epoch = self.link.epoch_of(info.head, turn.epoch);
+                        let synced = Box::new(Synced { info, log: turn.log, epoch, members: users });
+                        Say::Synced { synced, newest: newest.min(NEWEST_MAX) }
+                    }
+                };
+                (say, self.room.head())
+            }
+        };
+        self.held.hold(rests_on, Due { asker: ask.asker, say });
+    }
+
+    /// Whether a batch could be sent to the store.
+    pub(crate) fn has_batch(&self) -> bool {
+        !self.appending && !self.next.is_empty()
+    }
+
+    /// The next batch, and the links that its segment still needs.
+    pub(crate) fn next_batch(&mut self) -> (Vec<Entry>, Option<Link>) {
+        let mut bytes = 0;
+        let fitting = self.next.iter().take(BATCH_ENTRIES_MAX).take_while(|entry| {
+            let fits = bytes < BATCH_BYTES_MAX;
+            bytes += entry.json.len();
+            fits
+        });
+        let count = fitting.count();
+        self.appending = true;
+        (self.next.drain(..count).collect(), self.link.take_unwritten())
+    }
+
+    /// A batch is in the store.
+    pub(crate) fn landed(&mut self, entries: Vec<Entry>, since: Instant) {
+        self.appending = false;
+        self.durable = entries.last().map_or(self.durable, |last| last.seq);
+        self.landed_since.get_or_insert(since);
+        match self.landed.is_empty() {
+            true => self.landed = entries,
+            false => self.landed.extend(entries),
+        }
+    }
+
+    /// Whether there is something that waits for a fence read.
+    pub(crate) fn has_to_cover(&self) -> bool {
+        !self.landed.is_empty() || self.held.has_ready(self.durable)
+    }
+
+    /// Hands over what a fence read that begins now will cover, exactly.
+    pub(crate) fn cover(&mut self, room: RoomId) -> Covered {
+        self.covered = true;
+        let answers = std::iter::from_fn(|| self.held.release(self.durable)).collect();
+        Covered { room, entries: std::mem::take(&mut self.landed), answers, since: self.landed_since.take() }
+    }
+
+    /// The fence read said that we may tell.
+    pub(crate) fn uncover(&mut self) {
+        self.covered = false;
+    }
+
+    fn is_quiet(&self) -> bool {
+        let appended = self.next.is_empty() && !self.appending && self.landed.is_empty();
+        appended && self.held.is_empty() && !self.covered && self.committed.is_quiet()
+    }
+}
+
+impl Due {
+    /// Tells the asker.
+    pub(crate) fn tell(self, tail: &Tail, outcomes: &mut Outcomes) {
+        outcomes.count(match &self.say {
+            Say::Done(Answer::Refused(refusal)) => refusal.code().as_str(),
+            Say::Done(_) => "ok",
+            Say::Synced { .. } => "synced",
+            Say::NoSuchRoom => Code::NoSuchRoom.as_str(),
+        });
+        let payload = match self.say {
+            Say::Done(answer) => parcel::pack(&Told::Done(answer)),
+            Say::NoSuchRoom => parcel::pack(&Told::NoSuchRoom),
+            Say::Synced { synced, newest } => {
+                let (room, head) = (synced.info.id.clone(), synced.info.head);
+                parcel::pack_with(&Told::Synced(*synced), &room, tail.newest(head, newest as usize))
+            }
+        };
+        self.asker.tell(payload);
+    }
+}

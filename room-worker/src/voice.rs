@@ -1,0 +1,78 @@
+//! What a holder publishes. Best effort: a reader who missed something reads the log.
+
+use hubbub_core::entry::{Entry, Kind};
+use hubbub_core::ids::{Epoch, LogId, Partition, RoomId};
+use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_wire::tier::event::{Batch, Joined, RoomMade};
+use hubbub_wire::tier::parcel;
+
+use crate::metrics;
+use crate::projecting::shown_user;
+
+/// Bytes with which a payload ends. One more entry and all headers still fit the bus.
+const PAYLOAD_BYTES: usize = 512 * 1024;
+/// What an entry has beside its JSON, but for the facts of a room.
+const ENTRY_OVERHEAD: usize = 512;
+
+/// The voice of one holder.
+pub(crate) struct Voice {
+    pub(crate) bus: std::sync::Arc<dyn Bus>,
+    pub(crate) partition: Partition,
+    pub(crate) epoch: Epoch,
+    pub(crate) log: LogId,
+}
+
+/// Something to tell of once the lists show it.
+pub(crate) enum Announcement {
+    Joined(Joined),
+    Made(RoomMade),
+}
+
+impl Announcement {
+    /// What there is to tell of an entry.
+    pub(crate) fn of(room: &RoomId, entry: &Entry) -> impl Iterator<Item = Self> {
+        let made = entry.facts.as_ref().filter(|_| entry.seq.0 == 1).map(|facts| {
+            let (id, name, topic) = (room.clone(), facts.name.clone(), facts.topic.clone());
+            Self::Made(RoomMade { id, name, topic, owner: facts.owner.clone() })
+        });
+        let joined = (entry.kind == Kind::Join)
+            .then(|| Self::Joined(Joined { room: room.clone(), user: shown_user(entry), seq: entry.seq }));
+        made.into_iter().chain(joined)
+    }
+}
+
+impl Voice {
+    /// Publishes committed entries, in payloads that fit the bus. `members` is how many there are after each.
+    pub(crate) fn publish_entries(&self, room: &RoomId, entries: &[Entry], members: &[u64]) {
+        let subject = Subject::Events(self.partition, room.clone());
+        let mut from = 0;
+        while from < entries.len() {
+            let mut bytes = 0;
+            let fitting = entries[from..].iter().take_while(|entry| {
+                let fits = bytes < PAYLOAD_BYTES;
+                bytes += entry.json.len() + ENTRY_OVERHEAD;
+                fits
+            });
+            let upto = from + fitting.count();
+            let header =
+                Batch { room: room.clone(), log: self.log, epoch: self.epoch, members: members[upto - 1] };
+            self.publish(&subject, parcel::pack_with(&header, room, &entries[from..upto]));
+            from = upto;
+        }
+    }
+
+    /// Publishes what the lists show by now.
+    pub(crate) fn announce(&self, announcement: &Announcement) {
+        match announcement {
+            Announcement::Joined(joined) => self.publish(&Subject::Memberships, parcel::pack(joined)),
+            Announcement::Made(made) => self.publish(&Subject::Directory, parcel::pack(made)),
+        }
+    }
+
+    fn publish(&self, subject: &Subject, payload: bytes::Bytes) {
+        if let Err(error) = self.bus.publish(subject, payload) {
+            ::metrics::counter!(metrics::PUBLISH_FAILURES.name).increment(1);
+            tracing::warn!(?subject, %error, "an event was not published");
+        }
+    }
+}
