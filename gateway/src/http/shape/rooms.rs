@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::room::RoomInfo;
+use hubbub_wire::native::answer::Present;
 use hubbub_wire::tier::query::Listed;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -130,6 +131,12 @@ pub struct Member {
     pub name: Arc<str>,
     /// Whether they are there: best effort.
     pub online: bool,
+}
+
+impl From<Present> for Member {
+    fn from(present: Present) -> Self {
+        Self { id: present.id, name: present.name, online: present.online }
+    }
 }
 
 /// A page of members.
