@@ -3,25 +3,25 @@
 //! In reading order: what it is told ([`config`]) and how it fails ([`error`]); what it asks of the other tiers
 //! ([`actions`]); a [`shard`] owns connections and the rooms they are members of; [`fanout`] is the hot path.
 
-pub mod actions;
 pub mod config;
 pub mod error;
+pub mod actions;
+pub mod shard;
+pub mod member;
+pub mod room;
+pub mod hearing;
 pub mod fanout;
 pub mod flush;
-pub mod hearing;
+pub mod resume;
+pub mod open;
+pub mod ws;
 pub mod http;
 pub mod listener;
-pub mod member;
-pub mod metrics;
-pub mod open;
-pub mod presence;
-pub mod rate_limit;
-pub mod resume;
-pub mod room;
-pub mod shard;
 pub mod sweep;
+pub mod presence;
 pub mod typing;
-pub mod ws;
+pub mod rate_limit;
+pub mod metrics;
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -9,7 +9,7 @@ use http::header::{self, HeaderValue};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::fault::{Attempt, Fault};
+pub use super::fault::{Attempt, Fault};
 use super::render;
 use crate::error::Failure;
 use crate::metrics;
