@@ -1,5 +1,7 @@
 //! The HTTP table with all tiers behind it, in one process.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't go on is to fail")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
