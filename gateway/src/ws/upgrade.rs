@@ -27,9 +27,10 @@ const SUBPROTOCOL: &str = "hubbub.v1";
 
 /// Answers `GET /v1/ws`: 101, and a task that makes the socket a connection of the shard; or a problem.
 pub fn upgrade(shard: &Arc<Shard>, mut request: Request<Incoming>, address: IpAddr) -> Response<Body> {
+    // Before the handshake is answered: what makes the answer would take it.
+    let on_upgrade = hyper::upgrade::on(&mut request);
     match accept(shard, &mut request) {
         Ok((response, token)) => {
-            let on_upgrade = hyper::upgrade::on(&mut request);
             // A task of its own, and a small one: a future is as large as its largest state, and this one's is the handshake.
             tokio::spawn(adopt(shard.clone(), on_upgrade, address, token));
             response
@@ -124,7 +125,13 @@ pub fn origin_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
 }
 
 async fn adopt(shard: Arc<Shard>, on_upgrade: OnUpgrade, address: IpAddr, token: Option<Secret>) {
-    let Ok(upgraded) = on_upgrade.await else { return };
+    let upgraded = match on_upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%error, "an upgrade was not finished");
+            return;
+        }
+    };
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is not a TCP stream");
         return;
