@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::facts;
 use super::failure::failed;
+use super::fold::fold_all;
 use super::folder::Folder;
 use super::schema::{APPLICATION_ID, CREATE, VERSION};
 
@@ -76,6 +77,8 @@ pub(super) struct Opened {
     pub(super) fences: HashMap<Partition, Epoch>,
     /// The epoch of this start: above all that were ever claimed.
     pub(super) start: Epoch,
+    /// The last row that the journal had.
+    pub(super) last_row: i64,
 }
 
 /// Opens the data file for writing, makes it a store if it is new, and counts the start.
@@ -110,8 +113,11 @@ pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
 fn begin(db: Connection) -> Stored<Opened> {
     let log_id = facts::log_id(&db)?;
     let fences = facts::fences(&db)?;
+    let begun = db.unchecked_transaction().map_err(failed)?;
     let start = facts::count_start(&db, &fences)?;
-    Ok(Opened { db, log_id, fences, start })
+    let last_row = fold_all(&db)?;
+    begun.commit().map_err(failed)?;
+    Ok(Opened { db, log_id, fences, start, last_row })
 }
 
 fn connect_writer(file: &Path) -> Stored<Connection> {
