@@ -32,6 +32,7 @@ mod row_sum;
 mod schema;
 mod shared;
 mod write;
+mod write_ahead;
 mod writer;
 
 use std::path::Path;

@@ -12,6 +12,7 @@ use super::failure::failed;
 use super::fold::fold_all;
 use super::folder::Folder;
 use super::schema::{APPLICATION_ID, CREATE, VERSION};
+use super::write_ahead::broken_place;
 
 /// Why a store can't be opened: one line for whoever starts the process.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +91,11 @@ pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
             StoreError::Unavailable { inside } => OpenError::Failed { file: file.to_owned(), inside },
         },
     );
+    match broken_place(file) {
+        Ok(None) => {}
+        Ok(Some(what)) => return Err(OpenError::Damaged { file: file_of(), what }),
+        Err(error) => return Err(OpenError::Failed { file: file_of(), inside: error.to_string() }),
+    }
     let db = connect_writer(file).map_err(inside_of)?;
     let (id, version, tables) = identity(&db).map_err(inside_of)?;
     match (id, version, tables) {
