@@ -25,7 +25,7 @@ fn facts(room: &RoomId) -> RoomFacts {
 
 /// The one entry that can be there. Now and then a large one, which takes another way through the store.
 pub fn entry(room: &RoomId, epoch: Epoch, seq: u64) -> Entry {
-    let length = if seq % 97 == 0 { 40_000 } else { 8 + seq % 300 };
+    let length = if seq.is_multiple_of(97) { 40_000 } else { 8 + seq % 300 };
     let filler: String = (0..length).map(|n| char::from(b'a' + ((n + seq) % 26) as u8)).collect();
     let content = match seq % 97 {
         0 => Content::image(format!("data:image/png;base64,{filler}")).unwrap(),
@@ -36,7 +36,7 @@ pub fn entry(room: &RoomId, epoch: Epoch, seq: u64) -> Entry {
 
 /// Each entry is taken for the coming or going of one user.
 fn is_member(seq: u64) -> bool {
-    (seq / USERS) % 2 == 0
+    (seq / USERS).is_multiple_of(2)
 }
 
 /// Who is a member at `mark`, with the seq of their join.

@@ -124,7 +124,7 @@ async fn write(store: Arc<dyn Store>, n: u64, epoch: Epoch, entries_max: u64) {
         }
         say(&format!("ack {n} {epoch} {first} {last}"));
         head = last;
-        if head % 5 == 0 || head == end {
+        if head.is_multiple_of(5) || head == end {
             while store.project(projection(&room, head)).await.is_err() {
                 refused().await;
             }
