@@ -26,7 +26,7 @@ use crate::error::OpenError;
 use crate::inbox::{Asked, Inbox};
 use crate::metrics::{self, Outcomes};
 use crate::recovery::{Opened, first_touch, keyed};
-use crate::retry::until_done;
+use crate::retry::{patiently, until_done};
 use crate::slot::{OpenRoom, Slot, Turn, Waiting};
 use crate::voice::Voice;
 
@@ -214,7 +214,7 @@ impl Writer {
         let (store, members_max) = (self.tier.ports.store.clone(), config.members_max);
         let (id, epoch) = (room.clone(), self.voice.epoch);
         self.work.push(Box::pin(async move {
-            let opened = first_touch(store, id.clone(), epoch, members_max).await;
+            let opened = patiently(|| first_touch(store.clone(), id.clone(), epoch, members_max)).await;
             Done::Opened(id, Box::new(opened))
         }));
         self.rooms.insert(room.clone(), Slot::opening(turn.now));
@@ -234,7 +234,7 @@ impl Writer {
         if let (Some(missing), Some(origin)) = (missing, origin) {
             let (store, room) = (self.tier.ports.store.clone(), room.clone());
             self.work.push(Box::pin(async move {
-                let keys = keyed(store, room.clone(), origin, missing).await;
+                let keys = patiently(|| keyed(store.clone(), room.clone(), origin, missing)).await;
                 Done::Keys(room, missing.0, keys)
             }));
         }
