@@ -192,8 +192,12 @@ impl World {
     }
 }
 
+/// A batch as it was published.
+type Batch = (event::Batch, Vec<Entry>);
+
+/// What was published of a room.
 pub struct Heard {
-    heard: Arc<Mutex<Vec<(event::Batch, Vec<Entry>)>>>,
+    heard: Arc<Mutex<Vec<Batch>>>,
     _listening: Subscription,
 }
 
