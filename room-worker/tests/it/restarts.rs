@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use hubbub_adapters::leases::LocalLeases;
-use hubbub_core::ids::Seq;
+use hubbub_core::entry::{Entry, Says};
+use hubbub_core::ids::{Key, Millis, Seq};
+use hubbub_core::limits::Content;
+use hubbub_core::ports::store::{Append, Segment};
 use hubbub_core::room::{Answer, Refusal, Verb};
-use hubbub_wire::tier::act::ReadTo;
+use hubbub_wire::tier::act::{ReadTo, Told};
+use tokio::time::Instant;
 
 use crate::faults::{Fault, Op};
 use crate::log_reader::read_log;
@@ -90,7 +95,6 @@ async fn an_entry_written_but_never_acked_is_found_once() {
     world.made("lobby", "ann").await;
     lost.store(true, Ordering::SeqCst);
     let _unknown = world.begin(&lobby, act("ann", say("one", Some("k"), None)));
-    let _joins = world.begin(&lobby, act("bob", Verb::Join));
     until("it is written", async || wrote.load(Ordering::SeqCst)).await;
     let epoch = world.store.segments(lobby.clone()).await.unwrap()[0].epoch;
     until("and there", async || {
@@ -107,6 +111,11 @@ async fn an_entry_written_but_never_acked_is_found_once() {
     let (synced, _) = world.synced(&lobby, 0).await;
     let log = read_log(&world.store, &lobby, ReadTo { epoch: synced.epoch, head: synced.info.head }).await;
     assert_eq!(log.iter().filter(|e| e.key.is_some()).count(), 1);
+    let store = &world.store;
+    until("the lists are brought up to it", async || {
+        store.room(lobby.clone()).await.unwrap().unwrap().mark == synced.info.head
+    })
+    .await;
     new.shut_down().await;
 }
 
@@ -114,17 +123,77 @@ async fn an_entry_written_but_never_acked_is_found_once() {
 async fn a_released_lease_is_taken_at_once_and_a_held_one_is_left_alone() {
     let world = World::new();
     let leases = Arc::new(LocalLeases::default());
-    let slow = std::time::Duration::from_secs(3_600);
-    let old = world.worker_with(world.store.clone(), leases.clone(), |config| config.lease_ttl = slow);
+    let slow = |config: &mut hubbub_room_worker::Config| config.lease_ttl = Duration::from_secs(3);
+    let old = world.worker_with(world.store.clone(), leases.clone(), slow);
     world.served().await;
     let epoch = world.store.fence(PARTITION).await.unwrap();
-    let new = world.worker_with(world.store.clone(), leases, |_| {});
+    let new = world.worker_with(world.store.clone(), leases, slow);
     world.made("lobby", "ann").await;
     assert_eq!(world.store.fence(PARTITION).await.unwrap(), epoch, "nobody claims what another holds");
+    let released = Instant::now();
     old.shut_down().await;
     until("the other holds it", async || world.store.fence(PARTITION).await.unwrap() > epoch).await;
+    assert!(released.elapsed() < Duration::from_secs(3), "it waited for the lease to run out");
     assert_eq!(world.kept(&room("lobby"), "ann", say("x", None, None)).await, 2);
     new.shut_down().await;
+}
+
+/// Two writes come late: an entry that the first holder had given up, and the segment of a second one that had not seen that
+/// entry. The third has vouched for the entry in between.
+#[tokio::test]
+async fn what_was_vouched_for_is_not_cut_by_a_late_segment() {
+    let world = World::new();
+    let lobby = room("lobby");
+    let first = world.worker();
+    world.made("lobby", "ann").await;
+    let e1 = world.store.segments(lobby.clone()).await.unwrap()[0].epoch;
+    first.kill().await;
+    let second = world.store.claim(PARTITION).await.unwrap();
+    let entry = |text: &str, key: &str| {
+        let (content, key) = (Content::text(text.into()).unwrap(), Key::parse(key).unwrap());
+        Entry::new(&lobby, Seq(2), Millis(1), &user("ann"), Some(key), Says::Message(&content))
+    };
+    let late = Append { room: lobby.clone(), epoch: e1, entries: vec![entry("of the first", "k")] };
+    world.store.append(late).await.unwrap();
+
+    let third = world.worker();
+    assert_eq!(world.kept(&lobby, "ann", say("of the first", Some("k"), None)).await, 2);
+    let segment = Segment { epoch: second, start: Seq(2), prev: Some(e1) };
+    world.store.put_segment(lobby.clone(), segment).await.unwrap();
+    let late = Append { room: lobby.clone(), epoch: second, entries: vec![entry("of the second", "l")] };
+    world.store.append(late).await.unwrap();
+    third.kill().await;
+
+    let fourth = world.worker();
+    assert_eq!(world.kept(&lobby, "ann", say("of the first", Some("k"), None)).await, 2);
+    let (synced, _) = world.synced(&lobby, 0).await;
+    let to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+    let log = read_log(&world.store, &lobby, to).await;
+    assert_eq!(log[1..], [entry("of the first", "k")]);
+    fourth.shut_down().await;
+}
+
+/// A gap in what a mark says is there is not papered over: nobody is told anything of that room, and nothing is written.
+#[tokio::test]
+async fn a_room_with_a_gap_in_its_committed_log_is_not_opened() {
+    let world = World::new();
+    let lobby = room("lobby");
+    let first = world.worker();
+    world.made("lobby", "ann").await;
+    let e1 = world.store.segments(lobby.clone()).await.unwrap()[0].epoch;
+    first.kill().await;
+    // A segment that begins at 5 says that 2 to 4 were there.
+    let epoch = world.store.claim(PARTITION).await.unwrap();
+    let segment = Segment { epoch, start: Seq(5), prev: Some(e1) };
+    world.store.put_segment(lobby.clone(), segment).await.unwrap();
+    let before = world.store.segments(lobby.clone()).await.unwrap();
+    let second = world.worker();
+    world.served().await;
+    let told = world.ask_once(&lobby, act("ann", say("x", None, None))).await;
+    assert!(matches!(told, Some(Told::Unavailable)), "{told:?}");
+    assert_eq!(world.store.segments(lobby.clone()).await.unwrap(), before);
+    assert_eq!(world.made("other", "ann").await.head, Seq(1), "other rooms go on");
+    second.shut_down().await;
 }
 
 /// A room put out of memory comes back as it was, also in the same epoch.
