@@ -118,6 +118,7 @@ impl Turn {
         offsets.push(frames.len());
         special.sort_unstable();
         special.dedup();
+        let special = special.into_iter().map(|user| (user, None)).collect();
         let Self { items, mut from, mut to, .. } = self;
         from.sort_unstable();
         to.sort_unstable();
@@ -130,7 +131,9 @@ pub struct Encoded {
     frames: Bytes,
     offsets: Vec<usize>,
     items: Vec<Item>,
-    special: Vec<UserId>,
+    /// Users who see other bytes than the rest, and those bytes once they are made: several connections of one user
+    /// share them.
+    special: Vec<(UserId, Option<Bytes>)>,
     from: Vec<(u32, usize)>,
     to: Vec<(u32, usize)>,
     /// Entries among the items.
@@ -147,14 +150,13 @@ pub struct Share {
 
 impl Encoded {
     /// What the connection at `slot` of `user` is sent; with `passing` false only entries.
-    pub fn share(&self, slot: u32, user: Option<&UserId>, passing: bool) -> Share {
+    pub fn share(&mut self, slot: u32, user: Option<&UserId>, passing: bool) -> Share {
         let all = self.items.len();
         let from = find(&self.from, slot).unwrap_or(0);
         let to = find(&self.to, slot).unwrap_or(all);
-        let special =
-            user.filter(|user| !self.special.is_empty() && self.special.binary_search(user).is_ok());
+        let special = user.and_then(|user| self.special.iter().position(|(special, _)| special == user));
         let frames = match special {
-            Some(user) => self.own(user, from, to, passing),
+            Some(at) => self.own(at, from, to, passing),
             None if !passing && self.entries < all as u64 => self.own_entries_only(from, to),
             None if from == 0 && to == all => self.frames.clone(),
             None => self.frames.slice(self.offsets[from]..self.offsets[to]),
@@ -182,7 +184,12 @@ impl Encoded {
         })
     }
 
-    fn own(&self, user: &UserId, from: usize, to: usize, passing: bool) -> Bytes {
+    fn own(&mut self, at: usize, from: usize, to: usize, passing: bool) -> Bytes {
+        let (user, made) = &self.special[at];
+        let all = from == 0 && to == self.items.len() && passing;
+        if let (true, Some(made)) = (all, made) {
+            return made.clone();
+        }
         let mut out = Vec::with_capacity(self.offsets[to] - self.offsets[from] + 80);
         for item in &self.items[from..to] {
             match item {
@@ -193,7 +200,11 @@ impl Encoded {
                 Item::Passing(..) => {}
             }
         }
-        out.into()
+        let out = Bytes::from(out);
+        if all {
+            self.special[at].1 = Some(out.clone());
+        }
+        out
     }
 
     fn own_entries_only(&self, from: usize, to: usize) -> Bytes {
@@ -261,7 +272,7 @@ mod tests {
         let mut turn = Turn::default();
         turn.push(entry(5, "ann", Some("k1")));
         turn.push(entry(6, "bob", None));
-        let encoded = turn.encode(|_| true);
+        let mut encoded = turn.encode(|_| true);
         let (bob, cyd) = (encoded.share(1, Some(&id("bob")), true), encoded.share(2, Some(&id("cyd")), true));
         assert_eq!(bob.frames.as_ptr(), cyd.frames.as_ptr(), "one buffer");
         assert!(!text(&bob).contains("\"key\""));
@@ -278,7 +289,7 @@ mod tests {
         turn.push(entry(2, "ann", None));
         turn.ends_here(8);
         turn.push(entry(3, "ann", None));
-        let encoded = turn.encode(|_| true);
+        let mut encoded = turn.encode(|_| true);
         let came = encoded.share(7, Some(&id("bob")), true);
         assert!(
             !text(&came).contains("text1") && text(&came).contains("text2") && text(&came).contains("text3")
@@ -294,7 +305,7 @@ mod tests {
         let mut turn = Turn::default();
         turn.push_passing(Bytes::from_static(b"[typing]"), Some(id("ann")));
         turn.push(entry(1, "bob", None));
-        let encoded = turn.encode(|_| true);
+        let mut encoded = turn.encode(|_| true);
         assert!(!text(&encoded.share(0, Some(&id("ann")), true)).contains("typing"));
         assert!(text(&encoded.share(1, Some(&id("bob")), true)).contains("typing"));
         assert!(!text(&encoded.share(1, Some(&id("bob")), false)).contains("typing"));

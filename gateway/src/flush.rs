@@ -19,7 +19,7 @@ impl State {
         let large = here.members.len() >= REST_MEMBERS_MIN;
         let began = large.then(thread_cpu);
         let users = &self.users;
-        let encoded = std::mem::take(&mut here.turn).encode(|user| users.contains_key(user));
+        let mut encoded = std::mem::take(&mut here.turn).encode(|user| users.contains_key(user));
         let mut dropped: Vec<(ConnectionId, Seq)> = Vec::new();
         let mut bytes = 0;
         for &slot in &here.members {

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{Millis, RoomId};
+use hubbub_core::ports::accounts::AccountsError;
 use hubbub_wire::native::answer::{self, Event, Online};
 use hubbub_wire::ws::encode;
 
 use crate::error::Failure;
 use crate::member::{Connection, ConnectionId};
 use crate::shard::{Shard, State};
-use hubbub_core::ports::accounts::AccountsError;
 
 /// How long a connection may outlive its token.
 const TOKEN_GRACE: Duration = Duration::from_secs(50);
@@ -63,7 +63,7 @@ impl Shard {
                 state.carry_out(id, due);
             }
             state.drop_empty_rooms(EMPTY_ROOM);
-            if now % COUNT_EVERY == 0 {
+            if now.is_multiple_of(COUNT_EVERY) {
                 self.tell_counts(state);
             }
         });

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, RoomId};
 use hubbub_core::ports::store::{Append, Store};
@@ -10,8 +9,8 @@ use hubbub_core::ports::store::{Append, Store};
 use crate::recovery::Link;
 use crate::retry::until_done;
 
-/// Writes a batch, with the room's segment row if it is this epoch's first: the same bytes, again and again, until the store has
-/// them. The order of segment and rows is nothing to anyone: neither is told of before both are there.
+/// Writes a batch, and before it the room's segment row if this is the epoch's first: the same bytes, again and again, until the
+/// store has them. Rows without a segment would harm nobody, but so a store can tell when it has lost one.
 pub(crate) async fn append(
     store: Arc<dyn Store>,
     room: RoomId,
@@ -19,12 +18,11 @@ pub(crate) async fn append(
     link: Option<Link>,
     entries: Vec<Entry>,
 ) -> Vec<Entry> {
-    let batch = Append { room: room.clone(), epoch, entries };
-    let rows = until_done("append", || store.append(batch.clone()));
-    match link {
-        None => rows.await,
-        Some(link) => _ = join(put_segment(&store, &room, link), rows).await,
+    if let Some(link) = link {
+        put_segment(&store, &room, link).await;
     }
+    let batch = Append { room, epoch, entries };
+    until_done("append", || store.append(batch.clone())).await;
     batch.entries
 }
 

@@ -1,7 +1,7 @@
 //! The room-worker: the only writer of the rooms of the partitions that it holds.
 //!
-//! In reading order: which partitions it has (`holding`); the `partition`'s loop, which owns the state of their rooms;
-//! the `inbox` it takes asks from; a room's `slot` in memory, from the ask to the batch; how a batch gets into the log
+//! In reading order: which partitions it has (`holding`); the `partition`'s loop, which owns the state of their rooms,
+//! and which of them are in `memory`; the `inbox` it takes asks from; a room's `slot` in memory, from the ask to the batch; how a batch gets into the log
 //! (`append`), and from there to readers and askers (`commit`, `voice`, `tail`) and to the lists (`projecting`); and
 //! a room's first touch in an epoch (`recovery`).
 //!
@@ -29,6 +29,7 @@ mod error;
 mod holding;
 mod inbox;
 mod lease;
+mod memory;
 pub mod metrics;
 mod partition;
 mod projecting;

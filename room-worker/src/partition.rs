@@ -24,18 +24,15 @@ use crate::append::append;
 use crate::commit::Covered;
 use crate::error::OpenError;
 use crate::inbox::{Asked, Inbox};
+use crate::memory::SWEEP_EVERY;
 use crate::metrics::{self, Outcomes};
-use crate::recovery::{Opened, first_touch, keyed};
-use crate::retry::until_done;
-use crate::slot::{OpenRoom, Slot, Turn, Waiting};
+use crate::recovery::{Opened, keyed};
+use crate::retry::{patiently, until_done};
+use crate::slot::{Slot, Turn, Waiting};
 use crate::voice::Voice;
 
-/// How often rooms that nobody asks for are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Rounds of a turn after which others of this thread have theirs.
 const ROUNDS_MAX: usize = 64;
-/// Part of the rooms that goes when there are too many.
-const PUT_OUT_PART: usize = 16;
 
 /// Why a partition is held no more.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,7 +44,7 @@ pub(crate) enum Ended {
 }
 
 /// Something of the store that is done.
-enum Done {
+pub(crate) enum Done {
     Opened(RoomId, Box<Result<Opened, OpenError>>),
     Keys(RoomId, Seq, Result<Vec<Entry>, OpenError>),
     Appended(RoomId, Vec<Entry>, Instant),
@@ -59,12 +56,12 @@ type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
 /// The writer of one partition in one epoch. Dropped, it is mute: all that waits is told `unavailable`.
 pub(crate) struct Writer {
-    tier: Arc<Tier>,
-    voice: Voice,
+    pub(crate) tier: Arc<Tier>,
+    pub(crate) voice: Voice,
     inbox: Arc<Inbox>,
     arrivals: Vec<Asked>,
-    rooms: HashMap<RoomId, Slot>,
-    work: FuturesUnordered<Work>,
+    pub(crate) rooms: HashMap<RoomId, Slot>,
+    pub(crate) work: FuturesUnordered<Work>,
     /// Rooms that have a batch to send.
     to_append: Vec<RoomId>,
     /// Rooms that have something for a fence read.
@@ -74,7 +71,7 @@ pub(crate) struct Writer {
     outcomes: Outcomes,
     /// Asks that the gauge shows as held.
     shown_held: usize,
-    next_sweep: Instant,
+    pub(crate) next_sweep: Instant,
 }
 
 impl Writer {
@@ -173,7 +170,7 @@ impl Writer {
         self.arrivals = arrivals;
     }
 
-    fn now(&self) -> Turn {
+    pub(crate) fn now(&self) -> Turn {
         Turn {
             at: (self.tier.config.clock)(),
             now: Instant::now(),
@@ -201,32 +198,8 @@ impl Writer {
         }
     }
 
-    /// Begins a room's first touch, unless the room is none of this partition's.
-    fn open(&mut self, room: &RoomId, turn: &Turn) -> bool {
-        let config = &self.tier.config;
-        let partition = config.partitions.of(room);
-        if partition != self.voice.partition {
-            // Written here, it would have two writers with two fences.
-            tracing::error!(%room, belongs_to = %partition, asked = %self.voice.partition,
-                "an ask for a room of another partition; do all nodes agree on their number?");
-            return false;
-        }
-        let (store, members_max) = (self.tier.ports.store.clone(), config.members_max);
-        let (id, epoch) = (room.clone(), self.voice.epoch);
-        self.work.push(Box::pin(async move {
-            let opened = first_touch(store, id.clone(), epoch, members_max).await;
-            Done::Opened(id, Box::new(opened))
-        }));
-        self.rooms.insert(room.clone(), Slot::opening(turn.now));
-        ::metrics::gauge!(metrics::ROOMS_OPEN.name).increment(1);
-        if self.rooms.len() > self.tier.config.open_rooms_max_each() {
-            self.put_out_longest_idle();
-        }
-        true
-    }
-
     /// Decides what waits in a room, and lists it for what comes of that.
-    fn decide(&mut self, room: &RoomId, turn: &Turn) {
+    pub(crate) fn decide(&mut self, room: &RoomId, turn: &Turn) {
         let Some(slot) = self.rooms.get_mut(room) else { return };
         let missing = slot.decide(turn);
         let origin = slot.open.as_ref().map(|open| open.link.origin);
@@ -234,7 +207,7 @@ impl Writer {
         if let (Some(missing), Some(origin)) = (missing, origin) {
             let (store, room) = (self.tier.ports.store.clone(), room.clone());
             self.work.push(Box::pin(async move {
-                let keys = keyed(store, room.clone(), origin, missing).await;
+                let keys = patiently(|| keyed(store.clone(), room.clone(), origin, missing)).await;
                 Done::Keys(room, missing.0, keys)
             }));
         }
@@ -257,6 +230,9 @@ impl Writer {
         for room in std::mem::take(&mut self.to_append) {
             let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
             open.listed.to_append = false;
+            if !open.has_batch() {
+                continue;
+            }
             let (entries, link) = open.next_batch();
             let store = self.tier.ports.store.clone();
             let since = *since.get_or_insert_with(Instant::now);
@@ -314,39 +290,12 @@ impl Writer {
                     open.committed.projected(mark, &self.voice, &mut self.outcomes);
                 }
                 self.start_projection(&room);
+                if self.rooms.get(&room).is_some_and(|slot| slot.leaving && slot.is_quiet()) {
+                    self.put_out(&room);
+                }
                 Ok(())
             }
         }
-    }
-
-    fn on_opened(&mut self, room: RoomId, opened: Result<Opened, OpenError>) -> Result<(), Ended> {
-        let outcome = match &opened {
-            Ok(opened) if opened.found.is_empty() => "quiet",
-            Ok(_) => "in_doubt",
-            Err(OpenError::Fenced(_)) => "fenced",
-            Err(OpenError::Damaged { .. }) => "damaged",
-            Err(OpenError::Unavailable { .. }) => "unavailable",
-        };
-        ::metrics::counter!(metrics::RECOVERIES.name, "outcome" => outcome).increment(1);
-        match opened {
-            Ok(opened) => {
-                if let Some(slot) = self.rooms.get_mut(&room) {
-                    slot.open = Some(Box::new(OpenRoom::new(opened)));
-                }
-                let turn = self.now();
-                self.decide(&room, &turn);
-            }
-            Err(OpenError::Fenced(by)) => return Err(Ended::Fenced(by)),
-            Err(error @ OpenError::Damaged { .. }) => {
-                tracing::error!(%error, "a room can't be opened");
-                self.forget(&room);
-            }
-            Err(error @ OpenError::Unavailable { .. }) => {
-                tracing::warn!(%room, %error, "a room can't be opened now");
-                self.forget(&room);
-            }
-        }
-        Ok(())
     }
 
     fn on_keys(&mut self, room: &RoomId, from: Seq, keys: Result<Vec<Entry>, OpenError>) {
@@ -389,7 +338,7 @@ impl Writer {
         Ok(())
     }
 
-    fn start_projection(&mut self, room: &RoomId) {
+    pub(crate) fn start_projection(&mut self, room: &RoomId) {
         let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
         let Some(projection) = open.committed.take_projection(room) else { return };
         let (store, room) = (self.tier.ports.store.clone(), room.clone());
@@ -397,51 +346,6 @@ impl Writer {
             until_done("project", || store.project(projection.clone())).await;
             Done::Projected(room, projection.mark)
         }));
-    }
-
-    /// Brings a room's mark up to its log.
-    fn insist(&mut self, room: &RoomId) {
-        if let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) {
-            open.committed.insist();
-        }
-        self.start_projection(room);
-    }
-
-    fn forget(&mut self, room: &RoomId) {
-        if self.rooms.remove(room).is_some() {
-            ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(1);
-        }
-    }
-
-    /// Puts rooms out of memory that nobody asked for in a while.
-    fn sweep(&mut self) {
-        let now = Instant::now();
-        self.next_sweep = now + SWEEP_EVERY;
-        let idle = self.tier.config.room_idle;
-        let gone = self.rooms.iter().filter(|(_, slot)| slot.is_quiet() && now - slot.last_used >= idle);
-        let gone: Vec<_> = gone.map(|(room, _)| room.clone()).collect();
-        gone.iter().for_each(|room| self.put_out(room));
-    }
-
-    fn put_out_longest_idle(&mut self) {
-        let quiet = self.rooms.iter().filter(|(_, slot)| slot.is_quiet());
-        let mut quiet: Vec<_> = quiet.map(|(room, slot)| (slot.last_used, room.clone())).collect();
-        // Several at once, so that the next ones find room without a search.
-        let count = (self.rooms.len() / PUT_OUT_PART).max(1).min(quiet.len());
-        if count < quiet.len() {
-            quiet.select_nth_unstable_by_key(count, |(last_used, _)| *last_used);
-        }
-        quiet.truncate(count);
-        quiet.iter().for_each(|(_, room)| self.put_out(room));
-    }
-
-    /// Puts a quiet room out of memory; one whose mark lags when that was brought up, at a later look.
-    fn put_out(&mut self, room: &RoomId) {
-        let open = self.rooms.get(room).and_then(|slot| slot.open.as_ref());
-        match open.is_some_and(|open| open.committed.is_whole()) {
-            true => self.forget(room),
-            false => self.insist(room),
-        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! Doing a thing of the store until it is done.
 
+use std::future::Future;
 use std::time::Duration;
 
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::store::{StoreError, Stored};
+use tokio::time::Instant;
 
+use crate::error::OpenError;
 use crate::metrics;
 
 const FIRST: Duration = Duration::from_millis(20);
@@ -21,6 +24,26 @@ impl Backoff {
     pub(crate) async fn pause(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(LONGEST);
+    }
+}
+
+/// How long something that asks wait for is tried again: about as long as they wait.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Repeats what only reads, or may be begun anew, while the store is not available and the askers still wait.
+pub(crate) async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, OpenError>
+where
+    F: Future<Output = Result<T, OpenError>>,
+{
+    let (mut backoff, give_up) = (Backoff::new(), Instant::now() + PATIENCE);
+    loop {
+        match attempt().await {
+            Err(OpenError::Unavailable { .. }) if Instant::now() < give_up => {
+                ::metrics::counter!(metrics::STORE_RETRIES.name).increment(1);
+                backoff.pause().await;
+            }
+            ended => return ended,
+        }
     }
 }
 

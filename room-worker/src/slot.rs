@@ -54,6 +54,8 @@ pub(crate) struct Slot {
     pub(crate) open: Option<Box<OpenRoom>>,
     reading_keys: bool,
     pub(crate) last_used: Instant,
+    /// To be put out of memory as soon as its mark is brought up; until somebody asks for it.
+    pub(crate) leaving: bool,
 }
 
 /// When and by whom things are decided.
@@ -66,11 +68,12 @@ pub(crate) struct Turn {
 
 impl Slot {
     pub(crate) fn opening(now: Instant) -> Self {
-        Self { waiting: VecDeque::new(), open: None, reading_keys: false, last_used: now }
+        Self { waiting: VecDeque::new(), open: None, reading_keys: false, last_used: now, leaving: false }
     }
 
     /// Puts an ask behind those that wait. It is dropped, and so refused, when too many do.
     pub(crate) fn push(&mut self, waiting: Waiting) {
+        self.leaving = false;
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push_back(waiting);
         }

@@ -124,8 +124,10 @@ mod leases {
 }
 
 mod store {
+    use std::time::Duration;
+
     use hubbub_adapters::store::{EmbeddedStore, Options};
-    use hubbub_core::contract::{account_store, store};
+    use hubbub_core::contract::store;
     use tempfile::TempDir;
 
     fn folder() -> TempDir {
@@ -136,43 +138,60 @@ mod store {
         EmbeddedStore::open(folder.path(), Options::default()).expect("opens")
     }
 
-    macro_rules! on_the_embedded_store {
-        ($suite:ident: fresh $($fresh:ident)*; reopened $($reopened:ident)*) => {
-            $(#[tokio::test]
-            async fn $fresh() {
-                let folder = folder();
-                $suite::$fresh(&open(&folder)).await;
-            })*
-            $(#[tokio::test]
-            async fn $reopened() {
-                let folder = folder();
-                $suite::$reopened(&mut || Box::new(open(&folder))).await;
-            })*
+    /// A store in which hardly anything stays in the journal.
+    fn open_folding(folder: &TempDir) -> EmbeddedStore {
+        let options =
+            Options { fold_after: Duration::ZERO, commit_pace: Duration::ZERO, ..Options::default() };
+        EmbeddedStore::open(folder.path(), options).expect("opens")
+    }
+
+    macro_rules! on_an_embedded_store {
+        ($module:ident, $open:ident, $suite:ident: fresh $($fresh:ident)*; reopened $($reopened:ident)*) => {
+            mod $module {
+                use hubbub_core::contract::$suite;
+                $(#[tokio::test]
+                async fn $fresh() {
+                    let folder = super::folder();
+                    $suite::$fresh(&super::$open(&folder)).await;
+                })*
+                $(#[tokio::test]
+                async fn $reopened() {
+                    let folder = super::folder();
+                    $suite::$reopened(&mut || Box::new(super::$open(&folder))).await;
+                })*
+            }
         };
     }
 
-    on_the_embedded_store!(store:
-        fresh
-        a_claim_is_higher_than_any_before
-        entries_are_read_as_they_were_written
-        each_room_and_epoch_has_its_own_rows
-        a_write_may_be_repeated_in_any_order
-        a_read_stops_when_its_bytes_are_reached
-        a_read_sees_what_was_written_before_it
-        segments_are_listed_by_epoch
-        a_projection_is_seen_when_it_returned
-        a_late_projection_changes_nothing_newer
-        members_come_in_pages
-        rooms_of_a_user_come_in_pages
-        the_directory_comes_in_pages_newest_first
-        a_dropped_write_is_unknown_and_repeatable
-        a_working_store_says_so;
-        reopened
-        a_claim_survives
-        what_was_acked_survives
-    );
+    macro_rules! of_logs {
+        ($module:ident, $open:ident) => {
+            on_an_embedded_store!($module, $open, store:
+                fresh
+                a_claim_is_higher_than_any_before
+                entries_are_read_as_they_were_written
+                each_room_and_epoch_has_its_own_rows
+                a_write_may_be_repeated_in_any_order
+                a_read_stops_when_its_bytes_are_reached
+                a_read_sees_what_was_written_before_it
+                segments_are_listed_by_epoch
+                a_projection_is_seen_when_it_returned
+                a_late_projection_changes_nothing_newer
+                members_come_in_pages
+                rooms_of_a_user_come_in_pages
+                the_directory_comes_in_pages_newest_first
+                a_dropped_write_is_unknown_and_repeatable
+                a_working_store_says_so;
+                reopened
+                a_claim_survives
+                what_was_acked_survives
+            );
+        };
+    }
 
-    on_the_embedded_store!(account_store:
+    of_logs!(gathering, open);
+    of_logs!(folding, open_folding);
+
+    on_an_embedded_store!(accounts, open, account_store:
         fresh
         an_account_is_found_by_its_address
         an_address_and_an_id_are_taken_once

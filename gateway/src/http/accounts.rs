@@ -9,7 +9,7 @@ use super::HttpState;
 use super::body::Small;
 use super::caller::{Stranger, token};
 use super::documented::{problems, signed_in, with_body};
-use super::problem::Fault;
+use super::fault::Fault;
 use super::shape::{LogIn, Register, Registered, Token, Validated, need};
 use crate::error::Failure;
 

@@ -10,7 +10,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::HttpState;
-use super::problem::{Fault, unreadable};
+use super::fault::{Fault, unreadable};
 
 /// Bytes of a body that has no picture in it.
 pub const SMALL_BYTES_MAX: usize = 16 * 1024;

@@ -9,7 +9,7 @@ use http::{HeaderMap, header};
 use hubbub_core::ids::User;
 use hubbub_core::ports::accounts::Secret;
 
-use super::problem::Fault;
+use super::fault::Fault;
 use super::{ClientAddress, HttpState};
 use crate::error::Failure;
 

@@ -10,7 +10,7 @@ use utoipa::openapi::example::ExampleBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 
 use super::body::SMALL_BYTES_MAX;
-use super::problem::{Attempt, Fault, bad_field, no_such_room};
+use super::fault::{Attempt, Fault, bad_field, no_such_room};
 use crate::error::Failure;
 
 /// An operation's responses by status.
@@ -25,7 +25,7 @@ macro_rules! problems {
         impl utoipa::IntoResponses for $name {
             fn responses() -> $crate::http::documented::Responses {
                 let faults = [$(Vec::from($faults)),+].concat();
-                $crate::http::documented::responses($crate::http::problem::Attempt::$attempt, &faults)
+                $crate::http::documented::responses($crate::http::fault::Attempt::$attempt, &faults)
             }
         }
     };

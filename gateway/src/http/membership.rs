@@ -8,8 +8,8 @@ use hubbub_core::room::{Refusal, Verb};
 use super::HttpState;
 use super::caller::{Reader, Writer};
 use super::documented::{for_owner, in_room, problems, signed_in};
+use super::fault::{Fault, bad_field};
 use super::params::{InRoom, InRoomUser, ListParams, Params, limit};
-use super::problem::{Fault, bad_field};
 use super::rooms::one_more_room;
 use super::shape::{Member, Members, RoomRef};
 use crate::error::Failure;
@@ -79,10 +79,6 @@ pub async fn members(
     let limit = limit(params.limit, 50, 200)?;
     let after = params.cursor.map(|id| UserId::parse(&id)).transpose().map_err(|_| bad_cursor())?;
     let (members, next) = state.gateway.asker.members(room, after, limit).await?;
-    let presence = &state.gateway.presence;
-    let members = members
-        .into_iter()
-        .map(|member| Member { online: presence.is_online(&member.id), id: member.id, name: member.name })
-        .collect();
+    let members = state.gateway.with_presence(members).into_iter().map(Member::from).collect();
     Ok(Json(Members { members, next }))
 }

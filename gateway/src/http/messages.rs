@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use hubbub_core::ids::Seq;
+use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::limits::{BadText, Content};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_wire::native::request::{BadRequest, range};
@@ -16,8 +16,8 @@ use super::HttpState;
 use super::body::Large;
 use super::caller::{Reader, Writer};
 use super::documented::{in_room, problems, signed_in, with_body};
+use super::fault::{Fault, bad_field};
 use super::params::{HistoryParams, InRoom, Params, key, kinds, limit};
-use super::problem::{Fault, bad_field};
 use super::shape::{History, Say, Sent, shown};
 use crate::error::Failure;
 
@@ -40,18 +40,29 @@ pub async fn send(
     headers: HeaderMap,
     Large(body): Large<Say>,
 ) -> Result<Json<Sent>, Fault> {
-    let verb =
-        Verb::Send { content: content(body.message, body.image)?, key: key(&headers)?, after: body.after };
+    let (content, key) = (content(body.message, body.image)?, key(&headers)?);
+    if matches!(&content, Content::Text(text) if text.starts_with('/')) {
+        return Err(command(&state, room, user.id).await);
+    }
+    let verb = Verb::Send { content, key, after: body.after };
     match state.gateway.asker.act(room.clone(), user, verb).await? {
         Answer::Kept { seq, .. } => Ok(Json(Sent { id: format!("{room}-{seq}"), seq })),
         Answer::Made(_) | Answer::Refused(_) => Err(Fault::Internal),
     }
 }
 
+/// Why a command is not taken: only members give commands, and there is no bot to take one.
+async fn command(state: &HttpState, room: RoomId, user: UserId) -> Fault {
+    match state.gateway.asker.sync(&room, 0, vec![user]).await {
+        Ok((synced, _)) if synced.members.is_empty() => Refusal::NotMember.into(),
+        Ok(_) => Failure::NoBots.into(),
+        Err(failure) => failure.into(),
+    }
+}
+
 /// What is said: one of the two.
 fn content(message: Option<String>, image: Option<String>) -> Result<Content, Fault> {
     match (message, image) {
-        (Some(text), None) if text.starts_with('/') => Err(Failure::NoBots.into()),
         (Some(text), None) => Content::text(text).map_err(bad_text),
         (None, Some(image)) => Content::image(data_url(image)?).map_err(bad_text),
         (None, None) => Err(bad_field("message", "message or image is missing")),
@@ -116,7 +127,7 @@ pub async fn history(
 mod tests {
     use hubbub_core::limits::TEXT_CHARS_MAX;
 
-    use super::super::problem::Attempt;
+    use super::super::fault::Attempt;
     use super::*;
 
     fn said(message: Option<&str>, image: Option<&str>) -> Result<Content, Option<String>> {

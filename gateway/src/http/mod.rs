@@ -1,7 +1,7 @@
 //! The HTTP door: the API under `/v1`, what operators ask, the descriptions, the page.
 //!
-//! A request passes [`render`], which lets browsers of allowed [origins](cors) in and turns every failure into a
-//! [problem] document; is taken apart by extractors ([`caller`], [`params`], [`body`]); and is carried out by a handler of
+//! A request passes [`render`], which lets browsers of allowed [origins](cors) in and turns every [`fault`] into a
+//! [`problem`] document; it is taken apart by extractors ([`caller`], [`params`], [`body`]); and is carried out by a handler of
 //! [`accounts`], [`rooms`], [`membership`] or [`messages`], whose types are in [`shape`] and whose descriptions make the
 //! [documents].
 
@@ -11,6 +11,7 @@ mod caller;
 mod cors;
 mod documented;
 mod documents;
+mod fault;
 mod health;
 mod membership;
 mod messages;
@@ -33,8 +34,8 @@ use utoipa_axum::routes;
 
 use crate::Gateway;
 use crate::http::documents::Documents;
+use crate::http::fault::Fault;
 pub use crate::http::health::Readiness;
-use crate::http::problem::Fault;
 use crate::http::render::render;
 
 /// The address that a request came from: an extension of it, put there by the listener.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
 
 use super::documents::Document;
-use super::problem::{Fault, KindOf};
+use super::fault::{Fault, KindOf};
 
 const STYLE: &str = include_str!("page.css");
 const PAGE: &str = include_str!("page.html");

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::HttpState;
-use super::problem::{Fault, bad_field, no_such_room, unreadable};
+use super::fault::{Fault, bad_field, no_such_room, unreadable};
 
 /// The room in the path.
 pub struct InRoom(pub RoomId);
@@ -136,7 +136,7 @@ mod tests {
         headers.insert("idempotency-key", http::HeaderValue::from_bytes(value).unwrap());
         match key(&headers) {
             Ok(key) => Ok(key.map(|key| key.as_str().to_owned())),
-            Err(fault) => Err(fault.problem(super::super::problem::Attempt::Send).field),
+            Err(fault) => Err(fault.problem(super::super::fault::Attempt::Send).field),
         }
     }
 

@@ -69,7 +69,7 @@ fn read(
     limits: Limits,
     buffer: &mut [u8],
 ) -> ReadStep {
-    let mut got = Ok(0);
+    let mut got = Err(ErrorKind::WouldBlock.into());
     // A read that did not fill the buffer took all there was: told `WouldBlock`, the runtime waits for the next edge
     // instead of a second system call that finds nothing.
     let _ = socket.stream.try_io(Interest::READABLE, || {

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use crate::config::Origins;
 use crate::error::Failure;
-use crate::http::problem::{Attempt, Fault};
+use crate::http::problem;
 use crate::member::{Connection, ConnectionId, Socket};
 use crate::shard::Shard;
 use crate::ws::connection;
@@ -27,36 +27,26 @@ const SUBPROTOCOL: &str = "hubbub.v1";
 
 /// Answers `GET /v1/ws`: 101, and a task that makes the socket a connection of the shard; or a problem.
 pub fn upgrade(shard: &Arc<Shard>, mut request: Request<Incoming>, address: IpAddr) -> Response<Body> {
+    // Before the handshake is answered: what makes the answer would take it.
+    let on_upgrade = hyper::upgrade::on(&mut request);
     match accept(shard, &mut request) {
         Ok((response, token)) => {
-            let on_upgrade = hyper::upgrade::on(&mut request);
             // A task of its own, and a small one: a future is as large as its largest state, and this one's is the handshake.
             tokio::spawn(adopt(shard.clone(), on_upgrade, address, token));
             response
         }
         Err((reason, failure, status)) => {
             metrics::counter!(crate::metrics::REFUSED, "reason" => reason).increment(1);
-            refusal(failure, status)
+            refusal(&failure, status)
         }
     }
 }
 
-fn refusal(failure: Failure, status: Option<StatusCode>) -> Response<Body> {
-    let mut problem = Fault::from(failure).problem(Attempt::of("/v1/ws"));
-    if let Some(status) = status {
-        problem.status = status.as_u16();
-    }
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() =
-        StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    if let Some(after) = problem.retry_after_ms {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(after.div_ceil(1_000)));
-    }
-    if status == Some(StatusCode::UPGRADE_REQUIRED) {
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+fn refusal(failure: &Failure, status: Option<StatusCode>) -> Response<Body> {
+    let Some(status) = status else { return problem::response(failure) };
+    let mut response = problem::response_as(failure, status);
+    if status == StatusCode::UPGRADE_REQUIRED {
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
     response
 }
@@ -124,7 +114,13 @@ pub fn origin_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
 }
 
 async fn adopt(shard: Arc<Shard>, on_upgrade: OnUpgrade, address: IpAddr, token: Option<Secret>) {
-    let Ok(upgraded) = on_upgrade.await else { return };
+    let upgraded = match on_upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%error, "an upgrade was not finished");
+            return;
+        }
+    };
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is not a TCP stream");
         return;

@@ -1,0 +1,163 @@
+//! A store that fails as stores do: a decorator of the real one, told what to do with each operation.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, UserId};
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::store::{
+    Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, StoreError,
+    Stored,
+};
+use tokio::sync::Semaphore;
+
+/// What is asked of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    Claim,
+    Fence,
+    Segments,
+    PutSegment,
+    Append,
+    Read,
+    Project,
+    Lists,
+}
+
+/// What happens to an operation.
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It begins later.
+    Delay(Duration),
+    /// It waits until the gate has a permit, and begins then.
+    Gate(Arc<Semaphore>),
+    /// It is not done, and fails.
+    Before,
+    /// It is done, and fails: the answer is lost.
+    After,
+    /// It fails, and is done later all the same: a zombie.
+    Late(Duration),
+}
+
+pub type Plan = Arc<dyn Fn(Op) -> Fault + Send + Sync>;
+
+/// The real store, with faults.
+pub struct Faulty {
+    pub inner: Arc<dyn Store>,
+    pub plan: Plan,
+    /// All partitions are this one in the store, so that many worlds share one file.
+    pub partition: Partition,
+}
+
+fn lost() -> StoreError {
+    StoreError::Unavailable { inside: "a fault of the test".into() }
+}
+
+impl Faulty {
+    fn run<T: Send + 'static>(
+        &self,
+        op: Op,
+        work: impl FnOnce(Arc<dyn Store>) -> PortFuture<'static, Stored<T>> + Send + 'static,
+    ) -> PortFuture<'_, Stored<T>> {
+        let (fault, inner) = ((self.plan)(op), self.inner.clone());
+        Box::pin(async move {
+            match fault {
+                Fault::None => work(inner).await,
+                Fault::Delay(delay) => {
+                    tokio::time::sleep(delay).await;
+                    work(inner).await
+                }
+                Fault::Gate(gate) => {
+                    gate.acquire().await.expect("open").forget();
+                    work(inner).await
+                }
+                Fault::Before => Err(lost()),
+                Fault::After => work(inner).await.and_then(|_| Err(lost())),
+                Fault::Late(delay) => {
+                    tokio::spawn(async move {
+                        tokio::time::sleep(delay).await;
+                        _ = work(inner).await;
+                    });
+                    Err(lost())
+                }
+            }
+        })
+    }
+}
+
+macro_rules! on {
+    ($self:ident, $op:ident, $inner:ident => $call:expr) => {
+        $self.run(Op::$op, move |$inner| Box::pin(async move { $call.await }))
+    };
+}
+
+impl Store for Faulty {
+    fn log_id(&self) -> LogId {
+        self.inner.log_id()
+    }
+
+    fn claim(&self, _: Partition) -> PortFuture<'_, Stored<Epoch>> {
+        let partition = self.partition;
+        on!(self, Claim, inner => inner.claim(partition))
+    }
+
+    fn fence(&self, _: Partition) -> PortFuture<'_, Stored<Epoch>> {
+        let partition = self.partition;
+        on!(self, Fence, inner => inner.fence(partition))
+    }
+
+    fn segments(&self, room: RoomId) -> PortFuture<'_, Stored<Vec<Segment>>> {
+        on!(self, Segments, inner => inner.segments(room))
+    }
+
+    fn put_segment(&self, room: RoomId, segment: Segment) -> PortFuture<'_, Stored<()>> {
+        on!(self, PutSegment, inner => inner.put_segment(room, segment))
+    }
+
+    fn append(&self, append: Append) -> PortFuture<'_, Stored<()>> {
+        on!(self, Append, inner => inner.append(append))
+    }
+
+    fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {
+        on!(self, Read, inner => inner.read(read))
+    }
+
+    fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>> {
+        on!(self, Project, inner => inner.project(projection))
+    }
+
+    fn room(&self, room: RoomId) -> PortFuture<'_, Stored<Option<RoomRow>>> {
+        on!(self, Lists, inner => inner.room(room))
+    }
+
+    fn members(
+        &self,
+        room: RoomId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<MemberRow>>> {
+        on!(self, Lists, inner => inner.members(room, after, limit))
+    }
+
+    fn rooms_of(
+        &self,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<JoinedRoom>>> {
+        on!(self, Lists, inner => inner.rooms_of(user, after, limit))
+    }
+
+    fn directory(
+        &self,
+        after: Option<DirectoryCursor>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomRow>>> {
+        on!(self, Lists, inner => inner.directory(after, limit))
+    }
+
+    fn check(&self) -> PortFuture<'_, Stored<()>> {
+        on!(self, Lists, inner => inner.check())
+    }
+}

@@ -1,0 +1,24 @@
+//! Reads a log as any reader does: from the epoch and head that a holder named, back over the chain.
+
+use std::sync::Arc;
+
+use hubbub_core::chain::pieces;
+use hubbub_core::entry::Entry;
+use hubbub_core::ids::RoomId;
+use hubbub_core::ports::store::{Read, Store};
+use hubbub_wire::tier::act::ReadTo;
+
+/// All entries up to the head. Panics where the log is not whole.
+pub async fn read_log(store: &Arc<dyn Store>, room: &RoomId, to: ReadTo) -> Vec<Entry> {
+    let segments = store.segments(room.clone()).await.expect("segments");
+    let pieces = pieces(&segments, to.epoch, 1..=to.head.0)
+        .unwrap_or_else(|broken| panic!("{broken}: {segments:?} for {to:?} of {room}"));
+    let mut log = Vec::new();
+    for piece in pieces {
+        let read = Read { room: room.clone(), epoch: piece.epoch, seqs: piece.seqs, bytes_max: usize::MAX };
+        log.extend(store.read(read).await.expect("rows"));
+    }
+    let seqs: Vec<_> = log.iter().map(|e| e.seq.0).collect();
+    assert_eq!(seqs, (1..=to.head.0).collect::<Vec<_>>(), "{room} has gaps; {to:?} over {segments:?}");
+    log
+}

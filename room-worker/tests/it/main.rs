@@ -1,0 +1,10 @@
+//! The worker over a real store, a real bus and real leases.
+
+#![expect(clippy::unwrap_used, reason = "the fixtures are part of the tests")]
+
+mod answers;
+mod chaos;
+mod faults;
+mod log_reader;
+mod restarts;
+mod world;
