@@ -1,0 +1,7 @@
+//! The promises of the whole server, each in a module of its own, against the real program over real sockets.
+//!
+//! Every test starts servers of its own and waits for conditions, never for time to pass. Random choices come from a seed
+//! that a failing test prints.
+
+mod common;
+mod kill;
