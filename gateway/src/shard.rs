@@ -346,11 +346,13 @@ impl State {
         }
     }
 
-    /// A request of the connection waits for its answer. Whether more may be read.
+    /// A request of the connection waits for its answer. Whether more may be read: not while as many wait as may, nor
+    /// while answers that nobody reads do.
     pub fn begin_request(&mut self, id: ConnectionId, max: u16) -> Flow {
+        let budget = self.connection_bytes_max;
         let Some(connection) = self.connection(id) else { return Flow::End };
         connection.in_flight += 1;
-        connection.paused |= connection.in_flight >= max;
+        connection.paused |= connection.in_flight >= max || connection.out.waiting() > budget;
         if connection.paused { Flow::Pause } else { Flow::More }
     }
 
