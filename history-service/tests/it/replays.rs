@@ -92,6 +92,20 @@ async fn a_missing_segment_or_end_is_said() {
     }
 }
 
+/// What is kept in memory of a log's end is not in the way when it has grown.
+#[tokio::test]
+async fn a_log_that_grows_is_read_to_its_new_end() {
+    let (world, lobby) = (World::new().await, room("lobby"));
+    let log: Vec<_> = (1..=400).map(|seq| text(&lobby, seq, "x")).collect();
+    for end in [40, 100, 150, 151, 399, 400] {
+        world.log(&lobby, log[..end].to_vec()).await;
+        let to = Some(read_to(1, end as u64));
+        for range in [Range::After(Seq(0)), Range::Before(Seq(end as u64 + 1))] {
+            assert_eq!(world.walk(replay(&lobby, range, 60, to)).await.0, log[..end]);
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_page_of_pictures_fits_the_bus() {
     let (world, lobby) = (World::new().await, room("lobby"));
