@@ -31,6 +31,9 @@ pub enum Failure {
     /// The connection belongs to somebody else.
     #[error("this connection belongs to another user; open a new one")]
     OtherUser,
+    /// A page of another origin.
+    #[error("pages of this origin may not connect; the operator can allow it")]
+    OriginForbidden,
     /// As many rooms as one may be in.
     #[error("you are in as many rooms as one user may be; leave one first")]
     TooManyRooms,
@@ -59,7 +62,9 @@ impl Failure {
                 AccountsError::Unavailable { .. } => Code::Unavailable,
             },
             Self::NotAuthenticated => Code::Unauthorized,
-            Self::RoleMissing | Self::OtherUser | Self::TooManyRooms => Code::Forbidden,
+            Self::RoleMissing | Self::OtherUser | Self::TooManyRooms | Self::OriginForbidden => {
+                Code::Forbidden
+            }
             Self::TooQuick(_) => Code::RateLimited,
             Self::NoBots | Self::Unavailable => Code::Unavailable,
         }

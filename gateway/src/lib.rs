@@ -3,25 +3,45 @@
 //! In reading order: what it is told ([`config`]) and how it fails ([`error`]); what it asks of the other tiers
 //! ([`actions`]); a [`shard`] owns connections and the rooms they are members of; [`fanout`] is the hot path.
 
-pub mod actions;
 pub mod config;
 pub mod error;
-pub mod metrics;
+pub mod actions;
+pub mod shard;
+pub mod member;
+pub mod room;
+pub mod hearing;
+pub mod fanout;
+pub mod flush;
+pub mod resume;
+pub mod open;
+pub mod ws;
+pub mod http;
+pub mod listener;
+pub mod sweep;
 pub mod presence;
+pub mod typing;
 pub mod rate_limit;
+pub mod metrics;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use hubbub_core::ids::{Partitions, UserId};
+use hubbub_core::ids::{Partitions, RoomId, UserId};
 use hubbub_core::ports::accounts::{Account, Accounts, Role, Secret};
-use hubbub_core::ports::bus::Bus;
+use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_wire::native::answer::Present;
+use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
+use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::query::Member;
 
 use crate::actions::Asker;
 use crate::config::Config;
 use crate::error::Failure;
 use crate::presence::Presence;
 use crate::rate_limit::RateLimit;
+use crate::typing::Typing;
 
 /// The ports a gateway stands on.
 #[derive(Clone)]
@@ -45,11 +65,18 @@ pub struct Gateway {
     /// Who a token stands for.
     pub accounts: Arc<dyn Accounts>,
     /// Who is there.
-    pub presence: Presence,
+    pub presence: Presence<UserId>,
+    /// From where.
+    pub addresses: Presence<IpAddr>,
+    /// Who writes.
+    pub typing: Typing,
     /// Messages, joins and rooms, a user.
     pub sends: RateLimit<UserId>,
     /// Reads, a user.
     pub reads: RateLimit<UserId>,
+    /// Connections of all shards.
+    pub connections: AtomicUsize,
+    present: Mutex<HashMap<RoomId, Vec<u64>>>,
     draining: AtomicBool,
 }
 
@@ -62,8 +89,12 @@ impl Gateway {
             bus: ports.bus,
             accounts: ports.accounts,
             presence: Presence::default(),
+            addresses: Presence::default(),
+            typing: Typing::default(),
             sends: RateLimit::new(config.sends_per_second, config.sends_burst),
             reads: RateLimit::new(config.reads_per_second, config.reads_burst),
+            connections: AtomicUsize::new(0),
+            present: Mutex::default(),
             draining: AtomicBool::new(false),
             config,
         })
@@ -84,5 +115,51 @@ impl Gateway {
     /// Whether the gateway takes no new work any more.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are as many connections as there may be.
+    pub fn is_full(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) >= self.config.connections_max
+    }
+
+    /// How many of a large room's members are there, now that a shard tells how many it has. A user with connections on
+    /// two shards counts twice.
+    pub fn count_present(&self, room: &RoomId, shard: usize, here: u64) -> u64 {
+        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        let shards = present.entry(room.clone()).or_insert_with(|| vec![0; self.config.shards]);
+        if let Some(count) = shards.get_mut(shard) {
+            *count = here;
+        }
+        let sum = shards.iter().sum();
+        if sum == 0 {
+            present.remove(room);
+        }
+        sum
+    }
+
+    /// From here on no new connection and no new work is taken.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Tells all gateways of something that passes in a room. Best effort.
+    pub fn publish_passing(&self, room: &RoomId, what: Passing) {
+        let subject = Subject::Ephemera(self.asker.partition(room), room.clone());
+        let payload = parcel::pack(&Ephemeron { room: room.clone(), what });
+        if let Err(error) = self.bus.publish(&subject, payload) {
+            tracing::debug!(%error, "could not tell of typing or presence");
+        }
+    }
+
+    /// Says of members whether they are there.
+    pub fn with_presence(&self, members: Vec<Member>) -> Vec<Present> {
+        members
+            .into_iter()
+            .map(|member| Present {
+                online: self.presence.is_online(&member.id),
+                id: member.id,
+                name: member.name,
+            })
+            .collect()
     }
 }

@@ -1,21 +1,25 @@
-//! Who is there: how many connections each user has at this gateway. Several connections are one presence.
+//! How many connections each user, or each address, has at this gateway. Several connections of a user are one presence.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-use hubbub_core::ids::UserId;
+/// Connections by user or address, over all shards.
+pub struct Presence<K> {
+    connections: Mutex<HashMap<K, u32>>,
+}
 
-/// Connections by user, over all shards.
-#[derive(Default)]
-pub struct Presence {
-    connections: Mutex<HashMap<UserId, u32>>,
+impl<K> Default for Presence<K> {
+    fn default() -> Self {
+        Self { connections: Mutex::default() }
+    }
 }
 
 /// What a new connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrived {
-    /// The user's first: they are online now.
+    /// The first: its user is online now.
     First,
     /// One more.
     Another,
@@ -23,11 +27,11 @@ pub enum Arrived {
     TooMany,
 }
 
-impl Presence {
-    /// A connection of the user opened.
-    pub fn arrive(&self, user: &UserId, max: u32) -> Arrived {
+impl<K: Hash + Eq + Clone> Presence<K> {
+    /// A connection opened.
+    pub fn arrive(&self, key: &K, max: u32) -> Arrived {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = connections.entry(user.clone()).or_insert(0);
+        let count = connections.entry(key.clone()).or_insert(0);
         if *count >= max {
             return Arrived::TooMany;
         }
@@ -36,9 +40,9 @@ impl Presence {
     }
 
     /// A counted connection closed. Whether it was the last: they are offline now.
-    pub fn depart(&self, user: &UserId) -> bool {
+    pub fn depart(&self, key: &K) -> bool {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let Entry::Occupied(mut count) = connections.entry(user.clone()) else { return false };
+        let Entry::Occupied(mut count) = connections.entry(key.clone()) else { return false };
         *count.get_mut() -= 1;
         if *count.get() > 0 {
             return false;
@@ -47,14 +51,16 @@ impl Presence {
         true
     }
 
-    /// Whether the user is there.
-    pub fn is_online(&self, user: &UserId) -> bool {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).contains_key(user)
+    /// Whether there is one.
+    pub fn is_online(&self, key: &K) -> bool {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use hubbub_core::ids::UserId;
+
     use super::*;
 
     #[test]

@@ -1,5 +1,90 @@
 //! Every contract suite on every adapter.
 
+mod accounts {
+    use std::collections::HashMap;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions};
+    use hubbub_core::contract::accounts;
+    use hubbub_core::ports::PortFuture;
+    use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
+
+    /// As little of a store as the accounts need.
+    #[derive(Default)]
+    struct Rows {
+        rows: Mutex<HashMap<String, AccountRow>>,
+        secrets: Mutex<HashMap<&'static str, Vec<u8>>>,
+    }
+
+    impl AccountStore for Rows {
+        fn insert(&self, account: AccountRow) -> PortFuture<'_, Result<(), AccountStoreError>> {
+            let mut rows = self.rows.lock().expect("not poisoned");
+            let is_taken = rows.contains_key(&account.email);
+            if !is_taken {
+                rows.insert(account.email.clone(), account);
+            }
+            Box::pin(std::future::ready(if is_taken { Err(AccountStoreError::Taken) } else { Ok(()) }))
+        }
+
+        fn by_email(&self, email: String) -> PortFuture<'_, Result<Option<AccountRow>, AccountStoreError>> {
+            Box::pin(std::future::ready(Ok(self.rows.lock().expect("not poisoned").get(&email).cloned())))
+        }
+
+        fn shared_secret(
+            &self,
+            name: &'static str,
+            candidate: Vec<u8>,
+        ) -> PortFuture<'_, Result<Vec<u8>, AccountStoreError>> {
+            let kept = self.secrets.lock().expect("not poisoned").entry(name).or_insert(candidate).clone();
+            Box::pin(std::future::ready(Ok(kept)))
+        }
+    }
+
+    async fn of(store: &Arc<Rows>) -> BuiltIn {
+        BuiltIn::open(store.clone(), BuiltInOptions::default()).await.expect("opens")
+    }
+
+    macro_rules! on_built_in_accounts {
+        ($($sentence:ident)*) => {
+            $(#[tokio::test]
+            async fn $sentence() {
+                accounts::$sentence(&of(&Arc::default()).await).await;
+            })*
+        };
+    }
+
+    on_built_in_accounts!(
+        a_token_stands_for_who_logged_in
+        an_address_is_taken_in_any_case
+        wrong_credentials_do_not_say_what_is_wrong
+        a_wrong_field_is_named
+        guessing_is_limited_for_each_account
+        an_algorithm_of_the_callers_choice_is_refused
+        a_tampered_token_is_refused
+        nothing_secret_is_printed
+    );
+
+    #[tokio::test]
+    async fn an_expired_token_is_refused() {
+        let options = BuiltInOptions { token_ttl: Duration::ZERO, ..BuiltInOptions::default() };
+        let over_at_once = BuiltIn::open(Arc::<Rows>::default(), options).await.expect("opens");
+        accounts::an_expired_token_is_refused(&over_at_once).await;
+    }
+
+    #[tokio::test]
+    async fn a_token_of_another_key_is_refused() {
+        let (here, elsewhere) = (of(&Arc::default()).await, of(&Arc::default()).await);
+        accounts::a_token_of_another_key_is_refused(&here, &elsewhere).await;
+    }
+
+    #[tokio::test]
+    async fn a_token_counts_on_every_node() {
+        let store = Arc::default();
+        accounts::a_token_counts_on_every_node(&of(&store).await, &of(&store).await).await;
+    }
+}
+
 mod bus {
     use hubbub_adapters::bus::LocalBus;
     use hubbub_core::contract::bus;
@@ -39,8 +124,10 @@ mod leases {
 }
 
 mod store {
+    use std::time::Duration;
+
     use hubbub_adapters::store::{EmbeddedStore, Options};
-    use hubbub_core::contract::{account_store, store};
+    use hubbub_core::contract::store;
     use tempfile::TempDir;
 
     fn folder() -> TempDir {
@@ -51,43 +138,60 @@ mod store {
         EmbeddedStore::open(folder.path(), Options::default()).expect("opens")
     }
 
-    macro_rules! on_the_embedded_store {
-        ($suite:ident: fresh $($fresh:ident)*; reopened $($reopened:ident)*) => {
-            $(#[tokio::test]
-            async fn $fresh() {
-                let folder = folder();
-                $suite::$fresh(&open(&folder)).await;
-            })*
-            $(#[tokio::test]
-            async fn $reopened() {
-                let folder = folder();
-                $suite::$reopened(&mut || Box::new(open(&folder))).await;
-            })*
+    /// A store in which hardly anything stays in the journal.
+    fn open_folding(folder: &TempDir) -> EmbeddedStore {
+        let options =
+            Options { fold_after: Duration::ZERO, commit_pace: Duration::ZERO, ..Options::default() };
+        EmbeddedStore::open(folder.path(), options).expect("opens")
+    }
+
+    macro_rules! on_an_embedded_store {
+        ($module:ident, $open:ident, $suite:ident: fresh $($fresh:ident)*; reopened $($reopened:ident)*) => {
+            mod $module {
+                use hubbub_core::contract::$suite;
+                $(#[tokio::test]
+                async fn $fresh() {
+                    let folder = super::folder();
+                    $suite::$fresh(&super::$open(&folder)).await;
+                })*
+                $(#[tokio::test]
+                async fn $reopened() {
+                    let folder = super::folder();
+                    $suite::$reopened(&mut || Box::new(super::$open(&folder))).await;
+                })*
+            }
         };
     }
 
-    on_the_embedded_store!(store:
-        fresh
-        a_claim_is_higher_than_any_before
-        entries_are_read_as_they_were_written
-        each_room_and_epoch_has_its_own_rows
-        a_write_may_be_repeated_in_any_order
-        a_read_stops_when_its_bytes_are_reached
-        a_read_sees_what_was_written_before_it
-        segments_are_listed_by_epoch
-        a_projection_is_seen_when_it_returned
-        a_late_projection_changes_nothing_newer
-        members_come_in_pages
-        rooms_of_a_user_come_in_pages
-        the_directory_comes_in_pages_newest_first
-        a_dropped_write_is_unknown_and_repeatable
-        a_working_store_says_so;
-        reopened
-        a_claim_survives
-        what_was_acked_survives
-    );
+    macro_rules! of_logs {
+        ($module:ident, $open:ident) => {
+            on_an_embedded_store!($module, $open, store:
+                fresh
+                a_claim_is_higher_than_any_before
+                entries_are_read_as_they_were_written
+                each_room_and_epoch_has_its_own_rows
+                a_write_may_be_repeated_in_any_order
+                a_read_stops_when_its_bytes_are_reached
+                a_read_sees_what_was_written_before_it
+                segments_are_listed_by_epoch
+                a_projection_is_seen_when_it_returned
+                a_late_projection_changes_nothing_newer
+                members_come_in_pages
+                rooms_of_a_user_come_in_pages
+                the_directory_comes_in_pages_newest_first
+                a_dropped_write_is_unknown_and_repeatable
+                a_working_store_says_so;
+                reopened
+                a_claim_survives
+                what_was_acked_survives
+            );
+        };
+    }
 
-    on_the_embedded_store!(account_store:
+    of_logs!(gathering, open);
+    of_logs!(folding, open_folding);
+
+    on_an_embedded_store!(accounts, open, account_store:
         fresh
         an_account_is_found_by_its_address
         an_address_and_an_id_are_taken_once

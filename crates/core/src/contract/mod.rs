@@ -2,6 +2,7 @@
 //! port's contract, takes fresh adapters and panics where the sentence does not hold.
 
 pub mod account_store;
+pub mod accounts;
 pub mod bus;
 pub mod leases;
 pub mod store;

@@ -30,9 +30,4 @@ pub enum Passing {
         /// Whether they are there.
         online: bool,
     },
-    /// In a large room: how many members are there.
-    Count {
-        /// How many.
-        online: u64,
-    },
 }

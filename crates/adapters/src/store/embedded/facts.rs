@@ -11,6 +11,7 @@ use super::row_sum::RowSum;
 
 const LOG_ID: &str = "log_id";
 const START: &str = "start";
+const FOLDED: &str = "folded";
 
 fn fact_sum(name: &str, value: &[u8]) -> RowSum {
     RowSum::of("fact").text(name).bytes(value)
@@ -41,12 +42,23 @@ fn number<const N: usize>(db: &Connection, name: &str) -> Stored<[u8; N]> {
 /// Gives a store that was just made its facts.
 pub(super) fn put_first_facts(db: &Connection, log_id: LogId) -> Stored<()> {
     put_fact(db, LOG_ID, &log_id.0.to_be_bytes())?;
-    put_fact(db, START, &0u64.to_be_bytes())
+    put_fact(db, START, &0u64.to_be_bytes())?;
+    put_folded(db, 0)
 }
 
 /// Which store this is.
 pub(super) fn log_id(db: &Connection) -> Stored<LogId> {
     Ok(LogId(u128::from_be_bytes(number(db, LOG_ID)?)))
+}
+
+/// The last row of the journal whose entries became rows of their own.
+pub(super) fn folded(db: &Connection) -> Stored<i64> {
+    Ok(i64::from_be_bytes(number(db, FOLDED)?))
+}
+
+/// Notes that the journal is folded up to and with row `last`.
+pub(super) fn put_folded(db: &Connection, last: i64) -> Stored<()> {
+    put_fact(db, FOLDED, &last.to_be_bytes())
 }
 
 /// Counts a start of a process; its number is above that of any epoch claimed before.

@@ -9,6 +9,7 @@ use hubbub_core::ports::store::{Read, Segment, Stored};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::{damaged, failed, from_sql, to_sql, unavailable};
+use super::recent::{Encoded, within};
 use super::row_sum::RowSum;
 
 /// How many bits of an entry's row id are its seq; the place is above them.
@@ -23,9 +24,28 @@ const PLACES_REMEMBERED: usize = 50_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place(i64);
 
+/// The key of an entry's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct RowId(i64);
+
 impl Place {
-    fn row_id(self, seq: u64) -> i64 {
-        (self.0 << SEQ_BITS) | seq.min(SEQ_MAX).cast_signed()
+    /// The row of the entry at `seq`, or of the last that can be.
+    fn row_up_to(self, seq: u64) -> RowId {
+        RowId((self.0 << SEQ_BITS) | seq.min(SEQ_MAX).cast_signed())
+    }
+
+    /// The row of the entry at `seq`.
+    pub(super) fn row(self, seq: Seq) -> Stored<RowId> {
+        check_seq(seq)?;
+        Ok(self.row_up_to(seq.0))
+    }
+}
+
+/// Refuses a seq that has no row.
+pub(super) fn check_seq(seq: Seq) -> Stored<()> {
+    match seq.0 > SEQ_MAX {
+        true => Err(unavailable(format_args!("seq {seq} is beyond what can be stored"))),
+        false => Ok(()),
     }
 }
 
@@ -92,31 +112,59 @@ fn find_place(db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Option<Pla
     Ok(Some(Place(no)))
 }
 
-/// Reads rows of one segment.
-pub(super) fn read(db: &Connection, read: &Read) -> Stored<Vec<Entry>> {
+/// Reads rows of one segment, up to the one with which its bytes are reached.
+fn read_rows(db: &Connection, read: &Read) -> Stored<Vec<Encoded>> {
     let (from, to) = (*read.seqs.start(), *read.seqs.end());
-    let mut entries = Vec::new();
+    let mut found = Vec::new();
     if from > to || from > SEQ_MAX {
-        return Ok(entries);
+        return Ok(found);
     }
-    let Some(place) = find_place(db, &read.room, read.epoch)? else { return Ok(entries) };
+    let Some(place) = find_place(db, &read.room, read.epoch)? else { return Ok(found) };
     let mut select = db
         .prepare_cached("SELECT id, bytes FROM entry WHERE id BETWEEN ? AND ? ORDER BY id")
         .map_err(failed)?;
-    let mut rows = select.query((place.row_id(from), place.row_id(to))).map_err(failed)?;
+    let mut rows = select.query((place.row_up_to(from).0, place.row_up_to(to).0)).map_err(failed)?;
     let mut bytes = 0;
-    while let Some(row) = rows.next().map_err(failed)? {
+    while bytes < read.bytes_max || found.is_empty() {
+        let Some(row) = rows.next().map_err(failed)? else { break };
         let id: i64 = row.get(0).map_err(failed)?;
         let stored = row.get_ref(1).map_err(failed)?;
         let stored = Bytes::copy_from_slice(stored.as_blob().map_err(damaged)?);
         bytes += stored.len();
-        let seq = Seq(id.cast_unsigned() & SEQ_MAX);
-        entries.push(Entry::decode(&read.room, seq, stored)?);
-        if bytes >= read.bytes_max {
-            break;
-        }
+        found.push((Seq(id.cast_unsigned() & SEQ_MAX), stored));
     }
-    Ok(entries)
+    Ok(found)
+}
+
+/// Whether `recent`, what of a read was found in memory, is all that the read asks for.
+pub(super) fn is_all(read: &Read, recent: &[Encoded]) -> bool {
+    let (from, to) = (*read.seqs.start(), *read.seqs.end());
+    let bytes: usize = recent.iter().map(|(_, bytes)| bytes.len()).sum();
+    let unbroken = recent.iter().zip(from..=to).all(|((seq, _), expected)| seq.0 == expected);
+    let ends = recent.last().is_some_and(|(seq, _)| seq.0 == to || bytes >= read.bytes_max);
+    from > to || (unbroken && ends)
+}
+
+/// Reads rows of one segment, of which `recent` were found in memory before.
+pub(super) fn read(db: &Connection, mut read: Read, recent: Vec<Encoded>) -> Stored<Vec<Entry>> {
+    if is_all(&read, &recent) {
+        return decode(&read.room, recent);
+    }
+    // What memory has up to the very end need not be looked for in the tables.
+    let to = *read.seqs.end();
+    let held = recent.iter().rev().zip((0..=to).rev()).take_while(|((seq, _), expected)| seq.0 == *expected);
+    read.seqs = *read.seqs.start()..=to.saturating_sub(held.count() as u64);
+    let mut found = read_rows(db, &read)?;
+    found.extend(recent);
+    found.sort_by_key(|(seq, _)| *seq);
+    found.dedup_by_key(|(seq, _)| *seq);
+    found.truncate(within(found.iter().map(|(_, bytes)| bytes.len()), read.bytes_max));
+    decode(&read.room, found)
+}
+
+/// The entries that encoded ones are.
+pub(super) fn decode(room: &RoomId, encoded: Vec<Encoded>) -> Stored<Vec<Entry>> {
+    encoded.into_iter().map(|(seq, bytes)| Ok(Entry::decode(room, seq, bytes)?)).collect()
 }
 
 /// The places of the rooms that are written to, remembered by the writer thread.
@@ -168,12 +216,9 @@ fn make_place(db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Place> {
 }
 
 /// Writes an entry's row. One that is there is replaced by the same bytes, which also mends it.
-pub(super) fn put_entry(db: &Connection, place: Place, seq: Seq, bytes: &[u8]) -> Stored<()> {
-    if seq.0 > SEQ_MAX {
-        return Err(unavailable(format_args!("seq {seq} is beyond what can be stored")));
-    }
+pub(super) fn put_entry(db: &Connection, id: RowId, bytes: &[u8]) -> Stored<()> {
     db.prepare_cached("INSERT OR REPLACE INTO entry (id, bytes) VALUES (?, ?)")
-        .and_then(|mut insert| insert.execute((place.row_id(seq.0), bytes)))
+        .and_then(|mut insert| insert.execute((id.0, bytes)))
         .map_err(failed)?;
     Ok(())
 }

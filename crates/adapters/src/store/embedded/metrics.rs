@@ -17,6 +17,10 @@ pub const QUEUE_FULL_TOTAL: &str = "hubbub_store_queue_full_total";
 pub const READS_REFUSED_TOTAL: &str = "hubbub_store_reads_refused_total";
 /// Commits that failed.
 pub const COMMIT_ERRORS_TOTAL: &str = "hubbub_store_commit_errors_total";
+/// Times that entries could not be taken from the journal into the tables.
+pub const FOLD_ERRORS_TOTAL: &str = "hubbub_store_fold_errors_total";
+/// Memory of entries that are durable in the journal and not yet in the tables.
+pub const UNFOLDED_BYTES: &str = "hubbub_store_unfolded_bytes";
 /// Times that something damaged was found.
 pub const DAMAGED_TOTAL: &str = "hubbub_store_damaged_total";
 
@@ -30,6 +34,8 @@ pub(super) struct Meters {
     pub(super) queue_full: Counter,
     pub(super) reads_refused: Counter,
     pub(super) commit_errors: Counter,
+    pub(super) fold_errors: Counter,
+    pub(super) unfolded_bytes: Gauge,
     pub(super) damaged: Counter,
 }
 
@@ -43,6 +49,12 @@ impl Meters {
         describe_counter!(READS_REFUSED_TOTAL, Unit::Count, "reads refused because too many waited");
         describe_counter!(COMMIT_ERRORS_TOTAL, Unit::Count, "commits that failed");
         describe_counter!(DAMAGED_TOTAL, Unit::Count, "times that something damaged was found");
+        describe_counter!(FOLD_ERRORS_TOTAL, Unit::Count, "times that entries could not leave the journal");
+        describe_gauge!(
+            UNFOLDED_BYTES,
+            Unit::Bytes,
+            "entries that are in the journal and not yet in the tables"
+        );
         Self {
             commit_seconds: histogram!(COMMIT_SECONDS),
             commit_writes: histogram!(COMMIT_WRITES),
@@ -51,6 +63,8 @@ impl Meters {
             queue_full: counter!(QUEUE_FULL_TOTAL),
             reads_refused: counter!(READS_REFUSED_TOTAL),
             commit_errors: counter!(COMMIT_ERRORS_TOTAL),
+            fold_errors: counter!(FOLD_ERRORS_TOTAL),
+            unfolded_bytes: gauge!(UNFOLDED_BYTES),
             damaged: counter!(DAMAGED_TOTAL),
         }
     }

@@ -5,6 +5,8 @@
 //!   starts within [`Options::commit_pace`] of the start of the last one; a write that comes alone commits at once.
 //! - Writes are carried out in the order in which the calls were made. The work begins with the call, not with the
 //!   first poll of the future.
+//! - A commit writes its entries as one row of a journal. They are also kept in memory until they are folded: made rows
+//!   of their own, sorted, in slices beside later commits. A store that is opened folds what it finds first.
 //! - Reads run on a few threads with connections of their own, and see all that was committed before.
 //! - A commit that fails answers `Unavailable` to all that was in it. What was in it is never half there. Whether
 //!   it is there after the next start is unknown when the *sync* failed; in this process it is not seen.
@@ -14,7 +16,9 @@
 mod accounts;
 mod facts;
 mod failure;
+mod fold;
 mod folder;
+mod journal;
 mod lists;
 mod log;
 pub mod metrics;
@@ -23,10 +27,12 @@ mod port;
 mod project;
 mod queue;
 mod readers;
+mod recent;
 mod row_sum;
 mod schema;
 mod shared;
 mod write;
+mod write_ahead;
 mod writer;
 
 use std::path::Path;
@@ -52,13 +58,20 @@ pub struct Options {
     pub commit_pace: Duration,
     /// Bytes of writes that may wait or be in a commit; above it, writes are refused as `Unavailable`.
     pub queue_bytes_max: usize,
+    /// How long entries gather in the journal, and in memory, before they become rows of their own.
+    pub fold_after: Duration,
     /// How many threads read.
     pub readers: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { commit_pace: Duration::from_millis(2), queue_bytes_max: 64 * 1_024 * 1_024, readers: 2 }
+        Self {
+            commit_pace: Duration::from_millis(2),
+            queue_bytes_max: 64 * 1_024 * 1_024,
+            fold_after: Duration::from_secs(1),
+            readers: 2,
+        }
     }
 }
 
@@ -96,6 +109,8 @@ impl EmbeddedStore {
             start: opened.start,
             pace: options.commit_pace,
             places: log::Places::default(),
+            fold: fold::Fold::new(options.fold_after),
+            last_row: opened.last_row,
             meters: meters.clone(),
         };
         let writer = std::thread::Builder::new()

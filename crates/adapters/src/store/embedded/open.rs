@@ -9,8 +9,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::facts;
 use super::failure::failed;
+use super::fold::fold_all;
 use super::folder::Folder;
 use super::schema::{APPLICATION_ID, CREATE, VERSION};
+use super::write_ahead::broken_place;
 
 /// Why a store can't be opened: one line for whoever starts the process.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +78,8 @@ pub(super) struct Opened {
     pub(super) fences: HashMap<Partition, Epoch>,
     /// The epoch of this start: above all that were ever claimed.
     pub(super) start: Epoch,
+    /// The last row that the journal had.
+    pub(super) last_row: i64,
 }
 
 /// Opens the data file for writing, makes it a store if it is new, and counts the start.
@@ -87,6 +91,11 @@ pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
             StoreError::Unavailable { inside } => OpenError::Failed { file: file.to_owned(), inside },
         },
     );
+    match broken_place(file) {
+        Ok(None) => {}
+        Ok(Some(what)) => return Err(OpenError::Damaged { file: file_of(), what }),
+        Err(error) => return Err(OpenError::Failed { file: file_of(), inside: error.to_string() }),
+    }
     let db = connect_writer(file).map_err(inside_of)?;
     let (id, version, tables) = identity(&db).map_err(inside_of)?;
     match (id, version, tables) {
@@ -110,8 +119,11 @@ pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
 fn begin(db: Connection) -> Stored<Opened> {
     let log_id = facts::log_id(&db)?;
     let fences = facts::fences(&db)?;
+    let begun = db.unchecked_transaction().map_err(failed)?;
     let start = facts::count_start(&db, &fences)?;
-    Ok(Opened { db, log_id, fences, start })
+    let last_row = fold_all(&db)?;
+    begun.commit().map_err(failed)?;
+    Ok(Opened { db, log_id, fences, start, last_row })
 }
 
 fn connect_writer(file: &Path) -> Stored<Connection> {

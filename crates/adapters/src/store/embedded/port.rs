@@ -70,7 +70,13 @@ impl Store for EmbeddedStore {
     }
 
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {
-        self.readers.run(move |db| log::read(db, &read))
+        const DECODED_HERE: usize = 100;
+        // First what is in memory, then the tables: what leaves memory meanwhile is in the tables already.
+        let recent = self.shared.recent.range(&read);
+        if recent.len() <= DECODED_HERE && log::is_all(&read, &recent) {
+            return Box::pin(ready(log::decode(&read.room, recent)));
+        }
+        self.readers.run(move |db| log::read(db, read, recent))
     }
 
     fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>> {
@@ -108,6 +114,9 @@ impl Store for EmbeddedStore {
     }
 
     fn check(&self) -> PortFuture<'_, Stored<()>> {
+        if let Some(damage) = self.shared.unfoldable() {
+            return Box::pin(ready(Err(damage)));
+        }
         match self.shared.failing() {
             None if !self.shared.queue.is_closed() => Box::pin(ready(Ok(()))),
             // Nothing else may be writing, so find out whether it works again.

@@ -37,6 +37,11 @@ CREATE TABLE place (
     UNIQUE (room, epoch)
 ) STRICT;
 
+CREATE TABLE journal (
+    no    INTEGER PRIMARY KEY,
+    bytes BLOB NOT NULL
+) STRICT;
+
 CREATE TABLE entry (
     id    INTEGER PRIMARY KEY,
     bytes BLOB NOT NULL

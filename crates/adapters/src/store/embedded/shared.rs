@@ -7,19 +7,30 @@ use hubbub_core::ids::{Epoch, Partition};
 use hubbub_core::ports::store::StoreError;
 
 use super::queue::Queue;
+use super::recent::Recent;
 use super::write::Write;
 
 /// The queue to the writer, and what is known of its work without asking it.
 pub(super) struct Shared {
     pub(super) queue: Queue<Write>,
+    /// What is durable and not yet in the tables.
+    pub(super) recent: Recent,
     fences: Mutex<HashMap<Partition, Epoch>>,
     /// Why the last commit failed, if it did.
     failing: Mutex<Option<StoreError>>,
+    /// Why entries can't be taken from the journal into the tables, if so.
+    unfoldable: Mutex<Option<StoreError>>,
 }
 
 impl Shared {
     pub(super) fn new(queue: Queue<Write>, fences: HashMap<Partition, Epoch>) -> Self {
-        Self { queue, fences: Mutex::new(fences), failing: Mutex::new(None) }
+        Self {
+            queue,
+            recent: Recent::default(),
+            fences: Mutex::new(fences),
+            failing: Mutex::new(None),
+            unfoldable: Mutex::new(None),
+        }
     }
 
     /// The newest claim that is durable.
@@ -43,5 +54,16 @@ impl Shared {
     pub(super) fn set_failing(&self, failing: Option<StoreError>) -> bool {
         let mut last = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *last, failing).is_some()
+    }
+
+    /// Why entries stay in the journal, if they do.
+    pub(super) fn unfoldable(&self) -> Option<StoreError> {
+        self.unfoldable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how the last folding ended; returns whether the one before had failed.
+    pub(super) fn set_unfoldable(&self, why: Option<StoreError>) -> bool {
+        let mut last = self.unfoldable.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *last, why).is_some()
     }
 }

@@ -9,13 +9,18 @@ use rusqlite::Connection;
 
 use super::accounts;
 use super::facts;
-use super::failure::failed;
+use super::failure::{failed, unavailable};
+use super::fold::Fold;
+use super::journal;
 use super::log::{self, Places};
 use super::metrics::Meters;
 use super::project;
 use super::queue::Taken;
 use super::shared::Shared;
 use super::write::{Held, NewEntries, Write};
+
+/// Appends from this size on become rows at once: writing them twice costs more than a page each.
+const JOURNALED_BYTES_MAX: usize = 32 * 1_024;
 
 /// What the thread owns.
 pub(super) struct Writer {
@@ -24,6 +29,9 @@ pub(super) struct Writer {
     pub(super) start: Epoch,
     pub(super) pace: Duration,
     pub(super) places: Places,
+    pub(super) fold: Fold,
+    /// The number of the journal's last row.
+    pub(super) last_row: i64,
     pub(super) meters: Meters,
 }
 
@@ -36,46 +44,77 @@ impl Drop for Abandon {
     }
 }
 
+/// What one transaction is to do and to answer.
+struct Batch {
+    started: Instant,
+    held: Vec<Held>,
+    /// Entries for the journal.
+    appends: Vec<NewEntries>,
+    /// How many entries in all.
+    entries: usize,
+}
+
 impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let _abandon = Abandon(self.shared.clone());
         let mut not_before = Instant::now();
         loop {
-            match self.shared.queue.take(not_before, None) {
-                Taken::All(writes) => {
-                    let started = Instant::now();
-                    not_before = started + self.pace;
-                    self.commit(writes, started);
-                }
-                Taken::Nothing => {}
-                Taken::Closed => return,
+            let taken = self.shared.queue.take(not_before, self.fold.wake_at());
+            let started = Instant::now();
+            not_before = started + self.pace;
+            match taken {
+                Taken::All(writes) => self.commit(writes, started),
+                Taken::Nothing => self.commit(Vec::new(), started),
+                Taken::Closed => return self.finish(started),
             }
+        }
+    }
+
+    /// Leaves nothing in the journal, if the disk lets it.
+    fn finish(&mut self, now: Instant) {
+        self.fold.hurry(now);
+        while self.fold.wake_at().is_some_and(|at| at <= now) {
+            self.commit(Vec::new(), now);
         }
     }
 
     fn commit(&mut self, writes: Vec<Write>, started: Instant) {
         let (count, bytes) = (writes.len(), writes.iter().map(Write::bytes).sum());
-        let entries: usize = writes.iter().map(entries_in).sum();
-        let (held, committed) = self.transact(writes);
-        self.note(&committed, started, count, entries);
-        for answer in &held {
-            if let (Held::Claimed(partition, _, Ok(epoch)), Ok(())) = (answer, &committed) {
-                self.shared.fence_is(*partition, *epoch);
-            }
+        let mut batch = Batch { started, held: Vec::with_capacity(count), appends: Vec::new(), entries: 0 };
+        let committed = self.transact(writes, &mut batch);
+        self.note(&committed, &batch, count);
+        if committed.is_ok() {
+            self.is_durable(&mut batch);
         }
-        for answer in held {
+        for answer in batch.held {
             answer.answer(&committed);
         }
         self.meters.queue_bytes.set(self.shared.queue.release(bytes) as f64);
     }
 
-    fn note(&self, committed: &Stored<()>, started: Instant, count: usize, entries: usize) {
+    /// Shows readers what was committed, before anybody is told.
+    fn is_durable(&mut self, batch: &mut Batch) {
+        if !batch.appends.is_empty() {
+            self.last_row += 1;
+            self.shared.recent.add(self.last_row, batch.appends.drain(..));
+            self.fold.is_needed(batch.started);
+        }
+        self.fold.committed(&self.shared.recent, batch.started);
+        for answer in &batch.held {
+            if let Held::Claimed(partition, _, Ok(epoch)) = answer {
+                self.shared.fence_is(*partition, *epoch);
+            }
+        }
+        self.meters.unfolded_bytes.set(self.shared.recent.bytes().1 as f64);
+    }
+
+    fn note(&self, committed: &Stored<()>, batch: &Batch, count: usize) {
         match committed {
             Ok(()) => {
-                self.meters.commit_seconds.record(started.elapsed());
+                self.meters.commit_seconds.record(batch.started.elapsed());
                 self.meters.commit_writes.record(count as f64);
-                self.meters.entries.increment(entries as u64);
+                self.meters.entries.increment(batch.entries as u64);
                 if self.shared.set_failing(None) {
                     tracing::info!("the store can be written to again");
                 }
@@ -89,38 +128,60 @@ impl Writer {
         }
     }
 
-    /// Does all in one transaction; says what to answer to each, and whether the commit is durable.
-    fn transact(&mut self, writes: Vec<Write>) -> (Vec<Held>, Stored<()>) {
-        let mut held = Vec::with_capacity(writes.len());
-        let mut failure = self.execute("BEGIN IMMEDIATE").err();
-        for write in writes {
-            if let Some(failure) = &failure {
-                write.refuse(failure.clone());
-                continue;
+    /// Does all in one transaction, and says whether it is durable.
+    fn transact(&mut self, writes: Vec<Write>, batch: &mut Batch) -> Stored<()> {
+        let mut writes = writes.into_iter();
+        let done = self.execute("BEGIN IMMEDIATE").and_then(|()| {
+            for write in writes.by_ref() {
+                let held = self.apply(write, batch);
+                let failure = held.failure();
+                batch.held.push(held);
+                // SQLite itself ends a transaction that can't go on, for instance when the disk is full.
+                if self.db.is_autocommit() {
+                    return Err(failure.unwrap_or_else(|| unavailable("the transaction ended")));
+                }
             }
-            held.push(self.apply(write));
-            // SQLite itself ends a transaction that can't go on, for instance when the disk is full.
-            if self.db.is_autocommit() {
-                failure = Some(held.last().and_then(Held::failure).unwrap_or_else(ended));
+            if !batch.appends.is_empty() {
+                journal::put(&self.db, self.last_row + 1, journal::encode(&batch.appends))?;
             }
+            self.fold_a_slice(batch)?;
+            self.execute("COMMIT")
+        });
+        let Err(error) = done else { return Ok(()) };
+        if !self.db.is_autocommit() {
+            _ = self.execute("ROLLBACK");
         }
-        let committed = match failure {
-            None => self.execute("COMMIT"),
-            Some(failure) => Err(failure),
+        self.places.forget();
+        self.fold.failed(batch.started);
+        // To those who did not cause it, whatever it was is no more than a commit that failed.
+        let error = unavailable(error);
+        writes.for_each(|write| write.refuse(error.clone()));
+        Err(error)
+    }
+
+    /// Folding that fails by itself leaves the commit as it is, and is tried again later.
+    fn fold_a_slice(&mut self, batch: &Batch) -> Stored<()> {
+        let folded = self
+            .alone(|w| w.fold.slice(&w.db, &mut w.places, &w.shared.recent, batch.entries, batch.started));
+        let Err(error) = folded else {
+            self.shared.set_unfoldable(None);
+            return Ok(());
         };
-        if committed.is_err() {
-            if !self.db.is_autocommit() {
-                _ = self.execute("ROLLBACK");
-            }
-            self.places.forget();
+        self.fold.failed(batch.started);
+        self.meters.fold_errors.increment(1);
+        if !self.shared.set_unfoldable(Some(error.clone())) {
+            tracing::error!(%error, "entries can not be taken from the journal into the tables");
         }
-        (held, committed)
+        match self.db.is_autocommit() {
+            true => Err(error),
+            false => Ok(()),
+        }
     }
 
     /// Does one write. One that fails by itself is undone and leaves the others as they are.
-    fn apply(&mut self, write: Write) -> Held {
+    fn apply(&mut self, write: Write, batch: &mut Batch) -> Held {
         match write {
-            Write::Append(new, reply) => Held::Done(reply, self.alone(|w| w.append(&new))),
+            Write::Append(new, reply) => Held::Done(reply, self.append(new, batch)),
             Write::Segment(room, segment, reply) => {
                 Held::Done(reply, self.alone(|w| log::put_segment(&w.db, &room, segment)))
             }
@@ -155,9 +216,27 @@ impl Writer {
         result
     }
 
-    fn append(&mut self, new: &NewEntries) -> Stored<()> {
+    fn append(&mut self, new: NewEntries, batch: &mut Batch) -> Stored<()> {
+        new.entries.iter().try_for_each(|(seq, _)| log::check_seq(*seq))?;
+        let count = new.entries.len();
+        let bytes: usize = new.entries.iter().map(|(_, bytes)| bytes.len()).sum();
+        if bytes >= JOURNALED_BYTES_MAX {
+            self.alone(|w| w.put_rows(&new))?;
+        } else if self.fold.is_full(&self.shared.recent) {
+            return Err(self
+                .shared
+                .unfoldable()
+                .unwrap_or_else(|| unavailable("too much is in the journal")));
+        } else {
+            batch.appends.push(new);
+        }
+        batch.entries += count;
+        Ok(())
+    }
+
+    fn put_rows(&mut self, new: &NewEntries) -> Stored<()> {
         let place = self.places.get_or_make(&self.db, &new.room, new.epoch)?;
-        new.entries.iter().try_for_each(|(seq, bytes)| log::put_entry(&self.db, place, *seq, bytes))
+        new.entries.iter().try_for_each(|(seq, bytes)| log::put_entry(&self.db, place.row(*seq)?, bytes))
     }
 
     fn claim(&mut self, partition: Partition) -> Stored<Epoch> {
@@ -171,15 +250,4 @@ impl Writer {
         self.db.prepare_cached(statement).and_then(|mut s| s.execute([])).map_err(failed)?;
         Ok(())
     }
-}
-
-fn entries_in(write: &Write) -> usize {
-    match write {
-        Write::Append(new, _) => new.entries.len(),
-        _ => 0,
-    }
-}
-
-fn ended() -> StoreError {
-    StoreError::Unavailable { inside: "the transaction ended".into() }
 }

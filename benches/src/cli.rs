@@ -1,0 +1,295 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::{Builder, LocalOptions};
+
+use crate::compare::{self, Named};
+use crate::load::outcome::Outcome;
+use crate::peers::{centrifugo, raw};
+use crate::report;
+use crate::scenario::{Knobs, Load, Measure, Scenario, Shape};
+use crate::targets::live::{Settings, Target};
+
+/// Measures Hubbub beside a raw server and Centrifugo, on this machine only.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Ready scenarios, on several targets in turn.
+    Compare {
+        /// Scenarios: s1 (1 room × 1,000 at 40 messages/s), s2 (200 × 10 at 4,000), idle, connects.
+        #[arg(long, value_delimiter = ',', default_value = "s1,s2")]
+        scenario: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// One fan-out scenario of your own.
+    Fanout {
+        /// Rooms.
+        #[arg(long, default_value_t = 1)]
+        rooms: usize,
+        /// Connections in each room.
+        #[arg(long, default_value_t = 1_000)]
+        members: usize,
+        /// Messages a second over all rooms.
+        #[arg(long, default_value_t = 40)]
+        rate: u32,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Resident memory of idle member connections.
+    Idle {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Connect, hello and join.
+    Connects {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// The raw one-thread server, the floor.
+    RawServer {
+        /// Its loopback port.
+        #[arg(long)]
+        port: u16,
+        /// Bytes of an event's JSON.
+        #[arg(long, default_value_t = raw::EVENT_BYTES)]
+        event_bytes: usize,
+    },
+    /// The pinned Centrifugo.
+    Centrifugo {
+        #[command(subcommand)]
+        command: CentrifugoCommand,
+        /// Where servers, data and logs go.
+        #[arg(long, default_value = "target/hubbub-bench")]
+        work_dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum CentrifugoCommand {
+    /// Builds it with Go, from the module proxy.
+    Install,
+    /// Serves in the foreground.
+    Run {
+        /// Its loopback port.
+        #[arg(long, default_value_t = 8_000)]
+        port: u16,
+        /// Keep 100 messages a channel for 60 s.
+        #[arg(long)]
+        history: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Targets: raw, centrifugo (with history), centrifugo-nohistory, hubbub, or hubbub@PATH for another binary.
+    #[arg(long, value_delimiter = ',', default_value = "raw,centrifugo")]
+    targets: Vec<String>,
+    /// How often each is measured, in turn; the median counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Seconds measured of a fan-out.
+    #[arg(long, default_value_t = 10)]
+    seconds: u32,
+    /// Seconds before them.
+    #[arg(long, default_value_t = 2)]
+    warm_up: u32,
+    /// Bytes of a message's text.
+    #[arg(long, default_value_t = 128)]
+    body: usize,
+    /// Connections of idle and connects.
+    #[arg(long, default_value_t = 5_000)]
+    connections: usize,
+    /// Connects under way at a time.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    in_flight: u16,
+    /// Accounts at Hubbub, at least one a room. Without: one for ten connections, at most 64.
+    #[arg(long)]
+    users: Option<usize>,
+    /// Send to Hubbub without idempotency keys.
+    #[arg(long)]
+    no_keys: bool,
+    /// The hubbub binary, started for every measurement.
+    #[arg(long, conflicts_with = "url")]
+    server_bin: Option<PathBuf>,
+    /// One more argument for the hubbub binary; may be repeated.
+    #[arg(long, allow_hyphen_values = true)]
+    server_arg: Vec<String>,
+    /// A Hubbub that runs already, on a loopback address.
+    #[arg(long)]
+    url: Option<String>,
+    /// Its process, to read CPU time and memory.
+    #[arg(long, requires = "url")]
+    pid: Option<u32>,
+    /// Bytes of the raw server's event.
+    #[arg(long, default_value_t = raw::EVENT_BYTES)]
+    event_bytes: usize,
+    /// Another Centrifugo than the installed one.
+    #[arg(long)]
+    centrifugo_bin: Option<PathBuf>,
+    /// Where servers, data and logs go: on a real disk, or fsync costs nothing.
+    #[arg(long, default_value = "target/hubbub-bench")]
+    work_dir: PathBuf,
+    /// Where the JSON goes.
+    #[arg(long, default_value = "target/hubbub-bench/result.json")]
+    out: PathBuf,
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Compare { scenario, common } => {
+                let known = |name: &String| {
+                    let names = Scenario::NAMES.join(", ");
+                    Scenario::named(name, &common.knobs())
+                        .with_context(|| format!("no scenario {name}: {names}"))
+                };
+                let scenarios = scenario.iter().map(known).collect::<anyhow::Result<Vec<_>>>()?;
+                common.measure(&scenarios)
+            }
+            Command::Fanout { rooms, members, rate, common } => {
+                let Common { body: body_bytes, seconds, warm_up: warm_up_seconds, .. } = common;
+                let measure = Measure::Fanout(Load { rate, body_bytes, seconds, warm_up_seconds });
+                common.measure(&[Scenario {
+                    name: "fanout".to_owned(),
+                    shape: Shape { rooms, members },
+                    measure,
+                }])
+            }
+            Command::Idle { common } => common.measure_named("idle"),
+            Command::Connects { common } => common.measure_named("connects"),
+            Command::RawServer { port, event_bytes } => serve_raw(port, event_bytes),
+            Command::Centrifugo { command, work_dir } => run_centrifugo(&command, &work_dir),
+        }
+    }
+}
+
+impl Common {
+    fn knobs(&self) -> Knobs {
+        Knobs {
+            seconds: self.seconds,
+            warm_up_seconds: self.warm_up,
+            body_bytes: self.body,
+            connections: self.connections,
+            in_flight: self.in_flight.into(),
+        }
+    }
+
+    fn measure_named(&self, name: &str) -> anyhow::Result<ExitCode> {
+        self.measure(&Scenario::named(name, &self.knobs()).into_iter().collect::<Vec<_>>())
+    }
+
+    fn measure(&self, scenarios: &[Scenario]) -> anyhow::Result<ExitCode> {
+        for scenario in scenarios {
+            scenario.check()?;
+        }
+        let targets =
+            self.targets.iter().map(|name| self.target(name)).collect::<anyhow::Result<Vec<_>>>()?;
+        allow_open_files(scenarios.iter().map(|scenario| scenario.shape.connections()).max().unwrap_or(0))?;
+        let runs = compare::run(&targets, scenarios, self.rounds, &self.settings()?)?;
+        let summaries = compare::summarise(&targets, scenarios, &runs);
+        println!("{}", report::tables(scenarios, &summaries, &runs));
+        let text = serde_json::to_string_pretty(&report::json(scenarios, &summaries, &runs))?;
+        std::fs::write(&self.out, text).with_context(|| format!("writing {}", self.out.display()))?;
+        eprintln!("all of it: {}", self.out.display());
+        // Times are for people to judge; what was delivered wrongly is wrong on any machine.
+        let wrong = runs.iter().filter_map(|run| Outcome::findings(&run.outcome)).count();
+        Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn target(&self, name: &str) -> anyhow::Result<Named> {
+        let target = match (name, name.split_once('@')) {
+            ("raw", _) => Target::Raw,
+            ("centrifugo", _) => Target::Centrifugo { history: true },
+            ("centrifugo-nohistory", _) => Target::Centrifugo { history: false },
+            (_, Some(("hubbub", path))) => Target::HubbubBinary(path.into()),
+            ("hubbub", _) => match (&self.url, &self.server_bin) {
+                (Some(url), _) => {
+                    Target::HubbubRunning { address: crate::loopback::address_in(url)?, pid: self.pid }
+                }
+                (None, Some(binary)) => Target::HubbubBinary(binary.clone()),
+                (None, None) => bail!("hubbub: say where it is, by --server-bin or --url"),
+            },
+            _ => bail!("no target {name}: raw, centrifugo, centrifugo-nohistory, hubbub, hubbub@PATH"),
+        };
+        Ok(Named { name: name.to_owned(), target })
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
+        std::fs::create_dir_all(&self.work_dir)
+            .with_context(|| format!("the work folder {}", self.work_dir.display()))?;
+        warn_if_in_memory(&self.work_dir);
+        Ok(Settings {
+            own_binary: std::env::current_exe()?,
+            centrifugo_binary: self
+                .centrifugo_bin
+                .clone()
+                .unwrap_or_else(|| centrifugo::binary_in(&self.work_dir)),
+            work_dir: self.work_dir.clone(),
+            hubbub_args: self.server_arg.clone(),
+            keys: !self.no_keys,
+            users: self.users,
+            event_bytes: self.event_bytes,
+        })
+    }
+}
+
+fn serve_raw(port: u16, event_bytes: usize) -> anyhow::Result<ExitCode> {
+    allow_open_files(1_000)?;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await?;
+        raw::serve(listener, event_bytes).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_centrifugo(command: &CentrifugoCommand, work_dir: &std::path::Path) -> anyhow::Result<ExitCode> {
+    match command {
+        CentrifugoCommand::Install => println!("{}", centrifugo::install(work_dir)?.display()),
+        CentrifugoCommand::Run { port, history } => {
+            let binary = centrifugo::binary_in(work_dir);
+            let status = centrifugo::command(&binary, work_dir, *port, *history)?.status()?;
+            ensure!(status.success(), "centrifugo: {status}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Raises the soft limit on open files, which children inherit, and says so early if it can't be enough.
+fn allow_open_files(connections: usize) -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let needed = connections as u64 + 200;
+    if limit.current.is_some_and(|current| limit.maximum.is_none_or(|maximum| current < maximum)) {
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    }
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    ensure!(
+        needed <= most,
+        "{connections} connections need {needed} open files, and the limit is {most}: ulimit -n"
+    );
+    Ok(())
+}
+
+fn warn_if_in_memory(work_dir: &std::path::Path) {
+    const TMPFS_MAGIC: u64 = 0x0102_1994;
+    if rustix::fs::statfs(work_dir).is_ok_and(|fs| fs.f_type as u64 == TMPFS_MAGIC) {
+        eprintln!(
+            "warning: {} is in memory, where fsync costs nothing: choose another --work-dir",
+            work_dir.display()
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! The load generator: one thread, connections as small as the servers', nothing parsed that needn't be.
+
+pub mod connects;
+pub mod fanout;
+pub mod idle;
+pub mod outcome;
+pub mod seat;
+pub mod tally;
+pub mod thread;
+pub mod ticker;

@@ -1,0 +1,44 @@
+//! Memory of members that say nothing.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::outcome::Idle;
+use super::seat::{Seat, keep, take_all};
+use crate::targets::live::Live;
+
+/// Opens half of the connections, then the rest, and looks at the server's memory before, between and after.
+pub async fn run(live: &Rc<Live>, settle: Duration) -> anyhow::Result<Idle> {
+    let rss = || {
+        let usage = live.usage()?.context("memory can't be read without the server's pid")?;
+        anyhow::Ok(usage.rss_kib)
+    };
+    let half = live.members.len() / 2;
+    let before = rss()?;
+    let first: Vec<Seat> = take_all(live, 0..half).await?;
+    let mut kept = keep(first, &live.dialect);
+    tokio::time::sleep(settle).await;
+    let between = rss()?;
+    let second = take_all(live, half..live.members.len()).await?;
+    let mut kept_too = keep(second, &live.dialect);
+    tokio::time::sleep(settle).await;
+    let after = rss()?;
+    let connections = live.members.len();
+    anyhow::ensure!(
+        kept.try_join_next().is_none() && kept_too.try_join_next().is_none(),
+        "the server closed idle connections"
+    );
+    kept.shutdown().await;
+    kept_too.shutdown().await;
+    let grown = |from: u64, to: u64, by: usize| (to as f64 - from as f64) / by.max(1) as f64;
+    Ok(Idle {
+        connections: connections as u64,
+        rss_before_kib: before,
+        rss_half_kib: between,
+        rss_after_kib: after,
+        kib_a_connection: grown(before, after, connections),
+        kib_a_connection_second_half: grown(between, after, connections - half),
+    })
+}

@@ -1,0 +1,35 @@
+//! The generator's own thread and runtime, so that its CPU time can be told from everything else's.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::runtime::{Builder, LocalOptions};
+
+use super::outcome::Outcome;
+use super::{connects, fanout, idle};
+use crate::scenario::{Measure, Scenario};
+use crate::targets::live::{Live, Settings, Target};
+
+/// Starts the target, measures, stops it.
+pub fn measure(target: Target, settings: Settings, scenario: Scenario) -> anyhow::Result<Outcome> {
+    let generator = std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(one(&target, &settings, &scenario))
+    })?;
+    generator.join().map_err(|_| anyhow!("the generator panicked"))?
+}
+
+async fn one(target: &Target, settings: &Settings, scenario: &Scenario) -> anyhow::Result<Outcome> {
+    let settled = matches!(scenario.measure, Measure::Idle { .. });
+    let live = Rc::new(Live::start(target, settings, scenario.shape, settled).await?);
+    Ok(match scenario.measure {
+        Measure::Fanout(load) => Outcome::Fanout(Box::new(fanout::run(&live, scenario.shape, load).await?)),
+        Measure::Idle { settle_seconds } => {
+            Outcome::Idle(idle::run(&live, Duration::from_secs(settle_seconds.into())).await?)
+        }
+        Measure::Connects { in_flight } => {
+            Outcome::Connects(Box::new(connects::run(&live, in_flight).await?))
+        }
+    })
+}

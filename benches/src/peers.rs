@@ -1,0 +1,4 @@
+//! What Hubbub is measured beside.
+
+pub mod centrifugo;
+pub mod raw;

@@ -1,0 +1,74 @@
+//! The servers that are measured: what they are told, how they answer, how they are started.
+
+pub mod accounts;
+pub mod centrifugo;
+pub mod hubbub;
+pub mod live;
+pub mod raw;
+
+use std::rc::Rc;
+
+use memchr::memmem;
+
+use crate::stamp::Stamp;
+
+/// One member of one room, as the target knows it.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its room's number.
+    pub room: usize,
+    /// Its room's name or id at the target.
+    pub room_id: Rc<str>,
+    /// What it proves itself with.
+    pub token: Rc<str>,
+}
+
+/// One request of the greeting and how its answer is known.
+#[derive(Debug)]
+pub struct Step {
+    /// The frame's text.
+    pub text: String,
+    /// What only the answer has in it.
+    pub answer: &'static [u8],
+}
+
+/// What a frame meant.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// A message of a room, with the server's number of it where there is one.
+    Delivery(Stamp, Option<u64>),
+    /// Another element of the room's log.
+    Entry(u64),
+    /// The answer to a send: the server took it.
+    Ack(u64),
+    /// The server didn't take a send, or complains of something else.
+    Refused(Option<u64>, &'a [u8]),
+    /// Must be answered with this text.
+    Heartbeat(&'static str),
+    /// The server says that it will close, or that it left something out.
+    Trouble(&'a [u8]),
+    /// Nothing that matters here.
+    Other,
+}
+
+/// A target's language. Written for speed: `read` runs once a delivery.
+pub trait Dialect {
+    /// The path of its WebSocket.
+    fn path(&self) -> &'static str;
+    /// What a connection says before it is a member that receives.
+    fn greeting(&self, member: &Member) -> Vec<Step>;
+    /// Appends the text of a send. `reference` comes back in the answer, where there is one.
+    fn send(&self, room_id: &str, reference: u64, body: &[u8], out: &mut Vec<u8>);
+    /// Whether a send is answered.
+    fn acks(&self) -> bool;
+    /// Tells what a text frame means; some targets put several things in one.
+    fn read<'a>(&self, text: &'a [u8], on: &mut dyn FnMut(Seen<'a>));
+}
+
+/// Whether this text is a refusal of a greeting, in any of the languages.
+pub fn is_refusal(text: &[u8]) -> bool {
+    memmem::find(text, br#""type":"error""#).is_some()
+        || memmem::find(text, br#""type":"bye""#).is_some()
+        || memmem::find(text, br#""error":"#).is_some()
+        || memmem::find(text, br#""disconnect":"#).is_some()
+}

@@ -1,0 +1,123 @@
+//! Hubbub's HTTP door: accounts and rooms for a run.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+
+/// Hashing a password is slow by design, and logging in is rate-limited: how long one call may be tried again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Speaks to one server.
+#[derive(Debug, Clone, Copy)]
+pub struct Door {
+    address: SocketAddr,
+}
+
+/// An answer: its status and its JSON, `Null` if it has none.
+#[derive(Debug)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body.
+    pub body: Value,
+}
+
+impl Door {
+    /// To the server at `address`.
+    pub fn new(address: SocketAddr) -> Self {
+        Self { address }
+    }
+
+    /// Makes an account and gives its token.
+    pub async fn register(&self, name: &str) -> anyhow::Result<String> {
+        let email = format!("{name}@bench.invalid");
+        let password = "a long pass phrase of the benchmark";
+        let account = json!({"name": name, "email": email, "password": password});
+        let made =
+            self.patiently(Method::POST, "/v1/accounts", None, &account).await.context("registering")?;
+        if let Some(token) = made.body["token"].as_str() {
+            return Ok(token.to_owned());
+        }
+        let login = json!({"email": email, "password": password});
+        let answer =
+            self.patiently(Method::POST, "/v1/accounts/login", None, &login).await.context("logging in")?;
+        Ok(answer.body["token"].as_str().context("no token in the answer to a login")?.to_owned())
+    }
+
+    /// Makes a room and gives its id.
+    pub async fn make_room(&self, token: &str, name: &str) -> anyhow::Result<String> {
+        let room = json!({"name": name});
+        let answer = self
+            .patiently(Method::POST, "/v1/chat/rooms", Some(token), &room)
+            .await
+            .context("making a room")?;
+        Ok(answer.body["id"].as_str().context("no id in the answer to a new room")?.to_owned())
+    }
+
+    /// Whether a token is still good.
+    pub async fn knows(&self, token: &str) -> anyhow::Result<bool> {
+        let answer = self.call(Method::GET, "/v1/accounts/validate", Some(token), &Value::Null).await?;
+        Ok(answer.status == 200)
+    }
+
+    /// Whether the server says that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        self.call(Method::GET, "/readyz", None, &Value::Null).await.is_ok_and(|answer| answer.status == 200)
+    }
+
+    async fn patiently(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> anyhow::Result<Answer> {
+        let started = Instant::now();
+        loop {
+            let answer = self.call(method.clone(), path, token, body).await?;
+            match answer.status {
+                200..=299 => return Ok(answer),
+                429 | 503 if started.elapsed() < PATIENCE => {
+                    let wait = answer.body["retry_after_ms"].as_u64().unwrap_or(500).clamp(20, 5_000);
+                    tokio::time::sleep(Duration::from_millis(wait)).await;
+                }
+                status => bail!("{path}: {status} {}", answer.body),
+            }
+        }
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> anyhow::Result<Answer> {
+        let stream = TcpStream::connect(self.address).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let mut request =
+            Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let bytes = if body.is_null() {
+            Bytes::new()
+        } else {
+            request = request.header("content-type", "application/json");
+            Bytes::from(serde_json::to_vec(body)?)
+        };
+        let response = sender.send_request(request.body(Full::new(bytes))?).await?;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await?.to_bytes();
+        connection.abort();
+        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+    }
+}

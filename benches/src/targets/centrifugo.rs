@@ -1,0 +1,122 @@
+//! Centrifugo's bidirectional protocol, JSON over WebSocket: one or more objects a frame, a line each.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use memchr::memmem::{self, Finder};
+use sha2::Sha256;
+
+use super::{Dialect, Member, Seen, Step};
+use crate::stamp::{Stamp, number_after};
+
+/// The secret in the configuration under `peers/centrifugo`: a benchmark's, on a loopback.
+pub const TOKEN_SECRET: &str = "hubbub-bench-loopback-only";
+
+/// Requests that are not sends have ids from here on; Centrifugo's ids are 32 bits wide.
+const GREETING_IDS: u64 = u32::MAX as u64 - 10;
+
+/// Finds what matters in Centrifugo's frames.
+#[derive(Debug)]
+pub struct Centrifugo {
+    offset: Finder<'static>,
+    id: Finder<'static>,
+}
+
+impl Default for Centrifugo {
+    fn default() -> Self {
+        Self { offset: Finder::new(b"\"offset\":"), id: Finder::new(b"{\"id\":") }
+    }
+}
+
+impl Dialect for Centrifugo {
+    fn path(&self) -> &'static str {
+        "/connection/websocket"
+    }
+
+    fn greeting(&self, member: &Member) -> Vec<Step> {
+        let (connect, subscribe) = (GREETING_IDS, GREETING_IDS + 1);
+        vec![
+            Step {
+                text: format!(r#"{{"id":{connect},"connect":{{"token":"{}"}}}}"#, member.token),
+                answer: br#","connect":{"#,
+            },
+            Step {
+                text: format!(r#"{{"id":{subscribe},"subscribe":{{"channel":"{}"}}}}"#, member.room_id),
+                answer: br#","subscribe":{"#,
+            },
+        ]
+    }
+
+    fn send(&self, room_id: &str, reference: u64, body: &[u8], out: &mut Vec<u8>) {
+        // An id of 0 is no id.
+        out.extend_from_slice(format!(r#"{{"id":{},"publish":{{"channel":""#, reference + 1).as_bytes());
+        out.extend_from_slice(room_id.as_bytes());
+        out.extend_from_slice(br#"","data":{"text":""#);
+        out.extend_from_slice(body);
+        out.extend_from_slice(br#""}}}"#);
+    }
+
+    fn acks(&self) -> bool {
+        true
+    }
+
+    fn read<'a>(&self, text: &'a [u8], on: &mut dyn FnMut(Seen<'a>)) {
+        for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            on(self.read_line(line));
+        }
+    }
+}
+
+impl Centrifugo {
+    fn read_line<'a>(&self, line: &'a [u8]) -> Seen<'a> {
+        if let Some(stamp) = Stamp::find(line) {
+            return Seen::Delivery(stamp, number_after(&self.offset, line));
+        }
+        if line == b"{}" {
+            return Seen::Heartbeat("{}");
+        }
+        let reference =
+            number_after(&self.id, line).filter(|&id| id < GREETING_IDS).and_then(|id| id.checked_sub(1));
+        if memmem::find(line, br#""error":{"#).is_some() {
+            return Seen::Refused(reference, line);
+        }
+        if memmem::find(line, br#""disconnect":{"#).is_some() {
+            return Seen::Trouble(line);
+        }
+        reference.map_or(Seen::Other, Seen::Ack)
+    }
+}
+
+/// A connection token for a user: HS256, without an end.
+pub fn token(user: &str) -> String {
+    let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+    let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"{user}"}}"#));
+    let signed = format!("{header}.{claims}");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(TOKEN_SECRET.as_bytes()).expect("HMAC takes a key of any length");
+    mac.update(signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_things_in_one_frame_are_told_apart() {
+        let stamp = Stamp { room: 1, sender: 2, count: 3, due: 4 };
+        let mut frame =
+            b"{\"id\":8,\"publish\":{}}\n{\"push\":{\"channel\":\"r1\",\"pub\":{\"data\":{\"text\":\""
+                .to_vec();
+        stamp.write_body(128, &mut frame);
+        frame.extend_from_slice(
+            b"\"},\"info\":{\"user\":\"u\"},\"offset\":12}}}\n{}\n{\"id\":9,\"error\":{\"code\":103}}",
+        );
+        let mut seen = Vec::new();
+        Centrifugo::default().read(&frame, &mut |what| seen.push(format!("{what:?}")));
+        assert_eq!(seen[0], "Ack(7)");
+        assert_eq!(seen[1], format!("{:?}", Seen::Delivery(stamp, Some(12))));
+        assert_eq!(seen[2], "Heartbeat(\"{}\")");
+        assert!(seen[3].starts_with("Refused(Some(8)"));
+    }
+}

@@ -1,0 +1,127 @@
+//! Hubbub's native protocol: one object a text frame.
+
+use memchr::memmem::Finder;
+
+use super::{Dialect, Member, Seen, Step};
+use crate::stamp::{Stamp, number_after};
+
+/// Finds what matters in Hubbub's frames.
+#[derive(Debug)]
+pub struct Hubbub {
+    /// What begins every idempotency key of this run; `None` sends without keys.
+    run: Option<String>,
+    seq: Finder<'static>,
+    reference: Finder<'static>,
+    kind: Finder<'static>,
+}
+
+impl Hubbub {
+    /// With `run`, every message carries a key that begins with it, as a client's should that may have to retry.
+    pub fn new(run: Option<String>) -> Self {
+        Self {
+            run,
+            seq: Finder::new(b"\"seq\":"),
+            reference: Finder::new(b"\"ref\":"),
+            kind: Finder::new(b"\"type\":\""),
+        }
+    }
+
+    fn kind<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        let Some(at) = self.kind.find(text) else { return b"" };
+        let rest = &text[at + self.kind.needle().len()..];
+        &rest[..memchr::memchr(b'"', rest).unwrap_or(rest.len())]
+    }
+}
+
+impl Dialect for Hubbub {
+    fn path(&self) -> &'static str {
+        "/v1/ws"
+    }
+
+    fn greeting(&self, member: &Member) -> Vec<Step> {
+        let client = concat!("hubbub-bench/", env!("CARGO_PKG_VERSION"));
+        vec![
+            Step {
+                text: format!(
+                    r#"{{"type":"hello","ref":"hello","token":"{}","client":"{client}"}}"#,
+                    member.token
+                ),
+                answer: br#""type":"welcome""#,
+            },
+            Step {
+                text: format!(r#"{{"type":"join","ref":"join","room":"{}"}}"#, member.room_id),
+                answer: br#""type":"ok""#,
+            },
+        ]
+    }
+
+    fn send(&self, room_id: &str, reference: u64, body: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(format!(r#"{{"type":"send","ref":{reference},"room":""#).as_bytes());
+        out.extend_from_slice(room_id.as_bytes());
+        if let Some(run) = &self.run {
+            out.extend_from_slice(format!(r#"","key":"{run}-{reference}"#).as_bytes());
+        }
+        out.extend_from_slice(br#"","text":""#);
+        out.extend_from_slice(body);
+        out.extend_from_slice(br#""}"#);
+    }
+
+    fn acks(&self) -> bool {
+        true
+    }
+
+    fn read<'a>(&self, text: &'a [u8], on: &mut dyn FnMut(Seen<'a>)) {
+        if let Some(stamp) = Stamp::find(text) {
+            return on(Seen::Delivery(stamp, number_after(&self.seq, text)));
+        }
+        on(match self.kind(text) {
+            b"ok" => number_after(&self.reference, text).map_or(Seen::Other, Seen::Ack),
+            b"error" => Seen::Refused(number_after(&self.reference, text), text),
+            b"join" | b"leave" | b"topic" => number_after(&self.seq, text).map_or(Seen::Other, Seen::Entry),
+            b"bye" | b"behind" | b"reset" => Seen::Trouble(text),
+            _ => Seen::Other,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(text: &[u8]) -> String {
+        let mut seen = Vec::new();
+        Hubbub::new(None).read(text, &mut |what| seen.push(format!("{what:?}")));
+        seen.join(" ")
+    }
+
+    #[test]
+    fn the_protocols_frames_are_told_apart() {
+        let stamp = Stamp { room: 0, sender: 1, count: 2, due: 3 };
+        let mut message =
+            br#"{"type":"message","room":"r","seq":9,"user":{"id":"u","name":"n"},"text":""#.to_vec();
+        stamp.write_body(128, &mut message);
+        message.extend_from_slice(br#"","at":1}"#);
+        assert_eq!(seen(&message), format!("{:?}", Seen::Delivery(stamp, Some(9))));
+        assert_eq!(seen(br#"{"type":"ok","ref":5,"seq":9,"at":1,"durability":"disk"}"#), "Ack(5)");
+        assert_eq!(seen(br#"{"ref":6,"type":"ok"}"#), "Ack(6)");
+        assert!(seen(br#"{"type":"error","ref":7,"code":"rate_limited"}"#).starts_with("Refused(Some(7)"));
+        assert_eq!(
+            seen(br#"{"type":"join","room":"r","seq":3,"user":{"id":"u","name":"n"},"at":1}"#),
+            "Entry(3)"
+        );
+        assert!(seen(br#"{"type":"bye","reason":"drain"}"#).starts_with("Trouble"));
+        assert_eq!(seen(br#"{"type":"presence","room":"r"}"#), "Other");
+    }
+
+    #[test]
+    fn a_send_is_json_with_and_without_a_key() {
+        for run in [None, Some("run".to_owned())] {
+            let mut text = Vec::new();
+            Hubbub::new(run.clone()).send("room", 12, b"hello", &mut text);
+            let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+            assert_eq!(value["ref"], 12);
+            assert_eq!(value["text"], "hello");
+            assert_eq!(value["key"].as_str(), run.map(|run| format!("{run}-12")).as_deref());
+        }
+    }
+}

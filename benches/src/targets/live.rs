@@ -1,0 +1,206 @@
+//! A target that runs: started for one measurement, or running already.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::rc::Rc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, ensure};
+
+use super::accounts::Door;
+use super::{Dialect, Member, centrifugo, hubbub, raw};
+use crate::peers;
+use crate::procfs::{self, Usage};
+use crate::scenario::Shape;
+use crate::server::{Server, free_port};
+
+/// Which server, and where it comes from.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// The raw one-thread server of this package: the floor.
+    Raw,
+    /// Centrifugo, with or without history.
+    Centrifugo {
+        /// Whether a channel keeps its last messages.
+        history: bool,
+    },
+    /// A `hubbub` binary, started for each measurement with a fresh data folder.
+    HubbubBinary(PathBuf),
+    /// A Hubbub that runs already.
+    HubbubRunning {
+        /// Where.
+        address: SocketAddr,
+        /// Its process, to read CPU time and memory.
+        pid: Option<u32>,
+    },
+}
+
+/// What the targets are started with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Data, logs and configuration of the servers. On a real disk, or fsync costs nothing.
+    pub work_dir: PathBuf,
+    /// This program, to start the raw server with.
+    pub own_binary: PathBuf,
+    /// The installed Centrifugo.
+    pub centrifugo_binary: PathBuf,
+    /// More arguments for the `hubbub` binary.
+    pub hubbub_args: Vec<String>,
+    /// Whether messages to Hubbub carry idempotency keys.
+    pub keys: bool,
+    /// Accounts, at least one a room; `None`: one for ten connections, at most 64.
+    pub users: Option<usize>,
+    /// Bytes of the raw server's event.
+    pub event_bytes: usize,
+}
+
+/// A target with everything that a measurement needs.
+pub struct Live {
+    /// Its language.
+    pub dialect: Rc<dyn Dialect>,
+    /// Its socket.
+    pub address: SocketAddr,
+    /// Who connects, room by room.
+    pub members: Vec<Member>,
+    pid: Option<u32>,
+    _server: Option<Server>,
+}
+
+impl Live {
+    /// Starts a target and makes the rooms and accounts of `shape`. With `settled`, a server that had to make
+    /// accounts is started anew afterwards, so that its memory is not that of hashing passwords.
+    pub async fn start(
+        target: &Target,
+        settings: &Settings,
+        shape: Shape,
+        settled: bool,
+    ) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&settings.work_dir)
+            .with_context(|| format!("the work folder {}", settings.work_dir.display()))?;
+        match target {
+            Target::Raw => Self::start_raw(settings, shape).await,
+            Target::Centrifugo { history } => Self::start_centrifugo(settings, shape, *history).await,
+            Target::HubbubBinary(binary) => Self::start_hubbub(binary, settings, shape, settled).await,
+            Target::HubbubRunning { address, pid } => {
+                crate::loopback::require(*address)?;
+                let (members, run) = hubbub_members(*address, settings, shape).await?;
+                let dialect = Rc::new(hubbub::Hubbub::new(settings.keys.then_some(run)));
+                Ok(Self { dialect, address: *address, members, pid: *pid, _server: None })
+            }
+        }
+    }
+
+    /// The server's CPU time and memory now, if its process is known.
+    pub fn usage(&self) -> anyhow::Result<Option<Usage>> {
+        self.pid.map(procfs::usage).transpose()
+    }
+
+    async fn start_raw(settings: &Settings, shape: Shape) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let mut command = Command::new(&settings.own_binary);
+        command.arg("raw-server").args(["--port", &port.to_string()]);
+        command.args(["--event-bytes", &settings.event_bytes.to_string()]);
+        let server = Server::start(command, &settings.work_dir, "raw")?;
+        Self::of_peer(Rc::new(raw::Raw), server, port, shape, |_| Rc::from("")).await
+    }
+
+    async fn start_centrifugo(settings: &Settings, shape: Shape, history: bool) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let command =
+            peers::centrifugo::command(&settings.centrifugo_binary, &settings.work_dir, port, history)?;
+        let server = Server::start(command, &settings.work_dir, "centrifugo")?;
+        let token = |user: usize| Rc::from(centrifugo::token(&format!("user-{user}")));
+        Self::of_peer(Rc::new(centrifugo::Centrifugo::default()), server, port, shape, token).await
+    }
+
+    async fn of_peer(
+        dialect: Rc<dyn Dialect>,
+        mut server: Server,
+        port: u16,
+        shape: Shape,
+        token: impl Fn(usize) -> Rc<str>,
+    ) -> anyhow::Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        server.wait_until(async || tokio::net::TcpStream::connect(address).await.is_ok()).await?;
+        let rooms: Vec<Rc<str>> = (0..shape.rooms).map(|room| Rc::from(format!("room-{room:06}"))).collect();
+        let members = (0..shape.connections())
+            .map(|index| Member {
+                room: index / shape.members,
+                room_id: Rc::clone(&rooms[index / shape.members]),
+                token: token(index),
+            })
+            .collect();
+        let pid = Some(server.pid());
+        Ok(Self { dialect, address, members, pid, _server: Some(server) })
+    }
+
+    async fn start_hubbub(
+        binary: &PathBuf,
+        settings: &Settings,
+        shape: Shape,
+        settled: bool,
+    ) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let data = settings.work_dir.join(format!("hubbub-data-{}", run_name()));
+        let start = || {
+            let mut command = Command::new(binary);
+            command.args(["--port", &port.to_string()]).arg("--data").arg(&data).args(&settings.hubbub_args);
+            Server::start(command, &settings.work_dir, "hubbub")
+        };
+        let door = Door::new(address);
+        let mut server = start()?.removing_at_end(data.clone());
+        server.wait_until(async || door.is_ready().await).await?;
+        let (members, run) = hubbub_members(address, settings, shape).await?;
+        if settled {
+            server.stop().await;
+            server = start()?.removing_at_end(data.clone());
+            server.wait_until(async || door.is_ready().await).await?;
+            let first = members.first().context("no members")?;
+            ensure!(door.knows(&first.token).await?, "the server forgot its tokens when it was started anew");
+        }
+        let dialect = Rc::new(hubbub::Hubbub::new(settings.keys.then_some(run)));
+        let pid = Some(server.pid());
+        Ok(Self { dialect, address, members, pid, _server: Some(server) })
+    }
+}
+
+/// Users and rooms for `shape`. A user's connections all receive every room of the user, so that each user is in one
+/// room, and there are at least as many users as rooms.
+async fn hubbub_members(
+    address: SocketAddr,
+    settings: &Settings,
+    shape: Shape,
+) -> anyhow::Result<(Vec<Member>, String)> {
+    let (door, run) = (Door::new(address), run_name());
+    let users = settings.users.unwrap_or_else(|| (shape.connections() / 10).clamp(1, 64));
+    let users_a_room = (users / shape.rooms).clamp(1, shape.members);
+    let mut members = Vec::with_capacity(shape.connections());
+    for room in 0..shape.rooms {
+        let mut tokens: Vec<Rc<str>> = Vec::with_capacity(users_a_room);
+        for user in 0..users_a_room {
+            tokens.push(door.register(&format!("bench-{run}-{room}-{user}")).await?.into());
+        }
+        let owner = tokens.first().context("a room without users")?;
+        let room_id: Rc<str> = door.make_room(owner, &format!("bench {run} {room}")).await?.into();
+        members.extend((0..shape.members).map(|member| Member {
+            room,
+            room_id: Rc::clone(&room_id),
+            token: Rc::clone(&tokens[member % users_a_room]),
+        }));
+    }
+    Ok((members, run))
+}
+
+/// A name that no other run on this server has.
+fn run_name() -> String {
+    thread_local! {
+        static RUNS: Cell<u64> = const { Cell::new(0) };
+    }
+    let run = RUNS.get() + 1;
+    RUNS.set(run);
+    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    format!("{:x}-{}-{run}", millis & 0xFF_FFFF_FFFF, std::process::id())
+}

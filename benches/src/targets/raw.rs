@@ -1,0 +1,40 @@
+//! The raw server's own little language.
+
+use memchr::memmem;
+
+use super::{Dialect, Member, Seen, Step};
+use crate::stamp::Stamp;
+
+/// See [`crate::peers::raw`].
+#[derive(Debug, Default)]
+pub struct Raw;
+
+impl Dialect for Raw {
+    fn path(&self) -> &'static str {
+        "/"
+    }
+
+    fn greeting(&self, member: &Member) -> Vec<Step> {
+        vec![Step { text: format!(r#"{{"join":"{}"}}"#, member.room_id), answer: br#"{"joined":"# }]
+    }
+
+    fn send(&self, room_id: &str, _reference: u64, body: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(br#"{"room":""#);
+        out.extend_from_slice(room_id.as_bytes());
+        out.extend_from_slice(br#"","text":""#);
+        out.extend_from_slice(body);
+        out.extend_from_slice(br#""}"#);
+    }
+
+    fn acks(&self) -> bool {
+        false
+    }
+
+    fn read<'a>(&self, text: &'a [u8], on: &mut dyn FnMut(Seen<'a>)) {
+        on(match Stamp::find(text) {
+            Some(stamp) => Seen::Delivery(stamp, None),
+            None if memmem::find(text, br#"{"error":"#).is_some() => Seen::Refused(None, text),
+            None => Seen::Other,
+        });
+    }
+}

@@ -1,0 +1,5 @@
+//! Adapters of the `Accounts` port.
+
+mod builtin;
+
+pub use builtin::{BuiltIn, BuiltInOptions, Rate};

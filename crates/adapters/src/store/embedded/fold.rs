@@ -1,0 +1,153 @@
+//! Folding: entries leave the journal and become rows of their own, sorted, so that rows of one room share a page.
+//!
+//! A fold is carried out in slices, each inside the transaction of a commit that is due anyway: it costs no sync of its
+//! own, and no commit waits for more than one slice.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hubbub_core::ports::store::Stored;
+use rusqlite::Connection;
+
+use super::facts;
+use super::journal;
+use super::log::{self, Places, RowId};
+use super::recent::{Generation, Recent};
+
+/// How much may gather before it is folded.
+const FOLD_BYTES: usize = 4 * 1_024 * 1_024;
+/// How much may be unfolded; it only comes to that when folding fails.
+const UNFOLDED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
+/// Rows that a commit folds at least.
+const SLICE: usize = 128;
+/// Rows that are folded at once when nothing else is to be written.
+const SLICE_IDLE: usize = 512;
+
+/// What is being folded, and when to go on.
+pub(super) struct Fold {
+    /// How long entries gather before they are folded.
+    after: Duration,
+    /// `None` while there is nothing to fold, or it is not time.
+    due: Option<Instant>,
+    plan: Option<Plan>,
+    /// Whether to wait for nothing.
+    hurried: bool,
+}
+
+struct Plan {
+    generation: Arc<Generation>,
+    rows: Vec<(RowId, Bytes)>,
+    /// How many are in the tables for good.
+    done: usize,
+    /// How many will be once the open transaction is committed.
+    reached: usize,
+}
+
+impl Fold {
+    pub(super) fn new(after: Duration) -> Self {
+        Self { after, due: None, plan: None, hurried: false }
+    }
+
+    /// Something came to be folded.
+    pub(super) fn is_needed(&mut self, now: Instant) {
+        self.due.get_or_insert(now + self.after);
+    }
+
+    /// When to fold if nothing else is written before; `None` when there is nothing to fold.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Folds all that there is as soon as it can be.
+    pub(super) fn hurry(&mut self, now: Instant) {
+        self.due = self.due.map(|due| due.min(now));
+        self.hurried = true;
+    }
+
+    /// Whether new entries must be refused because too many wait to be folded.
+    pub(super) fn is_full(&self, recent: &Recent) -> bool {
+        recent.bytes().1 > UNFOLDED_BYTES_MAX
+    }
+
+    /// Folds a slice inside the open transaction, if it is time. `written` is how many entries are written beside it.
+    pub(super) fn slice(
+        &mut self,
+        db: &Connection,
+        places: &mut Places,
+        recent: &Recent,
+        written: usize,
+        now: Instant,
+    ) -> Stored<()> {
+        let due = self.due.is_some_and(|due| now >= due) || recent.bytes().0 >= FOLD_BYTES;
+        let plan = match &mut self.plan {
+            Some(plan) => plan,
+            None if due => self.plan.insert(Plan::of(recent.fold(), db, places)?),
+            None => return Ok(()),
+        };
+        // Twice as fast as they come, so that it ends.
+        let rows = if written == 0 { SLICE_IDLE } else { SLICE.max(2 * written) };
+        plan.put(db, rows)
+    }
+
+    /// The transaction was committed.
+    pub(super) fn committed(&mut self, recent: &Recent, now: Instant) {
+        let Some(plan) = &mut self.plan else { return };
+        plan.done = plan.reached;
+        if plan.done == plan.rows.len() {
+            self.plan = None;
+            recent.folded();
+            let wait = if self.hurried { Duration::ZERO } else { self.after };
+            self.due = (recent.bytes().0 > 0).then_some(now + wait);
+        } else {
+            self.due = Some(now);
+        }
+    }
+
+    /// The slice or the transaction failed. What was done is done again later: the same rows, the same bytes.
+    pub(super) fn failed(&mut self, now: Instant) {
+        if self.plan.take().is_some() || self.due.is_some() {
+            self.due = Some(now + self.after);
+        }
+    }
+}
+
+impl Plan {
+    fn of(generation: Arc<Generation>, db: &Connection, places: &mut Places) -> Stored<Self> {
+        let mut rows = Vec::new();
+        for (room, epoch, seq, bytes) in generation.entries() {
+            rows.push((places.get_or_make(db, room, epoch)?.row(seq)?, bytes.clone()));
+        }
+        rows.sort_unstable_by_key(|(id, _)| *id);
+        Ok(Self { generation, rows, done: 0, reached: 0 })
+    }
+
+    fn put(&mut self, db: &Connection, count: usize) -> Stored<()> {
+        let rows = self.rows.iter().skip(self.done).take(count);
+        self.reached = self.done;
+        for (id, bytes) in rows {
+            log::put_entry(db, *id, bytes)?;
+            self.reached += 1;
+        }
+        if self.reached == self.rows.len() {
+            journal::forget(db, self.generation.last_row)?;
+            facts::put_folded(db, self.generation.last_row)?;
+        }
+        Ok(())
+    }
+}
+
+/// Folds the whole journal that an earlier process left; returns its last row's number.
+pub(super) fn fold_all(db: &Connection) -> Stored<i64> {
+    let folded = facts::folded(db)?;
+    let mut places = Places::default();
+    let last = journal::replay(db, folded, |new| {
+        let place = places.get_or_make(db, &new.room, new.epoch)?;
+        new.entries.iter().try_for_each(|(seq, bytes)| log::put_entry(db, place.row(*seq)?, bytes))
+    })?;
+    if last > folded {
+        journal::forget(db, last)?;
+        facts::put_folded(db, last)?;
+    }
+    Ok(last)
+}

@@ -1,0 +1,150 @@
+//! Entries that are durable in the journal and not yet rows of their own: readers look here first.
+//!
+//! They come in two generations: one that grows, and one that is being folded. A generation goes from here when it is in
+//! the tables, never before; so a reader that looks here *first*, and then at the tables, misses nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use hubbub_core::ids::{Epoch, RoomId, Seq};
+use hubbub_core::ports::store::Read;
+
+use super::write::NewEntries;
+
+/// An encoded entry with its place in the log.
+pub(super) type Encoded = (Seq, Bytes);
+
+/// What a map's node, a handle and an allocation cost beside the bytes of an entry, about.
+const OVERHEAD: usize = 128;
+
+/// Entries of consecutive commits.
+#[derive(Default)]
+pub(super) struct Generation {
+    rooms: HashMap<RoomId, BTreeMap<(Epoch, Seq), Bytes>>,
+    bytes: usize,
+    /// The journal's row with the last of them.
+    pub(super) last_row: i64,
+}
+
+impl Generation {
+    fn add(&mut self, new: NewEntries) {
+        let room = self.rooms.entry(new.room).or_default();
+        for (seq, bytes) in new.entries {
+            self.bytes += bytes.len() + OVERHEAD;
+            room.insert((new.epoch, seq), bytes);
+        }
+    }
+
+    fn range(&self, read: &Read) -> impl Iterator<Item = Encoded> {
+        let (from, to) = (Seq(*read.seqs.start()), Seq(*read.seqs.end()));
+        let room = self.rooms.get(&read.room).filter(|_| from <= to);
+        let rows = room.map(|room| room.range((read.epoch, from)..=(read.epoch, to)));
+        rows.into_iter().flatten().map(|((_, seq), bytes)| (*seq, bytes.clone()))
+    }
+
+    /// All entries, room by room, each with its epoch.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&RoomId, Epoch, Seq, &Bytes)> {
+        self.rooms.iter().flat_map(|(room, entries)| {
+            entries.iter().map(move |((epoch, seq), bytes)| (room, *epoch, *seq, bytes))
+        })
+    }
+}
+
+/// Both generations.
+#[derive(Default)]
+pub(super) struct Recent(RwLock<Generations>);
+
+#[derive(Default)]
+struct Generations {
+    growing: Generation,
+    folding: Option<Arc<Generation>>,
+}
+
+impl Recent {
+    /// Adds what one row of the journal made durable.
+    pub(super) fn add(&self, row: i64, entries: impl IntoIterator<Item = NewEntries>) {
+        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        generations.growing.last_row = row;
+        entries.into_iter().for_each(|new| generations.growing.add(new));
+    }
+
+    /// About how much memory is held: by what grows, and by all.
+    pub(super) fn bytes(&self) -> (usize, usize) {
+        let generations = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let folding = generations.folding.as_ref().map_or(0, |folding| folding.bytes);
+        (generations.growing.bytes, generations.growing.bytes + folding)
+    }
+
+    /// What is to be folded now: what was begun before and not finished, else all that is there.
+    pub(super) fn fold(&self) -> Arc<Generation> {
+        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let Generations { growing, folding } = &mut *generations;
+        folding.get_or_insert_with(|| Arc::new(std::mem::take(growing))).clone()
+    }
+
+    /// The generation that was being folded is in the tables.
+    pub(super) fn folded(&self) {
+        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let gone = generations.folding.take();
+        drop(generations);
+        drop(gone);
+    }
+
+    /// The entries here that a read asks for: ascending, up to the one with which its bytes are reached.
+    pub(super) fn range(&self, read: &Read) -> Vec<Encoded> {
+        let generations = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let folding = generations.folding.iter().flat_map(|folding| folding.range(read));
+        let mut found: Vec<_> = folding.chain(generations.growing.range(read)).collect();
+        drop(generations);
+        found.sort_by_key(|(seq, _)| *seq);
+        found.dedup_by_key(|(seq, _)| *seq);
+        found.truncate(within(found.iter().map(|(_, bytes)| bytes.len()), read.bytes_max));
+        found
+    }
+}
+
+/// How many of rows with these lengths a read returns: up to the one with which its bytes are reached.
+pub(super) fn within(lengths: impl IntoIterator<Item = usize>, bytes_max: usize) -> usize {
+    let mut bytes = 0;
+    let mut count = 0;
+    for length in lengths {
+        count += 1;
+        bytes += length;
+        if bytes >= bytes_max {
+            break;
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn new(seqs: impl IntoIterator<Item = u64>) -> NewEntries {
+        let entries = seqs.into_iter().map(|seq| (Seq(seq), Bytes::from(vec![0; 10]))).collect();
+        NewEntries { room: RoomId::parse("r").unwrap(), epoch: Epoch(1), entries }
+    }
+
+    fn seqs(recent: &Recent, seqs: std::ops::RangeInclusive<u64>, bytes_max: usize) -> Vec<u64> {
+        let read = Read { room: RoomId::parse("r").unwrap(), epoch: Epoch(1), seqs, bytes_max };
+        recent.range(&read).into_iter().map(|(seq, _)| seq.0).collect()
+    }
+
+    #[test]
+    fn both_generations_are_read_as_one() {
+        let recent = Recent::default();
+        recent.add(1, [new(1..=3)]);
+        assert_eq!(recent.fold().last_row, 1);
+        recent.add(2, [new(3..=5)]);
+        assert_eq!(seqs(&recent, 2..=9, usize::MAX), [2, 3, 4, 5]);
+        assert_eq!(seqs(&recent, 2..=9, 11), [2, 3]);
+        assert_eq!(recent.fold().last_row, 1, "what was begun is finished first");
+        recent.folded();
+        assert_eq!(seqs(&recent, 0..=9, usize::MAX), [3, 4, 5]);
+        assert_eq!(recent.fold().last_row, 2);
+        recent.folded();
+        assert_eq!(recent.bytes(), (0, 0));
+    }
+}

@@ -1,0 +1,87 @@
+//! How much is logged: the words of the system that this one replaces, and ours.
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+
+use super::Kind;
+
+/// Level by level: the seed's seven words, `trace` and `off`. `http` was its word for a line a request, which is `debug` here.
+const LEVELS: [(&str, LevelFilter); 9] = [
+    ("off", LevelFilter::OFF),
+    ("error", LevelFilter::ERROR),
+    ("warn", LevelFilter::WARN),
+    ("info", LevelFilter::INFO),
+    ("http", LevelFilter::DEBUG),
+    ("verbose", LevelFilter::DEBUG),
+    ("debug", LevelFilter::DEBUG),
+    ("silly", LevelFilter::TRACE),
+    ("trace", LevelFilter::TRACE),
+];
+
+/// What is logged: a level, and other levels for some modules.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogFilter(pub(crate) Targets);
+
+impl LogFilter {
+    /// One level for all.
+    pub fn level(level: LevelFilter) -> Self {
+        Self(Targets::new().with_default(level))
+    }
+}
+
+/// A level, or a list such as `info,hubbub_gateway=debug`.
+pub struct LogLevels;
+
+impl Kind for LogLevels {
+    type Value = LogFilter;
+
+    fn parse(&self, text: &str) -> Option<LogFilter> {
+        let level = |word: &str| {
+            LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word.trim())).map(|(_, level)| *level)
+        };
+        let (mut default, mut targets) = (LevelFilter::INFO, Targets::new());
+        for part in text.split(',') {
+            match part.split_once('=') {
+                Some((module, word)) if !module.trim().is_empty() => {
+                    targets = targets.with_target(module.trim(), level(word)?);
+                }
+                Some(_) => return None,
+                None => default = level(part)?,
+            }
+        }
+        Some(LogFilter(targets.with_default(default)))
+    }
+    fn allowed(&self) -> String {
+        let words: Vec<_> = LEVELS.iter().map(|(word, _)| *word).collect();
+        format!("one of {}, or a list such as info,hubbub_gateway=debug", words.join(", "))
+    }
+    fn placeholder(&self) -> &'static str {
+        "LEVEL"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn the_seeds_words_are_understood() {
+        let seeds = ["error", "warn", "info", "http", "verbose", "debug", "silly"];
+        let levels =
+            [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::DEBUG, Level::DEBUG, Level::TRACE];
+        for (word, level) in seeds.into_iter().zip(levels) {
+            assert_eq!(LogLevels.parse(word), Some(LogFilter::level(level.into())), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_module_may_have_its_own_level() {
+        let filter = LogLevels.parse("warn, hubbub_gateway = silly").unwrap().0;
+        assert!(filter.would_enable("hubbub_gateway::ws", &Level::TRACE));
+        assert!(!filter.would_enable("hubbub_worker", &Level::INFO));
+        for wrong in ["", "loud", "info,", "=info", "a=", "a=loud"] {
+            assert!(LogLevels.parse(wrong).is_none(), "{wrong:?}");
+        }
+    }
+}

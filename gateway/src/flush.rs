@@ -1,0 +1,129 @@
+//! The end of a turn: each room's frames to each connection that is live in it.
+
+use hubbub_core::ids::{RoomId, Seq};
+
+use crate::fanout::{REST_MEMBERS_MIN, rest_after, thread_cpu};
+use crate::member::{ConnectionId, Standing};
+use crate::shard::{Chore, State};
+use crate::ws::outbound::Written;
+
+impl State {
+    /// Sends a room's turn. A connection with more bytes waiting than its budget is left out from here on and told
+    /// `behind` once it has read them.
+    pub fn flush_room(&mut self, room: &RoomId) {
+        let Some(here) = self.rooms.get_mut(room) else { return };
+        here.dirty = false;
+        if here.resting || here.turn.is_empty() {
+            return;
+        }
+        let large = here.members.len() >= REST_MEMBERS_MIN;
+        let began = large.then(thread_cpu);
+        let users = &self.users;
+        let mut encoded = std::mem::take(&mut here.turn).encode(|user| users.contains_key(user));
+        let mut dropped: Vec<(ConnectionId, Seq)> = Vec::new();
+        let mut bytes = 0;
+        for &slot in &here.members {
+            let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
+            let user = connection.account.as_ref().map(|account| &account.user.id);
+            let waiting = connection.out.waiting();
+            // What passes is shed as soon as anything is held up; entries at the budget.
+            let share = encoded.share(slot, user, !connection.out.is_blocked());
+            if share.frames.is_empty() || connection.closing {
+                continue;
+            }
+            let id = ConnectionId { slot, serial: connection.serial };
+            if waiting > 0 && waiting + share.frames.len() > self.connection_bytes_max {
+                if let Some(after) = share.after {
+                    dropped.push((id, after));
+                }
+                continue;
+            }
+            connection.untouched = false;
+            bytes += share.frames.len() as u64;
+            let was_blocked = connection.out.is_blocked();
+            if connection.send(share.frames) == Written::Blocked && !was_blocked {
+                self.chores.push(Chore::Drain(id, connection.socket.clone()));
+            }
+        }
+        self.counts.deliveries += encoded.entries * here.members.len() as u64;
+        self.counts.bytes += bytes;
+        if let Some(rest) = began.and_then(|began| rest_after(thread_cpu().saturating_sub(began))) {
+            here.resting = true;
+            self.chores.push(Chore::Rest(room.clone(), rest));
+        }
+        for (id, after) in dropped {
+            self.fall_behind(id, room, after);
+        }
+        for (slot, to) in encoded.leaving() {
+            let serial = self.connections.get(*slot as usize).map(|connection| connection.serial);
+            if let Some(serial) = serial {
+                self.end_membership(ConnectionId { slot: *slot, serial }, room, encoded.last_seq(*to));
+            }
+        }
+    }
+
+    /// Sends a room's turn before its end, whatever waits.
+    pub fn flush_now(&mut self, room: &RoomId) {
+        if let Some(here) = self.rooms.get_mut(room) {
+            here.resting = false;
+        }
+        self.flush_room(room);
+    }
+
+    fn fall_behind(&mut self, id: ConnectionId, room: &RoomId, after: Seq) {
+        let now = self.now;
+        let Some(connection) = self.connection(id) else { return };
+        connection.behind_since.get_or_insert(now);
+        let Some(standing) = connection.standing(room) else { return };
+        if let Standing::Live(place) = *standing {
+            *standing = Standing::Behind(after);
+            self.end_live(id.slot, room, place);
+        }
+    }
+
+    /// The connection's user is a member no more: it is sent nothing after the leave.
+    fn end_membership(&mut self, id: ConnectionId, room: &RoomId, left_at: Option<Seq>) {
+        let Some(connection) = self.connection(id) else { return };
+        match connection.standing(room).copied() {
+            Some(Standing::Live(place)) => {
+                connection.forget_room(room);
+                self.end_live(id.slot, room, place);
+            }
+            Some(Standing::Behind(after)) if left_at.is_some_and(|left| left > after) => {
+                connection.forget_room(room);
+                self.tell_behind(id, room, after);
+            }
+            _ => {}
+        }
+    }
+
+    /// The connection has read all that waited: it is told what was dropped, and is live again.
+    pub fn drained(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        if connection.behind_since.take().is_none() {
+            return;
+        }
+        let behind: Vec<_> = connection
+            .rooms
+            .iter()
+            .filter_map(|(room, standing)| match standing {
+                Standing::Behind(after) => Some((room.clone(), *after)),
+                _ => None,
+            })
+            .collect();
+        for (room, after) in behind {
+            self.tell_behind(id, &room, after);
+            self.go_live(id, &room);
+        }
+    }
+
+    /// Takes a connection out of all its rooms.
+    pub fn leave_rooms(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        for (room, standing) in std::mem::take(&mut connection.rooms) {
+            if let Standing::Live(place) = standing {
+                self.end_live(id.slot, &room, place);
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What a shard does with what the bus brings: entries by seq, each once; and what passes.
+
+use bytes::Bytes;
+use hubbub_core::entry::{Entry, Kind};
+use hubbub_core::ids::{RoomId, Seq};
+use hubbub_core::position::Arrival;
+use hubbub_wire::native::answer::{self, Event, Online};
+use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
+use hubbub_wire::tier::event::{Batch, Joined, RoomMade};
+use hubbub_wire::tier::parcel::{self, BadParcel};
+
+use crate::member::{ConnectionId, Standing};
+use crate::room::{SyncCause, SyncNeed};
+use crate::shard::{Chore, Heard, State};
+
+impl State {
+    /// Takes one message of the bus.
+    pub fn hear(&mut self, heard: Heard) {
+        let taken = match heard {
+            Heard::Entries(room, payload) => self.hear_entries(&room, payload),
+            Heard::Passing(room, payload) => self.hear_passing(&room, payload),
+            Heard::Joined(payload) => self.hear_joined(payload),
+            Heard::RoomMade(payload) => self.hear_room_made(payload),
+        };
+        if let Err(error) = taken {
+            tracing::error!(%error, "the bus brought what can't be read");
+        }
+    }
+
+    fn hear_entries(&mut self, room: &RoomId, mut payload: Bytes) -> Result<(), BadParcel> {
+        let batch: Batch = parcel::header(&mut payload)?;
+        if !self.rooms.contains_key(room) {
+            return Ok(());
+        }
+        let entries = parcel::entries(room, payload)?;
+        self.counts.entries += entries.len() as u64;
+        if let Some(synced) = self.rooms.get_mut(room).and_then(|here| here.synced.as_mut()) {
+            synced.member_count = batch.members;
+            synced.epoch = synced.epoch.max(batch.epoch);
+        }
+        self.take_entries(room, entries);
+        Ok(())
+    }
+
+    /// Takes entries of a room in any order: the next one is sent on, one before is dropped, one after a gap waits and
+    /// the gap is fetched.
+    pub fn take_entries(&mut self, room: &RoomId, entries: Vec<Entry>) {
+        for entry in entries {
+            let Some(here) = self.rooms.get_mut(room) else { return };
+            let Some(synced) = &here.synced else {
+                here.hold(entry);
+                continue;
+            };
+            match synced.position.arrival(entry.seq) {
+                Arrival::Next => self.accept(room, entry),
+                Arrival::Repeat => {
+                    if here.recent_at(entry.seq).is_some_and(|first| first.json != entry.json) {
+                        metrics::counter!(crate::metrics::FORKS).increment(1);
+                        tracing::error!(%room, seq = %entry.seq, "two contents for one seq");
+                    }
+                }
+                Arrival::Gap => {
+                    here.hold(entry);
+                    self.need_sync(room.clone(), SyncCause::Gap);
+                }
+            }
+        }
+        self.take_held(room);
+    }
+
+    /// Takes the held entries whose turn has come.
+    pub fn take_held(&mut self, room: &RoomId) {
+        while let Some(entry) = self.rooms.get_mut(room).and_then(|here| {
+            let position = here.synced.as_ref()?.position;
+            here.next_held(position)
+        }) {
+            self.accept(room, entry);
+        }
+    }
+
+    /// Takes the next entry of a room's log.
+    fn accept(&mut self, room: &RoomId, entry: Entry) {
+        match entry.kind {
+            Kind::Join => self.before_join(room, &entry),
+            Kind::Leave => self.note_leave(room, &entry),
+            Kind::Topic | Kind::Text | Kind::Link | Kind::Image => {}
+        }
+        let Some(here) = self.rooms.get_mut(room) else { return };
+        let Some(synced) = &mut here.synced else { return };
+        synced.position.advance(entry.seq);
+        if let Some(facts) = &entry.facts {
+            synced.facts = facts.clone();
+        }
+        here.remember(entry.clone());
+        let left = (entry.kind == Kind::Leave).then(|| entry.user.clone());
+        here.turn.push(entry);
+        let full = here.turn.is_full();
+        if !here.dirty && !here.resting {
+            here.dirty = true;
+            self.dirty_rooms.push(room.clone());
+        }
+        if full {
+            // Others get their turn too, and nobody's memory grows with a rest.
+            self.flush_now(room);
+        }
+        if let Some(user) = left {
+            self.after_leave(room, &user);
+        }
+    }
+
+    /// The joining user's connections are live from the join on.
+    fn before_join(&mut self, room: &RoomId, entry: &Entry) {
+        let Some(user) = self.users.get_mut(&entry.user) else { return };
+        user.joined.insert(room.clone(), entry.seq);
+        let connections = user.connections.clone();
+        for id in connections {
+            let leaving = self.rooms.get(room).is_some_and(|here| here.turn.ends(id.slot));
+            if leaving {
+                // Left and came back within one turn: each part is sent on its own.
+                self.flush_now(room);
+            }
+            let Some(connection) = self.connection(id) else { continue };
+            if connection.standing(room).is_none() && !connection.greeting && !connection.closing {
+                self.go_live(id, room);
+            }
+        }
+    }
+
+    fn note_leave(&mut self, room: &RoomId, entry: &Entry) {
+        if let Some(user) = self.users.get_mut(&entry.user) {
+            user.joined.remove(room);
+            if user.greeting > 0 {
+                user.left.insert(room.clone(), entry.seq);
+            }
+        }
+    }
+
+    /// The leaving user's connections are live up to the leave.
+    fn after_leave(&mut self, room: &RoomId, user: &hubbub_core::ids::UserId) {
+        let connections = self.users.get(user).map_or_else(Vec::new, |user| user.connections.clone());
+        for id in connections {
+            let Some(connection) = self.connection(id) else { continue };
+            match connection.standing(room).copied() {
+                Some(Standing::Live(_)) => {
+                    if let Some(here) = self.rooms.get_mut(room) {
+                        here.turn.ends_here(id.slot);
+                    }
+                }
+                Some(Standing::Behind(after)) => {
+                    connection.forget_room(room);
+                    self.tell_behind(id, room, after);
+                }
+                // Its task reads the leave in the log.
+                Some(Standing::CatchingUp) | None => {}
+            }
+        }
+    }
+
+    /// Makes a connection live in a room, from the room's position on.
+    pub fn go_live(&mut self, id: ConnectionId, room: &RoomId) {
+        let Some(here) = self.rooms.get_mut(room) else { return };
+        let place = here.members.len() as u32;
+        let Some(connection) =
+            self.connections.get_mut(id.slot as usize).filter(|connection| connection.serial == id.serial)
+        else {
+            return;
+        };
+        here.members.push(id.slot);
+        here.turn.starts_here(id.slot);
+        here.empty_since = None;
+        here.count_changed = true;
+        match connection.standing(room) {
+            Some(standing) => *standing = Standing::Live(place),
+            None => connection.rooms.push((room.clone(), Standing::Live(place))),
+        }
+    }
+
+    /// Takes a connection out of a room's list.
+    pub fn end_live(&mut self, slot: u32, room: &RoomId, place: u32) {
+        let Some(here) = self.rooms.get_mut(room) else { return };
+        here.turn.forget(slot);
+        here.count_changed = true;
+        here.members.swap_remove(place as usize);
+        if here.members.is_empty() {
+            here.empty_since = Some(std::time::Instant::now());
+        }
+        let Some(moved) = here.members.get(place as usize).copied() else { return };
+        if let Some(connection) = self.connections.get_mut(moved as usize)
+            && let Some(standing) = connection.standing(room)
+        {
+            *standing = Standing::Live(place);
+        }
+    }
+
+    /// Asks for a room to be read again from its holder, unless that is under way.
+    pub fn need_sync(&mut self, room: RoomId, cause: SyncCause) {
+        let Some(here) = self.rooms.get_mut(&room) else { return };
+        match &mut here.syncing {
+            Some(again) => *again = true,
+            none => {
+                *none = Some(false);
+                let need: SyncNeed = (room, cause);
+                self.chores.push(Chore::Sync(need));
+            }
+        }
+    }
+
+    fn hear_passing(&mut self, room: &RoomId, mut payload: Bytes) -> Result<(), BadParcel> {
+        let passing: Ephemeron = parcel::header(&mut payload)?;
+        let Some(here) = self.rooms.get_mut(room) else { return Ok(()) };
+        let small =
+            here.synced.as_ref().is_some_and(|synced| synced.member_count <= self.presence_members_max);
+        let (frame, not_for) = match passing.what {
+            Passing::Typing { user, on } => {
+                let frame = answer::frame(&Event::Typing { room, user: &user, on });
+                (frame, Some(user.id))
+            }
+            Passing::Presence { user, online } if small => {
+                let event = Event::Presence { room, user: Some(&user), online: Online::Online(online) };
+                (answer::frame(&event), None)
+            }
+            Passing::Presence { .. } => {
+                here.count_changed = true;
+                return Ok(());
+            }
+        };
+        self.pass(room, frame, not_for);
+        Ok(())
+    }
+
+    /// Sends a room something that nobody keeps, at the end of the turn.
+    pub fn pass(&mut self, room: &RoomId, frame: Bytes, not_for: Option<hubbub_core::ids::UserId>) {
+        let Some(here) = self.rooms.get_mut(room) else { return };
+        here.turn.push_passing(frame, not_for);
+        if !here.dirty && !here.resting {
+            here.dirty = true;
+            self.dirty_rooms.push(room.clone());
+        }
+    }
+
+    fn hear_joined(&mut self, mut payload: Bytes) -> Result<(), BadParcel> {
+        let joined: Joined = parcel::header(&mut payload)?;
+        let user = joined.user.id;
+        if self
+            .users
+            .get(&user)
+            .is_some_and(|here| here.joined.get(&joined.room).is_none_or(|seq| *seq < joined.seq))
+        {
+            self.chores.push(Chore::Follow(user, joined.room, joined.seq));
+        }
+        Ok(())
+    }
+
+    fn hear_room_made(&mut self, mut payload: Bytes) -> Result<(), BadParcel> {
+        if self.watchers.is_empty() {
+            return Ok(());
+        }
+        let made: RoomMade = parcel::header(&mut payload)?;
+        let frame = answer::frame(&Event::Room(&made));
+        for id in self.watchers.iter().copied().collect::<Vec<_>>() {
+            self.push(id, frame.clone());
+        }
+        Ok(())
+    }
+
+    /// Tells a connection that entries were not sent.
+    pub fn tell_behind(&mut self, id: ConnectionId, room: &RoomId, after: Seq) {
+        let head = self.rooms.get(room).and_then(|here| here.synced.as_ref()).map(|synced| synced.position.0);
+        let head = head.unwrap_or(after);
+        metrics::counter!(crate::metrics::BEHIND).increment(1);
+        self.push(id, answer::frame(&Event::Behind { room, after, head }));
+    }
+}

@@ -1,0 +1,75 @@
+//! Built-in accounts: making one, logging in; and who a token stands for, as an account service would answer.
+
+use axum::Json;
+use axum::extract::State;
+use http::{HeaderMap, StatusCode};
+use hubbub_core::ports::accounts::{AccountsError, BuiltInAccounts, Registration, Role};
+
+use super::HttpState;
+use super::body::Small;
+use super::caller::{Stranger, token};
+use super::documented::{problems, signed_in, with_body};
+use super::fault::Fault;
+use super::shape::{LogIn, Register, Registered, Token, Validated, need};
+use crate::error::Failure;
+
+fn built_in(state: &HttpState) -> Result<&dyn BuiltInAccounts, Fault> {
+    state.gateway.accounts.built_in().ok_or(Fault::AccountsElsewhere)
+}
+
+fn too_many() -> Fault {
+    AccountsError::RateLimited { retry_after: std::time::Duration::from_secs(30) }.into()
+}
+
+problems!(RegisterProblems, Accounts:
+    with_body("email"), [AccountsError::AddressTaken.into(), too_many(), Fault::AccountsElsewhere, Failure::Unavailable.into()]);
+
+/// Make an account.
+#[utoipa::path(post, path = "/v1/accounts", tag = "accounts", security(()), request_body = Register,
+    responses((status = 201, description = "The account is made", body = Registered), RegisterProblems))]
+pub async fn register(
+    State(state): State<HttpState>,
+    Stranger(from): Stranger,
+    Small(body): Small<Register>,
+) -> Result<(StatusCode, Json<Registered>), Fault> {
+    let registration = Registration {
+        name: need("name", body.name)?,
+        email: need("email", body.email)?,
+        password: need("password", body.password)?,
+    };
+    let user = built_in(&state)?.register(registration, from).await?;
+    Ok((StatusCode::CREATED, Json(Registered { id: user.id, name: user.name })))
+}
+
+problems!(LogInProblems, Accounts:
+    with_body("email"), [AccountsError::InvalidCredentials.into(), too_many(), Fault::AccountsElsewhere, Failure::Unavailable.into()]);
+
+/// Log in: an access token for address and password.
+#[utoipa::path(post, path = "/v1/accounts/login", tag = "accounts", security(()), request_body = LogIn,
+    responses((status = 200, description = "An access token", body = Token), LogInProblems))]
+pub async fn log_in(
+    State(state): State<HttpState>,
+    Stranger(from): Stranger,
+    Small(body): Small<LogIn>,
+) -> Result<Json<Token>, Fault> {
+    let (email, password) = (need("email", body.email)?, need("password", body.password)?);
+    let token = built_in(&state)?.log_in(email, password, from).await?;
+    Ok(Json(Token { token: token.reveal().to_owned() }))
+}
+
+problems!(ValidateProblems, Accounts: signed_in());
+
+/// Who an access token stands for: the answer of an account service.
+#[utoipa::path(get, path = "/v1/accounts/validate", tag = "accounts",
+    responses((status = 200, description = "The token is valid", body = Validated), ValidateProblems))]
+pub async fn validate(State(state): State<HttpState>, headers: HeaderMap) -> Result<Json<Validated>, Fault> {
+    // Not `authenticate`: a bot's token is valid too, though a bot may not chat.
+    let account = state.gateway.accounts.validate(&token(&headers)?).await?;
+    let now = std::time::Instant::now();
+    state.gateway.reads.check(&account.user.id, now).map_err(Failure::TooQuick)?;
+    let kind = if account.roles.contains(&Role::Bot) { BOT } else { PERSON };
+    Ok(Json(Validated { user: account.user.id, name: account.user.name, kind, roles: account.roles }))
+}
+
+const PERSON: u8 = 1;
+const BOT: u8 = 3;

@@ -1,0 +1,91 @@
+//! Who asks, and whether they may ask now.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, header};
+use hubbub_core::ids::User;
+use hubbub_core::ports::accounts::Secret;
+
+use super::fault::Fault;
+use super::{ClientAddress, HttpState};
+use crate::error::Failure;
+
+/// Someone signed in who wants to read.
+pub struct Reader;
+
+/// Someone signed in who wants to change something.
+pub struct Writer(pub User);
+
+/// A request that wants to change something, of nobody in particular: only its address is known.
+pub struct Stranger(pub IpAddr);
+
+impl FromRequestParts<HttpState> for Reader {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
+        let account = state.gateway.authenticate(&token(&parts.headers)?).await?;
+        state.gateway.reads.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
+        Ok(Self)
+    }
+}
+
+impl FromRequestParts<HttpState> for Writer {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
+        takes_work(state)?;
+        let account = state.gateway.authenticate(&token(&parts.headers)?).await?;
+        state.gateway.sends.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
+        Ok(Self(account.user))
+    }
+}
+
+impl FromRequestParts<HttpState> for Stranger {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
+        takes_work(state)?;
+        // Without an address all share one limit: too strict rather than none.
+        let unknown = ClientAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        Ok(Self(parts.extensions.get().copied().unwrap_or(unknown).0))
+    }
+}
+
+fn takes_work(state: &HttpState) -> Result<(), Failure> {
+    if state.gateway.is_draining() { Err(Failure::Unavailable) } else { Ok(()) }
+}
+
+/// The bearer token.
+pub fn token(headers: &HeaderMap) -> Result<Secret, Fault> {
+    let value =
+        headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or(Fault::NoToken)?;
+    match value.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Secret::new(token.trim().to_owned()))
+        }
+        _ => Err(Fault::NoToken),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_a_bearer_token() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            token(&headers).map(|secret| secret.reveal().to_owned())
+        };
+        assert_eq!(read("Bearer abc"), Ok("abc".into()));
+        assert_eq!(read("bearer  abc "), Ok("abc".into()));
+        for bad in ["Bearer", "Bearer ", "Basic abc", "abc", ""] {
+            assert_eq!(read(bad), Err(Fault::NoToken), "{bad:?}");
+        }
+        assert_eq!(token(&HeaderMap::new()), Err(Fault::NoToken));
+    }
+}

@@ -1,0 +1,103 @@
+//! Messages, and the log that they are in.
+
+use hubbub_core::entry::Entry;
+use hubbub_core::ids::Seq;
+use hubbub_wire::native::answer;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa::ToSchema;
+
+use crate::http::fault::Fault;
+
+/// Something to say: a text or a picture.
+#[derive(Deserialize, ToSchema)]
+pub struct Say {
+    /// A text.
+    #[schema(min_length = 1, max_length = 4096, example = "Hello, all")]
+    pub message: Option<String>,
+    /// A png, jpeg, gif or webp of up to 256 KiB: base64, or a data URL.
+    pub image: Option<String>,
+    /// With `Idempotency-Key`: the last seq of the room that the client had seen when it first sent the key. It makes
+    /// finding the first one exact, however late the retry comes.
+    #[schema(value_type = Option<u64>)]
+    pub after: Option<Seq>,
+}
+
+/// A message that is kept.
+#[derive(Serialize, ToSchema)]
+pub struct Sent {
+    /// Unique and stable: the room's id, a dash, and the seq.
+    #[schema(example = "0195f3c2a7b84d0e-43")]
+    pub id: String,
+    /// Its place in the room's log.
+    #[schema(value_type = u64, example = 43)]
+    pub seq: Seq,
+}
+
+/// A page of a room's log.
+#[derive(Serialize, ToSchema)]
+pub struct History<'a> {
+    /// Ascending by seq.
+    #[schema(value_type = Vec<LogEntry>)]
+    pub entries: Vec<&'a RawValue>,
+    /// Whether there is more in the asked direction.
+    pub more: bool,
+    /// If so: the seq to give as `before` or `after` for the next page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub next: Option<Seq>,
+}
+
+/// An entry's JSON, passed on as its room's holder made it.
+pub fn shown(entry: &Entry) -> Result<&RawValue, Fault> {
+    answer::shown(entry).ok_or_else(|| {
+        tracing::error!(seq = entry.seq.0, "an entry's content is not json");
+        Fault::Internal
+    })
+}
+
+/// A user as an entry shows them: the name is the one they had at that moment.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what is passed on as it is")]
+pub struct EntryUser {
+    #[schema(example = "5f0c1d2e")]
+    id: String,
+    #[schema(example = "Ann")]
+    name: String,
+}
+
+/// One element of a room's log.
+#[derive(ToSchema)]
+#[schema(as = Entry)]
+#[expect(dead_code, reason = "describes what is passed on as it is")]
+pub struct LogEntry {
+    /// `message`, `join`, `leave` or `topic`.
+    #[schema(rename = "type", example = "message")]
+    entry_type: String,
+    /// The room.
+    #[schema(example = "0195f3c2a7b84d0e")]
+    room: String,
+    /// Place in the log: 1, 2, 3 … without gaps.
+    #[schema(example = 43)]
+    seq: u64,
+    /// Whose it is.
+    user: EntryUser,
+    /// Unix milliseconds.
+    #[schema(example = 1_764_000_000_000_u64)]
+    at: u64,
+    /// Of a message: `text`, `link`, `image` or `bot`.
+    #[schema(required = false, example = "text")]
+    kind: Option<String>,
+    /// Of a text, link or bot's message.
+    #[schema(required = false, example = "Hello, all")]
+    text: Option<String>,
+    /// Of a picture: a data URL.
+    #[schema(required = false)]
+    image: Option<String>,
+    /// Of a topic.
+    #[schema(required = false)]
+    topic: Option<String>,
+    /// Of a leave that was not the member's own wish: who removed them.
+    #[schema(required = false)]
+    by: Option<EntryUser>,
+}

@@ -1,0 +1,151 @@
+//! Rooms and their members.
+
+use std::sync::Arc;
+
+use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::room::RoomInfo;
+use hubbub_wire::native::answer::Present;
+use hubbub_wire::tier::query::Listed;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A room to make.
+#[derive(Deserialize, ToSchema)]
+pub struct MakeRoom {
+    /// On one line.
+    #[schema(value_type = String, required, min_length = 1, max_length = 80, example = "The lobby")]
+    pub name: Option<String>,
+    /// On one line.
+    #[schema(max_length = 256, example = "Say hello")]
+    pub topic: Option<String>,
+}
+
+/// A room's new topic.
+#[derive(Deserialize, ToSchema)]
+pub struct SetTopic {
+    /// On one line; empty for none.
+    #[schema(value_type = String, required, max_length = 256, example = "Say goodbye")]
+    pub topic: Option<String>,
+}
+
+/// A room's id.
+#[derive(Serialize, ToSchema)]
+pub struct RoomRef {
+    /// The room.
+    #[schema(value_type = String, example = "0195f3c2a7b84d0e")]
+    pub id: RoomId,
+}
+
+/// A room.
+#[derive(Serialize, ToSchema)]
+pub struct Room {
+    /// Its id.
+    #[schema(value_type = String, example = "0195f3c2a7b84d0e")]
+    id: RoomId,
+    /// Its name.
+    #[schema(value_type = String, example = "The lobby")]
+    name: Arc<str>,
+    /// Its topic; empty for none.
+    #[schema(value_type = String, example = "Say hello")]
+    topic: Arc<str>,
+    /// The user who made it.
+    #[schema(value_type = String, example = "5f0c1d2e")]
+    owner: UserId,
+    /// The last seq of its log.
+    #[schema(value_type = u64, example = 42)]
+    head: Seq,
+    /// How many members it has.
+    #[schema(example = 2)]
+    members: u64,
+}
+
+impl From<RoomInfo> for Room {
+    fn from(info: RoomInfo) -> Self {
+        let facts = info.facts;
+        Self {
+            id: info.id,
+            name: facts.name,
+            topic: facts.topic,
+            owner: facts.owner,
+            head: info.head,
+            members: info.members,
+        }
+    }
+}
+
+/// A room in the directory.
+#[derive(Serialize, ToSchema)]
+pub struct ListedRoom {
+    /// Its id.
+    #[schema(value_type = String, example = "0195f3c2a7b84d0e")]
+    id: RoomId,
+    /// Its name.
+    #[schema(value_type = String, example = "The lobby")]
+    name: Arc<str>,
+    /// Its topic; empty for none.
+    #[schema(value_type = String, example = "Say hello")]
+    topic: Arc<str>,
+    /// The user who made it.
+    #[schema(value_type = String, example = "5f0c1d2e")]
+    owner: UserId,
+    /// How many members it has.
+    #[schema(example = 2)]
+    members: u64,
+    /// When it was made: Unix milliseconds.
+    #[schema(example = 1_764_000_000_000_u64)]
+    created_at: u64,
+}
+
+impl From<Listed> for ListedRoom {
+    fn from(listed: Listed) -> Self {
+        let (facts, created_at) = (listed.facts, listed.created_at.0);
+        Self {
+            id: listed.id,
+            name: facts.name,
+            topic: facts.topic,
+            owner: facts.owner,
+            members: listed.members,
+            created_at,
+        }
+    }
+}
+
+/// A page of the directory.
+#[derive(Serialize, ToSchema)]
+pub struct Rooms {
+    /// The newest first.
+    pub rooms: Vec<ListedRoom>,
+    /// The `cursor` of the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A member of a room.
+#[derive(Serialize, ToSchema)]
+pub struct Member {
+    /// The user's id.
+    #[schema(value_type = String, example = "5f0c1d2e")]
+    pub id: UserId,
+    /// The user's name.
+    #[schema(value_type = String, example = "Ann")]
+    pub name: Arc<str>,
+    /// Whether they are there: best effort.
+    pub online: bool,
+}
+
+impl From<Present> for Member {
+    fn from(present: Present) -> Self {
+        Self { id: present.id, name: present.name, online: present.online }
+    }
+}
+
+/// A page of members.
+#[derive(Serialize, ToSchema)]
+pub struct Members {
+    /// By ascending id.
+    pub members: Vec<Member>,
+    /// The `cursor` of the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub next: Option<UserId>,
+}

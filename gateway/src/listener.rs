@@ -1,0 +1,239 @@
+//! Accepts sockets, gives each to a shard, and lets them go again when the gateway drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hubbub_core::code::CloseCode;
+use hubbub_core::ports::bus::{BusError, Subject, Subscription};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use crate::Gateway;
+use crate::http::ClientAddress;
+use crate::shard::{Heard, Shard};
+use crate::ws::upgrade;
+
+/// Bytes of a request's head; beyond it 431.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take for a request's head, and how long a connection may be idle between requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Sockets on their way to a shard of another thread.
+const HANDED_MAX: usize = 1_024;
+
+/// One shard as its event loop runs it.
+#[derive(Clone)]
+struct Door {
+    shard: Arc<Shard>,
+    router: Router,
+    requests: TaskTracker,
+    drain: CancellationToken,
+}
+
+/// Serves until `drain` is cancelled and every connection was told bye and closed, or `config.drain_window` and a
+/// grace are over.
+///
+/// Runs its first shard on the calling runtime, which must be a current-thread one, and each further one on a thread of
+/// its own.
+///
+/// # Errors
+/// When the bus can't be listened to, or a thread can't be made.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    router: Router,
+    drain: CancellationToken,
+) -> std::io::Result<()> {
+    let mut others = Vec::new();
+    let mut threads = Vec::new();
+    for index in 1..gateway.config.shards {
+        let (hand, handed) = mpsc::channel(HANDED_MAX);
+        let (gateway, router, drain) = (gateway.clone(), router.clone(), drain.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name(format!("shard-{index}"));
+        threads
+            .push(thread.spawn(move || runtime.block_on(run_handed(gateway, index, router, drain, handed)))?);
+        others.push(hand);
+    }
+    let door = Door::new(gateway, 0, router, drain.clone());
+    let _heard = door.listen_to_all().await.map_err(std::io::Error::other)?;
+    let next = AtomicUsize::new(0);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = drain.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file handles, most likely: those that close make room.
+                tracing::error!(%error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let turn = next.fetch_add(1, Ordering::Relaxed) % (others.len() + 1);
+        match turn.checked_sub(1).and_then(|other| others.get(other)) {
+            None => door.take(stream, peer),
+            Some(hand) => {
+                // A shard whose line is full is too busy for one more.
+                if let Ok(stream) = stream.into_std()
+                    && hand.try_send((stream, peer)).is_err()
+                {
+                    metrics::counter!(crate::metrics::REFUSED, "reason" => "full").increment(1);
+                }
+            }
+        }
+    }
+    drop(listener);
+    drop(others);
+    door.let_go().await;
+    tokio::task::spawn_blocking(|| {
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a shard's thread ended in a panic");
+            }
+        }
+    })
+    .await
+    .map_err(std::io::Error::other)
+}
+
+async fn run_handed(
+    gateway: Arc<Gateway>,
+    index: usize,
+    router: Router,
+    drain: CancellationToken,
+    mut handed: mpsc::Receiver<(std::net::TcpStream, SocketAddr)>,
+) {
+    let door = Door::new(gateway, index, router, drain);
+    let _heard = match door.listen_to_all().await {
+        Ok(heard) => heard,
+        Err(error) => {
+            tracing::error!(%error, "a shard can't listen to the bus");
+            return;
+        }
+    };
+    while let Some((stream, peer)) = handed.recv().await {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => door.take(stream, peer),
+            Err(error) => tracing::error!(%error, "a socket could not be handed to a shard"),
+        }
+    }
+    door.let_go().await;
+}
+
+impl Door {
+    fn new(gateway: Arc<Gateway>, index: usize, router: Router, drain: CancellationToken) -> Self {
+        let shard = Shard::new(gateway, index);
+        tokio::spawn(shard.clone().run());
+        tokio::spawn(shard.clone().sweep_every_second());
+        Self { shard, router, requests: TaskTracker::new(), drain }
+    }
+
+    /// What every shard hears: who joined what, and which rooms were made.
+    async fn listen_to_all(&self) -> Result<Vec<Subscription>, BusError> {
+        let mut heard = Vec::with_capacity(2);
+        for (subject, make) in [
+            (Subject::Memberships, Heard::Joined as fn(bytes::Bytes) -> Heard),
+            (Subject::Directory, Heard::RoomMade),
+        ] {
+            let ear = self.shard.ear.clone();
+            let listener = Arc::new(move |payload: bytes::Bytes| {
+                let len = payload.len();
+                ear.leave(make(payload), len);
+            });
+            heard.push(self.shard.gateway.bus.listen(subject, listener).await?);
+        }
+        Ok(heard)
+    }
+
+    /// Serves a socket's HTTP requests, the last of which may upgrade it.
+    fn take(&self, stream: TcpStream, peer: SocketAddr) {
+        let address = peer.ip().to_canonical();
+        let gateway = &self.shard.gateway;
+        if gateway.addresses.arrive(&address, gateway.config.connections_of_address_max)
+            == crate::presence::Arrived::TooMany
+        {
+            metrics::counter!(crate::metrics::REFUSED, "reason" => "address").increment(1);
+            return;
+        }
+        // Frames are small and gathered by us: waiting for more of them only adds latency.
+        let _ = stream.set_nodelay(true);
+        let door = self.clone();
+        self.requests.spawn(async move {
+            let (shard, router) = (door.shard.clone(), door.router.clone());
+            let service = service_fn(move |request| {
+                answer(shard.clone(), router.clone(), request, ClientAddress(address))
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(HEAD_BYTES_MAX)
+                .serve_connection(TokioIo::new(stream), service)
+                .with_upgrades();
+            tokio::pin!(connection);
+            let served = tokio::select! {
+                served = &mut connection => served,
+                () = door.drain.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = served {
+                tracing::debug!(%error, "an HTTP connection ended in an error");
+            }
+            door.shard.gateway.addresses.depart(&address);
+        });
+    }
+
+    /// Tells every connection bye, each with its own time to come back, and waits for them.
+    async fn let_go(&self) {
+        let config = &self.shard.gateway.config;
+        let all = self.shard.with(|state| state.ids());
+        // So that as many come back a second as can be taken in, and no more.
+        let spread_ms = (all.len() as u64 / 10).clamp(1_000, 60_000);
+        let pause = config.drain_window / (all.len() as u32).max(1);
+        for (n, id) in all.into_iter().enumerate() {
+            let reconnect_after_ms = 100 + fastrand::u64(..spread_ms);
+            self.shard.with(|state| state.close(id, CloseCode::GoingAway, reconnect_after_ms));
+            if pause > Duration::from_millis(1) || n % 64 == 63 {
+                tokio::time::sleep(pause.min(Duration::from_millis(20))).await;
+            }
+        }
+        self.requests.close();
+        let gone = async {
+            self.requests.wait().await;
+            while self.shard.with(|state| !state.connections.is_empty()) {
+                self.shard.settled.notified().await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(4), gone).await.is_err() {
+            tracing::warn!("some connections did not close in time");
+        }
+    }
+}
+
+async fn answer(
+    shard: Arc<Shard>,
+    mut router: Router,
+    mut request: Request<Incoming>,
+    address: ClientAddress,
+) -> Result<Response<Body>, std::convert::Infallible> {
+    if request.uri().path() == "/v1/ws" {
+        return Ok(upgrade::upgrade(&shard, request, address.0));
+    }
+    request.extensions_mut().insert(address);
+    router.call(request).await
+}

@@ -1,0 +1,142 @@
+//! One connection as its shard knows it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hubbub_core::code::CloseCode;
+use hubbub_core::ids::{RoomId, Seq};
+use hubbub_core::ports::accounts::Account;
+use hubbub_wire::native::answer;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::ws::outbound::{Outbound, Written};
+
+/// Names a connection of a shard. A slot is used again; the serial is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// Place in the shard's table.
+    pub slot: u32,
+    /// Which of those that had the place.
+    pub serial: u32,
+}
+
+/// A socket, and the way to wake the task that reads it.
+pub struct Socket {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Told when the reader may go on: fewer requests in flight, or less waiting to be written.
+    pub wake: Notify,
+}
+
+/// How a connection stands in a room that its user is a member of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is sent what the room is sent; its place in the room's list.
+    Live(u32),
+    /// It is sent what it missed, by a task.
+    CatchingUp,
+    /// It read too slowly: entries after this one were dropped, and it is told when it has read the rest.
+    Behind(Seq),
+}
+
+/// Seconds since the shard began.
+pub type Second = u32;
+
+/// One connection.
+pub struct Connection {
+    /// Which of those that had its slot.
+    pub serial: u32,
+    /// Its socket.
+    pub socket: Arc<Socket>,
+    /// From where.
+    pub address: IpAddr,
+    /// Who, once they said hello.
+    pub account: Option<Arc<Account>>,
+    /// Whether a hello is being looked at.
+    pub greeting: bool,
+    /// The rooms that it receives.
+    pub rooms: Vec<(RoomId, Standing)>,
+    /// When it opened.
+    pub opened: Second,
+    /// When it was last heard of.
+    pub heard: Second,
+    /// Whether it was pinged since.
+    pub pinged: bool,
+    /// Whether it was told that its token is over.
+    pub warned: bool,
+    /// Whether no entry was sent on it yet.
+    pub untouched: bool,
+    /// Whether it wants to hear of new rooms.
+    pub watching: bool,
+    /// Since when it has been behind without a pause.
+    pub behind_since: Option<Second>,
+    /// Requests that wait for an answer.
+    pub in_flight: u16,
+    /// Whether it is being closed: nothing more is read or sent.
+    pub closing: bool,
+    /// Whether its reader waits: for a hello, for answers, or for what waits to be written.
+    pub paused: bool,
+    /// Whether it has something to be written at the end of the turn.
+    pub dirty: bool,
+    pub(crate) out: Outbound,
+}
+
+impl Connection {
+    /// A connection that just opened.
+    pub fn new(serial: u32, socket: Arc<Socket>, address: IpAddr, now: Second) -> Self {
+        Self {
+            serial,
+            socket,
+            address,
+            account: None,
+            greeting: false,
+            rooms: Vec::new(),
+            opened: now,
+            heard: now,
+            pinged: false,
+            warned: false,
+            untouched: true,
+            watching: false,
+            behind_since: None,
+            in_flight: 0,
+            closing: false,
+            paused: false,
+            dirty: false,
+            out: Outbound::default(),
+        }
+    }
+
+    /// How it stands in a room.
+    pub fn standing(&mut self, room: &RoomId) -> Option<&mut Standing> {
+        self.rooms.iter_mut().find(|(id, _)| id == room).map(|(_, standing)| standing)
+    }
+
+    /// Takes it out of a room's standings.
+    pub fn forget_room(&mut self, room: &RoomId) {
+        self.rooms.retain(|(id, _)| id != room);
+        if self.rooms.capacity() > 2 * self.rooms.len() + 4 {
+            self.rooms.shrink_to_fit();
+        }
+    }
+
+    /// Lets its reader go on, if it waits.
+    pub fn resume_reading(&mut self) {
+        if std::mem::take(&mut self.paused) {
+            self.socket.wake.notify_one();
+        }
+    }
+
+    /// Sends frames now, behind what waits.
+    pub(crate) fn send(&mut self, frames: Bytes) -> Written {
+        self.out.send(&self.socket.stream, frames)
+    }
+
+    /// Says bye and closes: what was waiting is dropped, and nothing more is sent.
+    pub(crate) fn say_bye(&mut self, code: CloseCode, reconnect_after_ms: u64) {
+        self.closing = true;
+        self.out.keep_first();
+        self.out.push(answer::farewell(code, reconnect_after_ms));
+    }
+}

@@ -1,0 +1,354 @@
+//! How a connection comes to a room's live stream at an exact place: subscribe, sync, catch up, go live.
+//!
+//! One mechanism for all losses. A room is *synced* when a shard gets its first member, when an entry arrives before its
+//! turn, when our own inbox was full, or when a client has seen more than we have. A connection *catches up* from
+//! its position to the room's and goes live there: nothing between, nothing twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubbub_core::entry::{Entry, Kind};
+use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::ports::bus::Subject;
+use hubbub_wire::native::answer::{self, Event};
+use hubbub_wire::tier::act::{ReadTo, Synced};
+use hubbub_wire::tier::query::{Range, Replay};
+use tokio::sync::oneshot;
+
+use crate::error::Failure;
+use crate::fanout::append_for;
+use crate::member::{ConnectionId, Standing};
+use crate::room::{RoomHere, SyncCause, SyncNeed};
+use crate::shard::{Heard, Shard, State};
+
+/// Newest entries asked along with a sync: what a short gap needs.
+const SYNC_ENTRIES: u32 = 256;
+/// Entries of one step of a catch-up.
+const STEP_ENTRIES: u32 = 200;
+const RETRY: Duration = Duration::from_millis(100);
+/// After so many failures in a row a catch-up gives its connection up.
+const RETRIES_MAX: u32 = 50;
+
+enum Step {
+    /// It is live, or gone.
+    Over,
+    /// It needs entries from the log.
+    Fetch(ReadTo),
+    /// It must read before it is sent more.
+    Wait,
+}
+
+impl Shard {
+    /// Waits until the room is live on this shard.
+    ///
+    /// # Errors
+    /// `Refused` when there is no such room, `Unavailable`.
+    pub async fn ready(self: &Arc<Self>, room: &RoomId) -> Result<(), Failure> {
+        let waiting = self.with(|state| {
+            let here = state.rooms.entry(room.clone()).or_default();
+            if here.synced.is_some() {
+                return None;
+            }
+            let (told, waiting) = oneshot::channel();
+            here.waiting.push(told);
+            state.need_sync(room.clone(), SyncCause::First);
+            Some(waiting)
+        });
+        match waiting {
+            None => Ok(()),
+            Some(waiting) => waiting.await.unwrap_or(Err(Failure::Unavailable)),
+        }
+    }
+
+    /// Waits for the end of a sync that is under way.
+    pub(crate) async fn synced_again(self: &Arc<Self>, room: &RoomId) {
+        let waiting = self.with(|state| {
+            let here = state.rooms.get_mut(room).filter(|here| here.syncing.is_some())?;
+            let (told, waiting) = oneshot::channel();
+            here.waiting.push(told);
+            Some(waiting)
+        });
+        if let Some(waiting) = waiting {
+            // Failed or not, the caller looks at what is known now.
+            let _ = waiting.await;
+        }
+    }
+
+    /// Reads a room from its holder: the first time to begin, later to close a gap.
+    pub(crate) async fn sync(self: Arc<Self>, (room, cause): SyncNeed) {
+        metrics::counter!(crate::metrics::SYNCS, "cause" => cause.label()).increment(1);
+        loop {
+            let result = self.sync_once(&room).await;
+            let failed = result.is_err();
+            let again = self.with(|state| state.end_sync(&room, result));
+            if !again {
+                return;
+            }
+            if failed {
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+
+    async fn sync_once(self: &Arc<Self>, room: &RoomId) -> Result<(), Failure> {
+        self.subscribe(room).await?;
+        let (synced, newest) = self.gateway.asker.sync(room, SYNC_ENTRIES, Vec::new()).await?;
+        let read_to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+        let mut missing = self.with(|state| state.take_sync(room, synced, newest));
+        while let Some(after) = missing {
+            let replay = Replay {
+                room: room.clone(),
+                range: Range::After(after),
+                limit: STEP_ENTRIES,
+                kinds: Vec::new(),
+                read_to: Some(read_to),
+            };
+            let page = self.gateway.asker.replay(replay).await?;
+            missing = self.with(|state| {
+                state.take_entries(room, page.entries);
+                let position = state.rooms.get(room)?.synced.as_ref()?.position.0;
+                (position > after && position < read_to.head).then_some(position)
+            });
+        }
+        Ok(())
+    }
+
+    async fn subscribe(self: &Arc<Self>, room: &RoomId) -> Result<(), Failure> {
+        if self.with(|state| state.rooms.get(room).is_none_or(|here| !here.subscriptions.is_empty())) {
+            return Ok(());
+        }
+        let partition = self.gateway.asker.partition(room);
+        let mut subscriptions = Vec::with_capacity(2);
+        for (subject, heard) in [
+            (Subject::Events(partition, room.clone()), Heard::Entries as fn(RoomId, bytes::Bytes) -> Heard),
+            (Subject::Ephemera(partition, room.clone()), Heard::Passing),
+        ] {
+            let (ear, room) = (self.ear.clone(), room.clone());
+            let listener = Arc::new(move |payload: bytes::Bytes| {
+                let len = payload.len();
+                ear.leave(heard(room.clone(), payload), len);
+            });
+            subscriptions.push(self.gateway.bus.listen(subject, listener).await?);
+        }
+        self.with(|state| {
+            if let Some(here) = state.rooms.get_mut(room) {
+                here.subscriptions = subscriptions;
+            }
+        });
+        Ok(())
+    }
+
+    /// Lets the connections of a user follow a room that they joined at `seq`, from the join on.
+    pub(crate) async fn follow(self: &Arc<Self>, user: &UserId, room: &RoomId, seq: Seq) {
+        if let Err(error) = self.ready(room).await {
+            tracing::warn!(%room, %error, "could not follow a room that was joined");
+            return;
+        }
+        self.with(|state| {
+            let live_from =
+                state.rooms.get(room).and_then(|here| here.synced.as_ref()).map(|synced| synced.live_from);
+            let Some(here) = state.users.get_mut(user) else { return };
+            if here.joined.get(room).is_some_and(|followed| *followed >= seq) {
+                return;
+            }
+            // A join that came after the room became live here was seen in its log.
+            if live_from.is_none_or(|live_from| seq > live_from) {
+                return;
+            }
+            here.joined.insert(room.clone(), seq);
+            for id in here.connections.clone() {
+                let Some(connection) = state.connection(id) else { continue };
+                if connection.standing(room).is_none() && !connection.greeting && !connection.closing {
+                    state.attach(id, room, Some(Seq(seq.0 - 1)));
+                }
+            }
+        });
+    }
+
+    /// Sends a connection the entries of a room after `from`, and makes it live where the room is.
+    pub(crate) async fn catch_up(self: Arc<Self>, id: ConnectionId, room: RoomId, mut from: Seq) {
+        let budget = self.gateway.config.connection_bytes_max;
+        let mut failures = 0;
+        let mut member = true;
+        loop {
+            // Before the look: what settles after it is not missed.
+            let settled = self.settled.notified();
+            match self.with(|state| state.catch_up_step(id, &room, &mut from, &mut member, budget)) {
+                Step::Over => break,
+                Step::Wait => settled.await,
+                Step::Fetch(read_to) => {
+                    let replay = Replay {
+                        room: room.clone(),
+                        range: Range::After(from),
+                        limit: STEP_ENTRIES,
+                        kinds: Vec::new(),
+                        read_to: Some(read_to),
+                    };
+                    match self.gateway.asker.replay(replay).await {
+                        Ok(page) if !page.entries.is_empty() => {
+                            failures = 0;
+                            self.with(|state| state.push_missed(id, &page.entries, &mut from, &mut member));
+                        }
+                        _ if failures >= RETRIES_MAX => {
+                            let code = hubbub_core::code::CloseCode::TryAgainLater;
+                            self.with(|state| state.close(id, code, 1_000));
+                            break;
+                        }
+                        _ => {
+                            failures += 1;
+                            tokio::time::sleep(RETRY).await;
+                        }
+                    }
+                }
+            }
+        }
+        self.settled.notify_waiters();
+    }
+}
+
+impl State {
+    /// Takes what the holder says of a room; the seq after which entries are still missing.
+    fn take_sync(&mut self, room: &RoomId, synced: Synced, newest: Vec<Entry>) -> Option<Seq> {
+        let here = self.rooms.get_mut(room)?;
+        let head = synced.info.head;
+        match &mut here.synced {
+            None => {
+                here.begin(synced);
+                newest.into_iter().for_each(|entry| here.remember(entry));
+                self.take_held(room);
+                None
+            }
+            Some(known) if known.log != synced.log || known.position.0 > head => {
+                // Another log than the one we read: whoever reads it here must begin anew.
+                let members = here.members.clone();
+                here.forget_recent();
+                here.begin(synced);
+                let frame = answer::frame(&Event::Reset { room, head });
+                for slot in members {
+                    let serial = self.connections.get(slot as usize).map(|connection| connection.serial);
+                    if let Some(serial) = serial {
+                        self.push(ConnectionId { slot, serial }, frame.clone());
+                    }
+                }
+                None
+            }
+            Some(known) => {
+                known.epoch = known.epoch.max(synced.epoch);
+                let position = known.position.0;
+                let covered = newest.first().is_some_and(|first| first.seq <= position.next());
+                if position >= head {
+                    None
+                } else if covered {
+                    self.take_entries(room, newest);
+                    None
+                } else {
+                    Some(position)
+                }
+            }
+        }
+    }
+
+    /// Ends a sync. Whether another one is needed.
+    fn end_sync(&mut self, room: &RoomId, result: Result<(), Failure>) -> bool {
+        let Some(here) = self.rooms.get_mut(room) else { return false };
+        let asked_again = here.syncing == Some(true);
+        for waiting in here.waiting.drain(..) {
+            // Whoever waited may be gone.
+            let _ = waiting.send(result.clone());
+        }
+        let first = here.synced.is_none();
+        if first {
+            self.rooms.remove(room);
+            return false;
+        }
+        let again = asked_again || result.is_err();
+        here.syncing = again.then_some(false);
+        if here.members.is_empty() {
+            here.empty_since.get_or_insert_with(std::time::Instant::now);
+        }
+        again
+    }
+
+    /// Brings a connection to a room that is live here: at its position, or from `from` by a catch-up.
+    pub fn attach(&mut self, id: ConnectionId, room: &RoomId, from: Option<Seq>) {
+        let Some(position) = self.position(room) else { return };
+        match from {
+            Some(from) if from < position => {
+                let Some(connection) = self.connection(id) else { return };
+                connection.rooms.push((room.clone(), Standing::CatchingUp));
+                self.chores.push(crate::shard::Chore::CatchUp(id, room.clone(), from));
+            }
+            _ => self.go_live(id, room),
+        }
+    }
+
+    /// The last entry of a room that this shard took.
+    pub fn position(&self, room: &RoomId) -> Option<Seq> {
+        self.rooms.get(room)?.synced.as_ref().map(|synced| synced.position.0)
+    }
+
+    fn catch_up_step(
+        &mut self,
+        id: ConnectionId,
+        room: &RoomId,
+        from: &mut Seq,
+        member: &mut bool,
+        budget: usize,
+    ) -> Step {
+        let Some(connection) = self.connection(id) else { return Step::Over };
+        if connection.standing(room).copied() != Some(Standing::CatchingUp) {
+            return Step::Over;
+        }
+        if connection.out.waiting() > budget / 2 {
+            return Step::Wait;
+        }
+        let Some(here) = self.rooms.get(room) else { return Step::Over };
+        let Some(synced) = &here.synced else { return Step::Over };
+        let position = synced.position.0;
+        let read_to = synced.read_to();
+        match here.recent_after(*from, position) {
+            None => Step::Fetch(read_to),
+            Some(missed) => {
+                self.push_missed(id, &missed, from, member);
+                if *member {
+                    self.go_live(id, room);
+                } else if let Some(connection) = self.connection(id) {
+                    connection.forget_room(room);
+                }
+                Step::Over
+            }
+        }
+    }
+
+    /// Sends a connection entries that it missed. Between its user's leave and their next join there is nothing to send.
+    fn push_missed(&mut self, id: ConnectionId, entries: &[Entry], from: &mut Seq, member: &mut bool) {
+        let Some(connection) = self.connection(id) else { return };
+        let Some(account) = connection.account.clone() else { return };
+        let user = &account.user.id;
+        let mut frames = Vec::new();
+        for entry in entries.iter().filter(|entry| entry.seq > *from) {
+            let own = entry.user == *user;
+            *member |= own && entry.kind == Kind::Join;
+            if *member {
+                append_for(&mut frames, entry, user);
+            }
+            *member &= !(own && entry.kind == Kind::Leave);
+        }
+        if let Some(last) = entries.last() {
+            *from = (*from).max(last.seq);
+        }
+        if !frames.is_empty() {
+            connection.untouched = false;
+            self.push(id, frames.into());
+        }
+    }
+
+    /// Drops rooms that had no member here for a while.
+    pub fn drop_empty_rooms(&mut self, after: Duration) {
+        self.rooms.retain(|_, here: &mut RoomHere| {
+            let idle = here.members.is_empty() && here.syncing.is_none() && here.waiting.is_empty();
+            !(idle && here.empty_since.is_some_and(|since| since.elapsed() > after))
+        });
+        metrics::gauge!(crate::metrics::ROOMS).set(self.rooms.len() as f64);
+    }
+}

@@ -1,0 +1,177 @@
+//! One room as its shard knows it: where in the log it is, who is live in it, and what this turn will send.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use hubbub_core::entry::{Entry, RoomFacts};
+use hubbub_core::ids::{Epoch, LogId, RoomId, Seq};
+use hubbub_core::ports::bus::Subscription;
+use hubbub_core::position::Position;
+use hubbub_wire::tier::act::{ReadTo, Synced};
+use tokio::sync::oneshot;
+
+use crate::error::Failure;
+use crate::fanout::Turn;
+
+/// Newest entries kept here, to answer `open` at an exact place and to resume without a read.
+const RECENT_ENTRIES_MAX: usize = 64;
+const RECENT_BYTES_MAX: usize = 64 * 1024;
+/// Entries that came before their turn; beyond it they are dropped and read again.
+const AHEAD_ENTRIES_MAX: usize = 1_024;
+
+/// What is known of a room's log once it was synced.
+pub struct Synchronized {
+    /// Name, topic, owner.
+    pub facts: RoomFacts,
+    /// Which log.
+    pub log: LogId,
+    /// From whose segment it is read.
+    pub epoch: Epoch,
+    /// The last entry that this shard took.
+    pub position: Position,
+    /// The position at which it became live here: entries after it were seen one by one.
+    pub live_from: Seq,
+    /// When it became live here.
+    pub live_at: Instant,
+    /// How many members the room has.
+    pub member_count: u64,
+}
+
+impl Synchronized {
+    /// Up to where the log may be read.
+    pub fn read_to(&self) -> ReadTo {
+        ReadTo { epoch: self.epoch, head: self.position.0 }
+    }
+}
+
+/// A room with members on this shard.
+#[derive(Default)]
+pub struct RoomHere {
+    /// What keeps the bus telling us of it.
+    pub subscriptions: Vec<Subscription>,
+    /// `None` until the first sync.
+    pub synced: Option<Synchronized>,
+    /// Those who wait for the first sync.
+    pub waiting: Vec<oneshot::Sender<Result<(), Failure>>>,
+    /// Whether a sync is under way, and whether another was asked for meanwhile.
+    pub syncing: Option<bool>,
+    /// Slots of the connections that are live in it.
+    pub members: Vec<u32>,
+    /// What this turn will send.
+    pub turn: Turn,
+    /// Whether it waits for the end of the turn.
+    pub dirty: bool,
+    /// Whether it rests: its last flush was long.
+    pub resting: bool,
+    /// Since when it has no member here.
+    pub empty_since: Option<Instant>,
+    /// In a large room: whether the number of those present changed since it was told.
+    pub count_changed: bool,
+    ahead: BTreeMap<Seq, Entry>,
+    recent: VecDeque<Entry>,
+    recent_bytes: usize,
+}
+
+impl RoomHere {
+    /// Holds an entry that came before its turn.
+    pub fn hold(&mut self, entry: Entry) {
+        if self.ahead.len() < AHEAD_ENTRIES_MAX {
+            self.ahead.insert(entry.seq, entry);
+        }
+    }
+
+    /// The held entry that follows `position`; older ones are dropped.
+    pub fn next_held(&mut self, position: Position) -> Option<Entry> {
+        while let Some(first) = self.ahead.first_entry() {
+            match position.arrival(*first.key()) {
+                hubbub_core::position::Arrival::Next => return Some(first.remove()),
+                hubbub_core::position::Arrival::Repeat => drop(first.remove()),
+                hubbub_core::position::Arrival::Gap => return None,
+            }
+        }
+        None
+    }
+
+    /// Keeps an entry among the newest.
+    pub fn remember(&mut self, entry: Entry) {
+        self.recent_bytes += entry.json.len();
+        self.recent.push_back(entry);
+        while self.recent.len() > RECENT_ENTRIES_MAX || self.recent_bytes > RECENT_BYTES_MAX {
+            let Some(oldest) = self.recent.pop_front() else { return };
+            self.recent_bytes -= oldest.json.len();
+        }
+    }
+
+    /// Forgets the newest: the log is another one.
+    pub fn forget_recent(&mut self) {
+        self.recent.clear();
+        self.recent_bytes = 0;
+        self.ahead.clear();
+    }
+
+    /// All entries after `after` up to `to`, if they are among the newest.
+    pub fn recent_after(&self, after: Seq, to: Seq) -> Option<Vec<Entry>> {
+        if after >= to {
+            return Some(Vec::new());
+        }
+        let first = self.recent.front()?.seq;
+        let last = self.recent.back()?.seq;
+        (first <= after.next() && last >= to)
+            .then(|| self.recent.iter().filter(|e| e.seq > after && e.seq <= to).cloned().collect())
+    }
+
+    /// The remembered entry at `seq`.
+    pub fn recent_at(&self, seq: Seq) -> Option<&Entry> {
+        self.recent.iter().find(|entry| entry.seq == seq)
+    }
+
+    /// Takes what a holder says of the room for the first time.
+    pub fn begin(&mut self, synced: Synced) {
+        self.synced = Some(Synchronized {
+            facts: synced.info.facts,
+            log: synced.log,
+            epoch: synced.epoch,
+            position: Position(synced.info.head),
+            live_from: synced.info.head,
+            live_at: Instant::now(),
+            member_count: synced.info.members,
+        });
+    }
+
+    /// Name and topic, for a welcome.
+    pub fn names(&self) -> (Arc<str>, Arc<str>) {
+        self.synced.as_ref().map_or_else(
+            || ("".into(), "".into()),
+            |synced| (synced.facts.name.clone(), synced.facts.topic.clone()),
+        )
+    }
+}
+
+/// Why a room is read again from its holder: the label of the metric.
+#[derive(Debug, Clone, Copy)]
+pub enum SyncCause {
+    /// It had no member here.
+    First,
+    /// An entry came before its turn.
+    Gap,
+    /// Our own inbox was full.
+    Overflow,
+    /// A client had seen more than we have.
+    Ahead,
+}
+
+impl SyncCause {
+    /// The label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Gap => "gap",
+            Self::Overflow => "overflow",
+            Self::Ahead => "ahead",
+        }
+    }
+}
+
+/// A room's id with why it is to be read again.
+pub type SyncNeed = (RoomId, SyncCause);

@@ -1,0 +1,411 @@
+//! A shard: an event loop that owns connections and the rooms they are in.
+//!
+//! What the bus brings goes into the [`Ear`], on whatever thread that is. The flusher, woken by the first of it,
+//! yields once and then takes a turn: hear all that came, send each room's turn, write what else waits. All state
+//! is under one lock that only this thread takes for long, so that a delivery costs none.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hubbub_core::ids::{RoomId, Seq, UserId};
+use slab::Slab;
+use tokio::sync::Notify;
+
+use crate::Gateway;
+use crate::member::{Connection, ConnectionId, Second, Socket};
+use crate::room::{RoomHere, SyncNeed};
+use crate::ws::connection::Flow;
+use crate::ws::outbound::Written;
+
+/// Bytes that the bus may bring within one turn; beyond it a message is dropped and its room read again.
+const EAR_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What the bus brought.
+pub enum Heard {
+    /// A batch of a room's entries.
+    Entries(RoomId, Bytes),
+    /// Something that passes in a room.
+    Passing(RoomId, Bytes),
+    /// A user became a member of a room.
+    Joined(Bytes),
+    /// A room was made.
+    RoomMade(Bytes),
+}
+
+/// Where the bus leaves messages for a shard, from any thread.
+#[derive(Default)]
+pub struct Ear {
+    heard: Mutex<Inbox>,
+    turn: Notify,
+}
+
+#[derive(Default)]
+struct Inbox {
+    queue: VecDeque<Heard>,
+    bytes: usize,
+    /// Rooms of which something was dropped.
+    lost: HashSet<RoomId>,
+}
+
+impl Ear {
+    /// Leaves a message.
+    pub fn leave(&self, heard: Heard, len: usize) {
+        let mut inbox = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        if inbox.bytes + len > EAR_BYTES_MAX {
+            if let Heard::Entries(room, _) = heard {
+                inbox.lost.insert(room);
+            }
+        } else {
+            inbox.bytes += len;
+            inbox.queue.push_back(heard);
+        }
+        drop(inbox);
+        self.turn.notify_one();
+    }
+
+    fn take(&self) -> (VecDeque<Heard>, HashSet<RoomId>) {
+        let mut inbox = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.bytes = 0;
+        (std::mem::take(&mut inbox.queue), std::mem::take(&mut inbox.lost))
+    }
+}
+
+/// Work that a turn found and that waits for something: done by a task of its own.
+pub enum Chore {
+    /// Write on when the socket is writable.
+    Drain(ConnectionId, Arc<Socket>),
+    /// Read a room from its holder.
+    Sync(SyncNeed),
+    /// Send a connection what it missed of a room after a seq.
+    CatchUp(ConnectionId, RoomId, Seq),
+    /// Let a user's connections follow a room that they joined at a seq.
+    Follow(UserId, RoomId, Seq),
+    /// Send a room's turn after its rest.
+    Rest(RoomId, Duration),
+    /// End a connection that was told bye.
+    Finish(ConnectionId, Arc<Socket>),
+}
+
+/// A user with connections on this shard.
+#[derive(Default)]
+pub struct UserHere {
+    /// The connections.
+    pub connections: Vec<ConnectionId>,
+    /// Rooms that their connections follow, with the seq of the join.
+    pub joined: HashMap<RoomId, Seq>,
+    /// How many hellos are being looked at, and the leaves seen meanwhile.
+    pub greeting: u32,
+    /// The last leave of each room that was seen while a hello was being looked at.
+    pub left: HashMap<RoomId, Seq>,
+}
+
+/// Counted in a turn, told to the recorder at its end.
+#[derive(Default)]
+pub struct Counts {
+    pub(crate) deliveries: u64,
+    pub(crate) bytes: u64,
+    pub(crate) entries: u64,
+    pub(crate) frames_in: u64,
+}
+
+/// What a shard knows.
+pub struct State {
+    /// Bytes that may wait for one connection.
+    pub connection_bytes_max: usize,
+    /// Members up to which a room's are told who comes and goes.
+    pub presence_members_max: u64,
+    /// The second of this turn.
+    pub now: Second,
+    /// The connections, by slot.
+    pub connections: Slab<Connection>,
+    /// The users who have one.
+    pub users: HashMap<UserId, UserHere>,
+    /// The rooms that they are in.
+    pub rooms: HashMap<RoomId, RoomHere>,
+    /// Connections that want to hear of new rooms.
+    pub watchers: HashSet<ConnectionId>,
+    pub(crate) dirty_rooms: Vec<RoomId>,
+    pub(crate) dirty_connections: Vec<ConnectionId>,
+    pub(crate) chores: Vec<Chore>,
+    pub(crate) counts: Counts,
+    serial: u32,
+}
+
+/// One event loop's share of a gateway.
+pub struct Shard {
+    /// What all shards share.
+    pub gateway: Arc<Gateway>,
+    /// Which of them.
+    pub index: usize,
+    /// Where the bus leaves messages.
+    pub ear: Arc<Ear>,
+    /// Told whenever a connection's queue ran empty or a catch-up ended.
+    pub settled: Notify,
+    state: Mutex<State>,
+    began: Instant,
+}
+
+impl Shard {
+    /// A shard without connections.
+    pub fn new(gateway: Arc<Gateway>, index: usize) -> Arc<Self> {
+        let state = State {
+            connection_bytes_max: gateway.config.connection_bytes_max,
+            presence_members_max: gateway.config.presence_members_max,
+            now: 0,
+            connections: Slab::new(),
+            users: HashMap::new(),
+            rooms: HashMap::new(),
+            watchers: HashSet::new(),
+            dirty_rooms: Vec::new(),
+            dirty_connections: Vec::new(),
+            chores: Vec::new(),
+            counts: Counts::default(),
+            serial: 0,
+        };
+        Arc::new(Self {
+            gateway,
+            index,
+            ear: Arc::default(),
+            settled: Notify::new(),
+            state: Mutex::new(state),
+            began: Instant::now(),
+        })
+    }
+
+    /// Seconds since the shard began.
+    pub fn now(&self) -> Second {
+        Second::try_from(self.began.elapsed().as_secs()).unwrap_or(Second::MAX)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the state and changes it; then starts the chores that this made.
+    pub fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State) -> R) -> R {
+        let mut state = self.lock();
+        let result = change(&mut state);
+        let chores = std::mem::take(&mut state.chores);
+        let wake = !state.dirty_connections.is_empty() || !state.dirty_rooms.is_empty();
+        drop(state);
+        if wake {
+            self.ear.turn.notify_one();
+        }
+        self.start(chores);
+        result
+    }
+
+    fn start(self: &Arc<Self>, chores: Vec<Chore>) {
+        for chore in chores {
+            let shard = self.clone();
+            match chore {
+                Chore::Drain(id, socket) => _ = tokio::spawn(shard.drain(id, socket)),
+                Chore::Sync(need) => _ = tokio::spawn(shard.sync(need)),
+                Chore::CatchUp(id, room, from) => _ = tokio::spawn(shard.catch_up(id, room, from)),
+                Chore::Follow(user, room, seq) => {
+                    _ = tokio::spawn(async move { shard.follow(&user, &room, seq).await })
+                }
+                Chore::Rest(room, rest) => _ = tokio::spawn(shard.rest(room, rest)),
+                Chore::Finish(id, socket) => _ = tokio::spawn(shard.finish(id, socket)),
+            }
+        }
+    }
+
+    /// Takes turns until the gateway ends.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            self.ear.turn.notified().await;
+            // All that can be read now is read before anything is written: writes carry more.
+            tokio::task::yield_now().await;
+            self.take_turn();
+        }
+    }
+
+    fn take_turn(self: &Arc<Self>) {
+        let (heard, lost) = self.ear.take();
+        let now = self.now();
+        self.with(|state| {
+            state.now = now;
+            for message in heard {
+                state.hear(message);
+            }
+            for room in lost {
+                state.need_sync(room, crate::room::SyncCause::Overflow);
+            }
+            for room in std::mem::take(&mut state.dirty_rooms) {
+                state.flush_room(&room);
+            }
+            for id in std::mem::take(&mut state.dirty_connections) {
+                state.flush_connection(id);
+            }
+            state.tell_counts();
+        });
+    }
+
+    /// Writes a connection's queue whenever its socket takes more, until the queue is empty.
+    async fn drain(self: Arc<Self>, id: ConnectionId, socket: Arc<Socket>) {
+        loop {
+            if socket.stream.writable().await.is_err() {
+                return;
+            }
+            let written = self.with(|state| {
+                let connection = state.connection(id)?;
+                let written = connection.out.write(&socket.stream);
+                if written == Written::All {
+                    connection.resume_reading();
+                    state.drained(id);
+                }
+                Some(written)
+            });
+            if written == Some(Written::Blocked) {
+                continue;
+            }
+            self.settled.notify_waiters();
+            return;
+        }
+    }
+
+    async fn rest(self: Arc<Self>, room: RoomId, rest: Duration) {
+        tokio::time::sleep(rest).await;
+        self.with(|state| {
+            let Some(here) = state.rooms.get_mut(&room) else { return };
+            here.resting = false;
+            if !here.turn.is_empty() && !here.dirty {
+                here.dirty = true;
+                state.dirty_rooms.push(room);
+            }
+        });
+    }
+
+    /// Gives a connection that was told bye some time to hear it and to close by itself.
+    async fn finish(self: Arc<Self>, id: ConnectionId, socket: Arc<Socket>) {
+        const GRACE: Duration = Duration::from_secs(2);
+        tokio::time::sleep(GRACE).await;
+        if self.with(|state| state.connection(id).is_some()) {
+            // Its reader sees the end of the stream and takes it out of the table. An error means that it is gone already.
+            let _ = socket2::SockRef::from(&socket.stream).shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+impl State {
+    /// Puts a new connection into the table.
+    pub fn insert(&mut self, make: impl FnOnce(u32) -> Connection) -> ConnectionId {
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
+        let slot = self.connections.insert(make(serial));
+        // A process has far fewer than 2^32 sockets.
+        ConnectionId { slot: slot as u32, serial }
+    }
+
+    /// The connection, if it is still there.
+    pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.get_mut(id.slot as usize).filter(|connection| connection.serial == id.serial)
+    }
+
+    /// Puts frames behind what waits for a connection; they are written at the end of the turn.
+    pub fn push(&mut self, id: ConnectionId, frames: Bytes) {
+        let Some(connection) = self.connection(id) else { return };
+        if connection.closing {
+            return;
+        }
+        connection.out.push(frames);
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty_connections.push(id);
+        }
+    }
+
+    fn flush_connection(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.dirty = false;
+        if connection.out.is_blocked() || connection.out.waiting() == 0 {
+            return;
+        }
+        let socket = connection.socket.clone();
+        match connection.out.write(&socket.stream) {
+            Written::Blocked => self.chores.push(Chore::Drain(id, socket)),
+            Written::All | Written::Broken => connection.resume_reading(),
+        }
+    }
+
+    /// A request of the connection waits for its answer. Whether more may be read.
+    pub fn begin_request(&mut self, id: ConnectionId, max: u16) -> Flow {
+        let Some(connection) = self.connection(id) else { return Flow::End };
+        connection.in_flight += 1;
+        connection.paused |= connection.in_flight >= max;
+        if connection.paused { Flow::Pause } else { Flow::More }
+    }
+
+    /// A request of the connection was answered.
+    pub fn end_request(&mut self, id: ConnectionId, max: u16) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.in_flight -= 1;
+        if connection.in_flight < max && !connection.out.is_blocked() {
+            connection.resume_reading();
+        }
+    }
+
+    /// Whether the connection's user is a member of the room.
+    pub fn is_in(&mut self, id: ConnectionId, room: &RoomId) -> bool {
+        self.connection(id).is_some_and(|connection| connection.standing(room).is_some())
+    }
+
+    /// Tells a connection of new rooms, or no more.
+    pub fn watch(&mut self, id: ConnectionId, on: bool) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.watching = on;
+        match on {
+            true => _ = self.watchers.insert(id),
+            false => _ = self.watchers.remove(&id),
+        }
+    }
+
+    /// Closes a connection with a code, after a `bye` that says when to come back.
+    pub fn close(&mut self, id: ConnectionId, code: hubbub_core::code::CloseCode, reconnect_after_ms: u64) {
+        let Some(connection) = self.connection(id) else { return };
+        if connection.closing {
+            return;
+        }
+        metrics::counter!(crate::metrics::CLOSED, "reason" => code.reason()).increment(1);
+        connection.say_bye(code, reconnect_after_ms);
+        let socket = connection.socket.clone();
+        if !connection.dirty {
+            connection.dirty = true;
+            self.dirty_connections.push(id);
+        }
+        self.leave_rooms(id);
+        self.chores.push(Chore::Finish(id, socket));
+    }
+
+    /// Lets what waits be written, and then closes with a code and no bye: the client was told why.
+    pub fn flush_and_close(&mut self, id: ConnectionId, code: hubbub_core::code::CloseCode) {
+        self.flush_connection(id);
+        self.close(id, code, 1_000);
+    }
+
+    /// All connections.
+    pub fn ids(&self) -> Vec<ConnectionId> {
+        let id = |(slot, connection): (usize, &Connection)| ConnectionId {
+            slot: slot as u32,
+            serial: connection.serial,
+        };
+        self.connections.iter().map(id).collect()
+    }
+
+    fn tell_counts(&mut self) {
+        let counts = std::mem::take(&mut self.counts);
+        if counts.deliveries > 0 {
+            metrics::counter!(crate::metrics::DELIVERIES).increment(counts.deliveries);
+            metrics::counter!(crate::metrics::DELIVERED_BYTES).increment(counts.bytes);
+        }
+        if counts.entries > 0 {
+            metrics::counter!(crate::metrics::ENTRIES_IN).increment(counts.entries);
+        }
+        if counts.frames_in > 0 {
+            metrics::counter!(crate::metrics::FRAMES_IN).increment(counts.frames_in);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a shard looks at once a second: who is silent, late, too slow, or whose token is over. One pass over the table
+//! costs less than a timer a connection, in time and in memory.
+
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hubbub_core::code::CloseCode;
+use hubbub_core::ids::{Millis, RoomId};
+use hubbub_core::ports::accounts::AccountsError;
+use hubbub_wire::native::answer::{self, Event, Online};
+use hubbub_wire::ws::encode;
+
+use crate::error::Failure;
+use crate::member::{Connection, ConnectionId};
+use crate::shard::{Shard, State};
+
+/// How long a connection may outlive its token.
+const TOKEN_GRACE: Duration = Duration::from_secs(50);
+/// How often a large room is told how many of its members are there.
+const COUNT_EVERY: u32 = 5;
+/// How long a room without members here is kept.
+const EMPTY_ROOM: Duration = Duration::from_secs(30);
+
+/// What is due for a connection.
+enum Due {
+    Ping,
+    Fresh,
+    Close(CloseCode),
+}
+
+impl Shard {
+    /// Sweeps every second until the gateway ends.
+    pub async fn sweep_every_second(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.sweep();
+            if self.index == 0 {
+                self.gateway.typing.sweep(&self.gateway, Instant::now());
+            }
+        }
+    }
+
+    fn sweep(self: &Arc<Self>) {
+        let now = self.now();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = Millis(wall.as_millis() as u64);
+        self.with(|state| {
+            state.now = now;
+            let due: Vec<_> = state
+                .connections
+                .iter()
+                .filter_map(|(slot, connection)| {
+                    let id = ConnectionId { slot: slot as u32, serial: connection.serial };
+                    Some((id, self.due(connection, now, wall)?))
+                })
+                .collect();
+            for (id, due) in due {
+                state.carry_out(id, due);
+            }
+            state.drop_empty_rooms(EMPTY_ROOM);
+            if now.is_multiple_of(COUNT_EVERY) {
+                self.tell_counts(state);
+            }
+        });
+    }
+
+    fn due(&self, connection: &Connection, now: u32, wall: Millis) -> Option<Due> {
+        let config = &self.gateway.config;
+        let seconds = |duration: Duration| duration.as_secs().max(1) as u32;
+        if connection.closing {
+            return None;
+        }
+        let Some(account) = &connection.account else {
+            let late = now.saturating_sub(connection.opened) > seconds(config.hello_timeout);
+            return late.then_some(Due::Close(CloseCode::AuthenticationTimeout));
+        };
+        if connection.behind_since.is_some_and(|since| now - since > seconds(config.slow_consumer_timeout)) {
+            return Some(Due::Close(CloseCode::SlowConsumer));
+        }
+        if wall.0 > account.expires_at.0 + TOKEN_GRACE.as_millis() as u64 {
+            return Some(Due::Close(CloseCode::NotAuthenticated));
+        }
+        if wall > account.expires_at && !connection.warned {
+            return Some(Due::Fresh);
+        }
+        let silent = now.saturating_sub(connection.heard);
+        match connection.pinged {
+            true if silent > 2 * seconds(config.heartbeat) => Some(Due::Close(CloseCode::GoingAway)),
+            false if silent >= seconds(config.heartbeat) => Some(Due::Ping),
+            _ => None,
+        }
+    }
+
+    /// Tells large rooms how many of their members are there.
+    fn tell_counts(&self, state: &mut State) {
+        let max = state.presence_members_max;
+        let mut counts: HashMap<RoomId, u64> = HashMap::new();
+        for (id, here) in &mut state.rooms {
+            let large = here.synced.as_ref().is_some_and(|synced| synced.member_count > max);
+            if !large || !std::mem::take(&mut here.count_changed) {
+                continue;
+            }
+            let users: HashSet<_> = here
+                .members
+                .iter()
+                .filter_map(|slot| state.connections.get(*slot as usize)?.account.as_ref())
+                .map(|account| &account.user.id)
+                .collect();
+            counts.insert(id.clone(), users.len() as u64);
+        }
+        for (room, here) in counts {
+            let online = self.gateway.count_present(&room, self.index, here);
+            let event = Event::Presence { room: &room, user: None, online: Online::Count(online) };
+            state.pass(&room, answer::frame(&event), None);
+        }
+    }
+}
+
+impl State {
+    fn carry_out(&mut self, id: ConnectionId, due: Due) {
+        let Some(connection) = self.connection(id) else { return };
+        match due {
+            Due::Close(code) => self.close(id, code, 1_000),
+            Due::Ping => {
+                connection.pinged = true;
+                let mut ping = Vec::with_capacity(2);
+                encode::append_ping(&mut ping, &[]);
+                self.push(id, Bytes::from(ping));
+            }
+            Due::Fresh => {
+                connection.warned = true;
+                let failure = Failure::Accounts(AccountsError::InvalidToken);
+                let message = "your access token has expired; say hello with a fresh one";
+                self.push(id, answer::error(&None, failure.code(), message, Some("token"), None));
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Who a connection is, and where it was: `hello` and `welcome`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use hubbub_core::code::CloseCode;
+use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::ports::accounts::{Account, Secret};
+use hubbub_core::room::Refusal;
+use hubbub_wire::native::answer::{self, Event, Limits, Welcome, WelcomeRoom, WelcomeUser};
+use hubbub_wire::native::request::Ref;
+use hubbub_wire::tier::ephemera::Passing;
+
+use crate::error::Failure;
+use crate::member::{ConnectionId, Standing};
+use crate::presence::Arrived;
+use crate::shard::{Shard, State};
+use crate::ws::connection::Flow;
+
+/// Takes a `hello`. Nothing more is read before it is answered, so that what a client sends behind it finds it let in.
+pub fn on_hello(
+    shard: &Arc<Shard>,
+    id: ConnectionId,
+    reference: Ref,
+    token: Option<Secret>,
+    resume: HashMap<RoomId, Seq>,
+    client: Option<String>,
+) -> Flow {
+    shard.with(|state| {
+        if let Some(connection) = state.connection(id) {
+            connection.paused = true;
+        }
+    });
+    let shard = shard.clone();
+    tokio::spawn(async move {
+        if let Err(failure) = shard.greet(id, &reference, token, resume).await {
+            tracing::debug!(?id, client, error = %failure, "a hello was refused");
+            shard.fail(id, &reference, &failure);
+        }
+        shard.with(|state| {
+            if let Some(connection) = state.connection(id) {
+                connection.resume_reading();
+            }
+        });
+    });
+    Flow::Pause
+}
+
+/// How a connection comes in.
+enum Entrance {
+    /// For the first time.
+    New(Arrived),
+    /// It was let in before: only its token is a new one.
+    Again,
+}
+
+impl Shard {
+    /// Lets a connection in, and tells it so.
+    pub async fn greet(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        reference: &Ref,
+        token: Option<Secret>,
+        resume: HashMap<RoomId, Seq>,
+    ) -> Result<(), Failure> {
+        let known = self.with(|state| state.connection(id).and_then(|connection| connection.account.clone()));
+        let account = match token {
+            Some(token) => Arc::new(self.gateway.authenticate(&token).await?),
+            None => known.ok_or(Failure::NotAuthenticated)?,
+        };
+        match self.register(id, &account)? {
+            Entrance::New(Arrived::TooMany) => {
+                self.with(|state| state.close(id, CloseCode::TooMany, 60_000));
+                Ok(())
+            }
+            Entrance::New(arrived) => {
+                let entered = self.enter(id, reference, &account, resume).await;
+                match entered {
+                    Ok(()) if arrived == Arrived::First => self.tell_presence(id, &account, true),
+                    Ok(()) => {}
+                    Err(_) => self.unregister(id, &account),
+                }
+                entered
+            }
+            Entrance::Again => {
+                self.with(|state| self.welcome_again(state, id, reference, &account, &resume));
+                Ok(())
+            }
+        }
+    }
+
+    fn register(self: &Arc<Self>, id: ConnectionId, account: &Arc<Account>) -> Result<Entrance, Failure> {
+        let user = &account.user.id;
+        self.with(|state| {
+            let Some(connection) = state.connection(id) else { return Err(Failure::Unavailable) };
+            match &connection.account {
+                Some(known) if known.user.id != *user => return Err(Failure::OtherUser),
+                Some(_) => {
+                    connection.account = Some(account.clone());
+                    connection.warned = false;
+                    return Ok(Entrance::Again);
+                }
+                None => {}
+            }
+            let arrived = self.gateway.presence.arrive(user, self.gateway.config.connections_of_user_max);
+            if arrived != Arrived::TooMany {
+                connection.account = Some(account.clone());
+                connection.greeting = true;
+                let here = state.users.entry(user.clone()).or_default();
+                here.connections.push(id);
+                here.greeting += 1;
+            }
+            Ok(Entrance::New(arrived))
+        })
+    }
+
+    fn unregister(self: &Arc<Self>, id: ConnectionId, account: &Account) {
+        self.with(|state| {
+            let Some(connection) = state.connection(id) else { return };
+            connection.account = None;
+            connection.greeting = false;
+            state.end_greeting(&account.user.id);
+            state.forget_user(id, &account.user.id);
+            self.gateway.presence.depart(&account.user.id);
+        });
+    }
+
+    /// Brings the connection into all of its user's rooms, and welcomes it.
+    async fn enter(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        reference: &Ref,
+        account: &Arc<Account>,
+        resume: HashMap<RoomId, Seq>,
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        let user = &account.user.id;
+        let joined = self.gateway.asker.rooms_of(user.clone()).await?;
+        let mut rooms: HashMap<RoomId, Seq> =
+            joined.into_iter().map(|joined| (joined.room, joined.seq)).collect();
+        let names: Vec<RoomId> = rooms.keys().cloned().collect();
+        let looks = names.iter().map(|room| self.look_in(room, user, began, resume.get(room).copied()));
+        for (room, member) in names.iter().zip(futures_util::future::join_all(looks).await) {
+            if !member? {
+                rooms.remove(room);
+            }
+        }
+        self.with(|state| {
+            // What happened while the rooms were read counts as well.
+            let Some(here) = state.users.get(user) else { return };
+            let live = here.joined.iter().filter(|(room, _)| state.position(room).is_some());
+            for (room, seq) in live {
+                let known = rooms.entry(room.clone()).or_insert(*seq);
+                *known = (*known).max(*seq);
+            }
+            rooms.retain(|room, seq| here.left.get(room).is_none_or(|left| left < seq));
+            self.welcome(state, id, reference, account, rooms, &resume);
+        });
+        Ok(())
+    }
+
+    /// Makes a room live here. Whether the user is a member of it still: a room that became live only after the list
+    /// was read may have seen them leave before.
+    async fn look_in(
+        self: &Arc<Self>,
+        room: &RoomId,
+        user: &UserId,
+        began: Instant,
+        seen: Option<Seq>,
+    ) -> Result<bool, Failure> {
+        match self.ready(room).await {
+            Err(Failure::Refused(Refusal::NoSuchRoom)) => return Ok(false),
+            result => result?,
+        }
+        let (new, position) = self.with(|state| {
+            let synced = state.rooms.get(room).and_then(|here| here.synced.as_ref());
+            (synced.is_none_or(|synced| synced.live_at >= began), state.position(room))
+        });
+        let ahead = seen.is_some_and(|seen| position.is_none_or(|position| seen > position));
+        if ahead {
+            // Another gateway was quicker, or the log is another one: the holder knows.
+            self.with(|state| state.need_sync(room.clone(), crate::room::SyncCause::Ahead));
+            self.synced_again(room).await;
+        }
+        match new {
+            true => Ok(self.gateway.asker.sync(room, 0, vec![user.clone()]).await?.0.members.contains(user)),
+            false => Ok(true),
+        }
+    }
+
+    fn welcome(
+        &self,
+        state: &mut State,
+        id: ConnectionId,
+        reference: &Ref,
+        account: &Arc<Account>,
+        rooms: HashMap<RoomId, Seq>,
+        resume: &HashMap<RoomId, Seq>,
+    ) {
+        let user = &account.user.id;
+        state.end_greeting(user);
+        let Some(connection) = state.connection(id).filter(|connection| !connection.closing) else { return };
+        connection.greeting = false;
+        let shown = rooms.keys().filter_map(|room| {
+            let (name, topic) = state.rooms.get(room)?.names();
+            Some(WelcomeRoom { id: room.clone(), name, topic, head: state.position(room)? })
+        });
+        let frame = self.welcome_frame(reference, account, shown.collect());
+        state.push(id, frame);
+        for (room, joined) in rooms {
+            let Some(position) = state.position(&room) else { continue };
+            if let Some(here) = state.users.get_mut(user) {
+                here.joined.insert(room.clone(), joined);
+            }
+            let (from, told) = match resume.get(&room).copied() {
+                Some(seen) if seen > position => (None, Some(Event::Reset { room: &room, head: position })),
+                Some(seen) if position.0 - seen.0 > self.gateway.config.resume_entries_max => {
+                    (None, Some(Event::Behind { room: &room, after: seen, head: position }))
+                }
+                seen => (seen, None),
+            };
+            if let Some(event) = told {
+                state.push(id, answer::frame(&event));
+            }
+            state.attach(id, &room, from);
+        }
+    }
+
+    /// A second hello: a fresh token, or a resume on a connection whose token came with the upgrade. It is live already,
+    /// so what it missed before that is named rather than sent out of order.
+    fn welcome_again(
+        &self,
+        state: &mut State,
+        id: ConnectionId,
+        reference: &Ref,
+        account: &Account,
+        resume: &HashMap<RoomId, Seq>,
+    ) {
+        let Some(connection) = state.connection(id) else { return };
+        let rooms: Vec<_> = connection.rooms.iter().map(|(room, _)| room.clone()).collect();
+        let untouched = connection.untouched;
+        let shown = rooms.iter().filter_map(|room| {
+            let (name, topic) = state.rooms.get(room)?.names();
+            Some(WelcomeRoom { id: room.clone(), name, topic, head: state.position(room)? })
+        });
+        let frame = self.welcome_frame(reference, account, shown.collect());
+        state.push(id, frame);
+        for room in rooms {
+            let (Some(seen), Some(position)) = (resume.get(&room).copied(), state.position(&room)) else {
+                continue;
+            };
+            if seen > position {
+                state.push(id, answer::frame(&Event::Reset { room: &room, head: position }));
+            } else if seen < position {
+                let missed = position.0 - seen.0;
+                let standing =
+                    state.connection(id).and_then(|connection| connection.standing(&room).copied());
+                if let (Some(Standing::Live(place)), true, true) =
+                    (standing, untouched, missed <= self.gateway.config.resume_entries_max)
+                {
+                    // Nothing was sent on it yet: it can begin where it was.
+                    state.end_live(id.slot, &room, place);
+                    if let Some(connection) = state.connection(id) {
+                        connection.forget_room(&room);
+                    }
+                    state.attach(id, &room, Some(seen));
+                } else {
+                    state
+                        .push(id, answer::frame(&Event::Behind { room: &room, after: seen, head: position }));
+                }
+            }
+        }
+    }
+
+    fn welcome_frame(&self, reference: &Ref, account: &Account, rooms: Vec<WelcomeRoom>) -> bytes::Bytes {
+        let config = &self.gateway.config;
+        answer::frame(&Welcome {
+            type_name: "welcome",
+            reference,
+            user: WelcomeUser { id: &account.user.id, name: &account.user.name, roles: &account.roles },
+            rooms,
+            limits: &Limits {
+                text_chars: hubbub_core::limits::TEXT_CHARS_MAX,
+                image_bytes: hubbub_core::limits::IMAGE_BYTES_MAX,
+                frame_bytes: config.frame_bytes_max,
+                sends_per_second: config.sends_per_second,
+                requests_in_flight: usize::from(config.requests_in_flight_max),
+                resume_entries: config.resume_entries_max,
+                rooms: config.rooms_of_user_max,
+            },
+            heartbeat: config.heartbeat.as_secs(),
+        })
+    }
+
+    /// Tells the rooms of a connection that its user came or went.
+    pub fn tell_presence(self: &Arc<Self>, id: ConnectionId, account: &Account, online: bool) {
+        let rooms = self.with(|state| {
+            state
+                .connection(id)
+                .map_or_else(Vec::new, |c| c.rooms.iter().map(|(room, _)| room.clone()).collect())
+        });
+        for room in rooms {
+            self.gateway.publish_passing(&room, Passing::Presence { user: account.user.clone(), online });
+        }
+    }
+
+    /// Takes a connection that ended out of the table.
+    pub fn remove(self: &Arc<Self>, id: ConnectionId) {
+        let gone = self.with(|state| {
+            state.connection(id)?;
+            let rooms: Vec<RoomId> =
+                state.connection(id).map(|c| c.rooms.iter().map(|(room, _)| room.clone()).collect())?;
+            state.leave_rooms(id);
+            state.watchers.remove(&id);
+            let connection = state.connections.try_remove(id.slot as usize)?;
+            if let Some(account) = &connection.account {
+                if connection.greeting {
+                    state.end_greeting(&account.user.id);
+                }
+                state.forget_user(id, &account.user.id);
+            }
+            Some((connection, rooms))
+        });
+        let Some((connection, rooms)) = gone else { return };
+        self.gateway.addresses.depart(&connection.address);
+        self.gateway.connections.fetch_sub(1, Ordering::Relaxed);
+        metrics::gauge!(crate::metrics::CONNECTIONS).decrement(1.0);
+        let Some(account) = connection.account else { return };
+        if self.gateway.presence.depart(&account.user.id) {
+            for room in rooms {
+                let user = account.user.clone();
+                self.gateway.publish_passing(&room, Passing::Presence { user, online: false });
+            }
+        }
+        self.settled.notify_waiters();
+    }
+}
+
+impl State {
+    fn end_greeting(&mut self, user: &UserId) {
+        let Some(here) = self.users.get_mut(user) else { return };
+        here.greeting = here.greeting.saturating_sub(1);
+        if here.greeting == 0 {
+            here.left = HashMap::new();
+        }
+    }
+
+    fn forget_user(&mut self, id: ConnectionId, user: &UserId) {
+        let Some(here) = self.users.get_mut(user) else { return };
+        here.connections.retain(|other| *other != id);
+        if here.connections.is_empty() {
+            self.users.remove(user);
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What waits for one socket. Usually nothing: a frame goes to the kernel from the loop that made it, without a task, a wake
+//! or a copy. Only when the kernel takes no more does it wait here, and one task writes on when the socket is writable.
+
+use std::collections::VecDeque;
+use std::io::{ErrorKind, IoSlice};
+
+use bytes::{Buf, Bytes};
+use tokio::net::TcpStream;
+
+/// Pieces handed to the kernel in one call.
+const PIECES_MAX: usize = 32;
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// All of it is with the kernel.
+    All,
+    /// The rest waits; write again when the socket is writable.
+    Blocked,
+    /// The connection is gone.
+    Broken,
+}
+
+/// Frames in order. It gives its memory back when it is empty.
+#[derive(Default)]
+pub struct Outbound {
+    queue: VecDeque<Bytes>,
+    bytes: usize,
+    blocked: bool,
+}
+
+impl Outbound {
+    /// Bytes that wait.
+    pub fn waiting(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the kernel took no more, and a task waits for it.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Puts frames behind what waits.
+    pub fn push(&mut self, frames: Bytes) {
+        self.bytes += frames.len();
+        self.queue.push_back(frames);
+    }
+
+    /// Sends frames behind what waits: at once, if nothing does.
+    pub fn send(&mut self, stream: &TcpStream, frames: Bytes) -> Written {
+        if self.blocked {
+            self.push(frames);
+            return Written::Blocked;
+        }
+        if !self.queue.is_empty() {
+            self.push(frames);
+            return self.write(stream);
+        }
+        match stream.try_write(&frames) {
+            Ok(n) if n == frames.len() => Written::All,
+            Ok(n) => {
+                self.push(frames.slice(n..));
+                self.block()
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.push(frames);
+                self.block()
+            }
+            Err(_) => self.break_off(),
+        }
+    }
+
+    /// Writes what waits.
+    pub fn write(&mut self, stream: &TcpStream) -> Written {
+        self.blocked = false;
+        while let Some(front) = self.queue.front() {
+            let result = match self.queue.len() {
+                1 => stream.try_write(front),
+                _ => {
+                    let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+                    let count = self.queue.len().min(PIECES_MAX);
+                    for (piece, bytes) in pieces.iter_mut().zip(&self.queue) {
+                        *piece = IoSlice::new(bytes);
+                    }
+                    stream.try_write_vectored(&pieces[..count])
+                }
+            };
+            match result {
+                Ok(n) => self.advance(n),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return self.block(),
+                Err(_) => return self.break_off(),
+            }
+        }
+        // A queue keeps its greatest size for ever unless it is told otherwise.
+        self.queue = VecDeque::new();
+        Written::All
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while written > 0 {
+            let Some(front) = self.queue.front_mut() else { return };
+            if front.len() > written {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.queue.pop_front();
+        }
+    }
+
+    fn block(&mut self) -> Written {
+        self.blocked = true;
+        Written::Blocked
+    }
+
+    fn break_off(&mut self) -> Written {
+        *self = Self::default();
+        Written::Broken
+    }
+
+    /// Drops what waits, but for the piece that may be half written: the next frame must begin at a frame's boundary.
+    pub fn keep_first(&mut self) {
+        self.queue.truncate(1);
+        self.bytes = self.queue.front().map_or(0, Bytes::len);
+    }
+}

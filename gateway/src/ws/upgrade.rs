@@ -1,0 +1,186 @@
+//! The way in: who may upgrade, and how an upgraded socket becomes a connection.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use http::header::{self, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hubbub_core::code::Code;
+use hubbub_core::ports::accounts::Secret;
+use hubbub_wire::native::request::BadRequest;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::config::Origins;
+use crate::error::Failure;
+use crate::http::problem;
+use crate::member::{Connection, ConnectionId, Socket};
+use crate::shard::Shard;
+use crate::ws::connection;
+
+const SUBPROTOCOL: &str = "hubbub.v1";
+
+/// Answers `GET /v1/ws`: 101, and a task that makes the socket a connection of the shard; or a problem.
+pub fn upgrade(shard: &Arc<Shard>, mut request: Request<Incoming>, address: IpAddr) -> Response<Body> {
+    // Before the handshake is answered: what makes the answer would take it.
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    match accept(shard, &mut request) {
+        Ok((response, token)) => {
+            // A task of its own, and a small one: a future is as large as its largest state, and this one's is the handshake.
+            tokio::spawn(adopt(shard.clone(), on_upgrade, address, token));
+            response
+        }
+        Err((reason, failure, status)) => {
+            metrics::counter!(crate::metrics::REFUSED, "reason" => reason).increment(1);
+            refusal(&failure, status)
+        }
+    }
+}
+
+fn refusal(failure: &Failure, status: Option<StatusCode>) -> Response<Body> {
+    let Some(status) = status else { return problem::response(failure) };
+    let mut response = problem::response_as(failure, status);
+    if status == StatusCode::UPGRADE_REQUIRED {
+        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    }
+    response
+}
+
+type Refused = (&'static str, Failure, Option<StatusCode>);
+
+fn bad(message: &str) -> Failure {
+    Failure::Bad(BadRequest { code: Code::BadRequest, field: None, message: message.into() })
+}
+
+fn accept(
+    shard: &Shard,
+    request: &mut Request<Incoming>,
+) -> Result<(Response<Body>, Option<Secret>), Refused> {
+    let config = &shard.gateway.config;
+    if request.method() != Method::GET || !fastwebsockets::upgrade::is_upgrade_request(request) {
+        let failure = bad("this is a WebSocket: connect with a WebSocket client");
+        return Err(("not_websocket", failure, Some(StatusCode::UPGRADE_REQUIRED)));
+    }
+    if !origin_allowed(request.headers(), &config.origins) {
+        return Err(("origin", Failure::OriginForbidden, None));
+    }
+    if shard.gateway.is_draining() || shard.gateway.is_full() {
+        return Err(("full", Failure::Unavailable, None));
+    }
+    let token = token(request);
+    let (parts, _) = fastwebsockets::upgrade::upgrade(&mut *request)
+        .map_err(|error| ("handshake", bad(&error.to_string()), None))?;
+    let mut response = parts.map(|_| Body::empty());
+    let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL);
+    let ours = offered.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
+    if ours.into_iter().any(|name| name.trim() == SUBPROTOCOL) {
+        let name = HeaderValue::from_static(SUBPROTOCOL);
+        response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
+    }
+    Ok((response, token))
+}
+
+/// The token that came with the upgrade.
+fn token(request: &Request<Incoming>) -> Option<Secret> {
+    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some((scheme, token)) = bearer.and_then(|value| value.split_once(' '))
+        && scheme.eq_ignore_ascii_case("bearer")
+    {
+        return Some(Secret::new(token.trim().to_owned()));
+    }
+    let query = request.uri().query()?;
+    let token = query.split('&').find_map(|pair| pair.strip_prefix("access_token="))?;
+    Some(Secret::new(token.to_owned()))
+}
+
+/// Whether a page of this origin may connect. A client that is no browser sends none.
+pub fn origin_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let same = origin
+        .split_once("://")
+        .is_some_and(|(_, authority)| host.is_some_and(|host| host.eq_ignore_ascii_case(authority)));
+    match origins {
+        Origins::Any => true,
+        Origins::Same => same,
+        Origins::These(list) => same || list.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin)),
+    }
+}
+
+async fn adopt(shard: Arc<Shard>, on_upgrade: OnUpgrade, address: IpAddr, token: Option<Secret>) {
+    let upgraded = match on_upgrade.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => {
+            tracing::debug!(%error, "an upgrade was not finished");
+            return;
+        }
+    };
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("an upgraded connection is not a TCP stream");
+        return;
+    };
+    let stream = parts.io.into_inner();
+    let first = parts.read_buf;
+    let socket = Arc::new(Socket { stream, wake: Notify::new() });
+    shard.gateway.addresses.arrive(&address, u32::MAX);
+    shard.gateway.connections.fetch_add(1, Ordering::Relaxed);
+    metrics::gauge!(crate::metrics::CONNECTIONS).increment(1.0);
+    let now = shard.now();
+    let id = shard.with(|state| state.insert(|serial| Connection::new(serial, socket.clone(), address, now)));
+    match token {
+        None => _ = tokio::spawn(connection::run(shard, id, socket, first)),
+        Some(token) => _ = tokio::spawn(admitted(shard, id, socket, first, token)),
+    }
+}
+
+/// A connection whose token came with the upgrade is let in before anything of it is read.
+async fn admitted(
+    shard: Arc<Shard>,
+    id: ConnectionId,
+    socket: Arc<Socket>,
+    first: bytes::Bytes,
+    token: Secret,
+) {
+    match shard.greet(id, &None, Some(token), Default::default()).await {
+        Ok(()) => {}
+        Err(failure @ (Failure::Unavailable | Failure::Accounts(_) | Failure::RoleMissing)) => {
+            let code = match failure.code() {
+                Code::Unavailable => hubbub_core::code::CloseCode::TryAgainLater,
+                _ => hubbub_core::code::CloseCode::NotAuthenticated,
+            };
+            shard.fail(id, &None, &failure);
+            shard.with(|state| state.flush_and_close(id, code));
+        }
+        Err(failure) => _ = shard.fail(id, &None, &failure),
+    }
+    tokio::spawn(connection::run(shard, id, socket, first));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(origin: &str, host: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ORIGIN, origin.parse().unwrap());
+        headers.insert(header::HOST, host.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_page_of_another_origin_may_not_connect() {
+        assert!(origin_allowed(&headers("http://chat.example:3000", "chat.example:3000"), &Origins::Same));
+        assert!(!origin_allowed(&headers("http://evil.example", "chat.example:3000"), &Origins::Same));
+        assert!(!origin_allowed(&headers("null", "chat.example:3000"), &Origins::Same));
+        assert!(origin_allowed(&HeaderMap::new(), &Origins::Same));
+        let these = Origins::These(vec!["https://app.example".into()]);
+        assert!(origin_allowed(&headers("https://app.example", "chat.example"), &these));
+        assert!(!origin_allowed(&headers("https://app.example.evil", "chat.example"), &these));
+    }
+}

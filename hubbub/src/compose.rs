@@ -1,0 +1,175 @@
+//! The all-in-one put together: which adapter stands behind which port, and in which order things begin and end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions, Rate};
+use hubbub_adapters::bus::LocalBus;
+use hubbub_adapters::leases::LocalLeases;
+use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
+use hubbub_core::ids::Partitions;
+use hubbub_core::ports::bus::Bus;
+use hubbub_core::ports::leases::NodeId;
+use hubbub_core::ports::store::Store;
+use hubbub_gateway::http::{HttpState, Readiness};
+use hubbub_gateway::{Gateway, listener};
+use hubbub_node::health::{Condition, Health};
+use hubbub_node::telemetry::Metrics;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::Settings;
+
+/// One process has one writer's loop: more partitions would only divide what it gathers.
+const PARTITIONS: u16 = 1;
+/// How often the store is asked whether it can be written to.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+
+/// The all-in-one, bound to its port.
+pub struct Server {
+    listener: TcpListener,
+    url: String,
+    gateway: Arc<Gateway>,
+    store: Arc<EmbeddedStore>,
+    bus: Arc<LocalBus>,
+    partitions: Partitions,
+    members_max: usize,
+    health: Health,
+    store_condition: Condition,
+    metrics: Arc<Metrics>,
+}
+
+impl Server {
+    /// Binds the port, opens the store, and puts the tiers together. Nothing is served yet.
+    pub async fn start(settings: &Settings, metrics: Metrics) -> anyhow::Result<Self> {
+        // The port first: a second start by mistake should not touch the data folder.
+        let address = SocketAddr::new(settings.interface, settings.port);
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let options = Options { commit_pace: settings.commit_pace, ..Options::default() };
+        let store = Arc::new(EmbeddedStore::open(&settings.data, options)?);
+        let accounts = BuiltIn::open(store.clone(), account_options(settings)).await?;
+        let partitions = Partitions::new(PARTITIONS).context("at least one partition")?;
+        let bus = Arc::new(LocalBus::default());
+        let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts: Arc::new(accounts), partitions };
+        let health = Health::default();
+        Ok(Self {
+            listener,
+            url,
+            gateway: Gateway::new(settings.gateway(), ports),
+            store,
+            bus,
+            partitions,
+            members_max: usize::try_from(settings.members_max)?,
+            store_condition: health.condition("store", "the store was not asked yet"),
+            health,
+            metrics: Arc::new(metrics),
+        })
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Serves until `shutdown`, and then ends in order: the gateway lets its connections go, the worker finishes what is in
+    /// flight, the store syncs and closes.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let Self {
+            listener,
+            gateway,
+            store,
+            bus,
+            partitions,
+            members_max,
+            health,
+            store_condition,
+            metrics,
+            ..
+        } = self;
+        let tiers_end = CancellationToken::new();
+        let node = NodeId(uuid::Uuid::now_v7().simple().to_string().into());
+        let worker = hubbub_room_worker::serve(
+            hubbub_room_worker::Ports {
+                bus: bus.clone(),
+                store: store.clone(),
+                leases: Arc::new(LocalLeases::default()),
+            },
+            hubbub_room_worker::Config { members_max, ..hubbub_room_worker::Config::new(node, partitions) },
+            tiers_end.clone(),
+        );
+        let history = hubbub_history_service::serve(
+            bus as Arc<dyn Bus>,
+            store.clone(),
+            hubbub_history_service::Config::new(partitions),
+            tiers_end.clone(),
+        );
+        let draining = health.condition("draining", "not started");
+        draining.is_met();
+        let router = hubbub_gateway::http::router(http_state(&gateway, &health, &metrics));
+        let door = async {
+            let drain = shutdown.clone();
+            let told = {
+                let (gateway, drain) = (gateway.clone(), drain.clone());
+                async move {
+                    drain.cancelled().await;
+                    draining.is_not_met("the server is draining");
+                    gateway.begin_drain();
+                }
+            };
+            let (served, ()) = tokio::join!(listener::serve(gateway.clone(), listener, router, drain), told);
+            tiers_end.cancel();
+            served
+        };
+        let watch = watch(store.clone(), store_condition, metrics, tiers_end.clone());
+        let (served, (), (), ()) = tokio::join!(door, worker, history, watch);
+        served.context("the gateway ended")?;
+        // The last handle: its drop waits for the writing thread.
+        drop(store);
+        Ok(())
+    }
+}
+
+fn account_options(settings: &Settings) -> BuiltInOptions {
+    let rate = |per_second: u64, burst: u64| Rate {
+        burst: u32::try_from(per_second.saturating_mul(burst)).unwrap_or(u32::MAX),
+        interval: Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX),
+    };
+    BuiltInOptions {
+        token_ttl: settings.token_ttl,
+        logins: rate(settings.logins_per_second, 15),
+        registrations: rate(settings.registrations_per_second, 40),
+        ..BuiltInOptions::default()
+    }
+}
+
+fn http_state(gateway: &Arc<Gateway>, health: &Health, metrics: &Arc<Metrics>) -> HttpState {
+    let (health, metrics) = (health.clone(), metrics.clone());
+    HttpState {
+        gateway: gateway.clone(),
+        health: Arc::new(move || Readiness { unmet: health.readiness().unmet }),
+        metrics: Arc::new(move || metrics.render()),
+    }
+}
+
+/// Keeps readiness and metrics up to date.
+async fn watch(
+    store: Arc<EmbeddedStore>,
+    condition: Condition,
+    metrics: Arc<Metrics>,
+    end: CancellationToken,
+) {
+    loop {
+        match store.check().await {
+            Ok(()) => condition.is_met(),
+            Err(error) => condition.is_not_met(&error.to_string()),
+        }
+        metrics.run_upkeep();
+        if end.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_none() {
+            return;
+        }
+    }
+}
