@@ -118,7 +118,8 @@ impl Turn {
         offsets.push(frames.len());
         special.sort_unstable();
         special.dedup_by_key(|(number, _)| *number);
-        let special = special.into_iter().map(|(number, user)| Special { number, user, made: None }).collect();
+        let special =
+            special.into_iter().map(|(number, user)| Special { number, user, made: None }).collect();
         let Self { items, mut from, mut to, .. } = self;
         from.sort_unstable();
         to.sort_unstable();
@@ -286,7 +287,10 @@ mod tests {
         turn.push(entry(5, "ann", Some("k1")));
         turn.push(entry(6, "bob", None));
         let mut encoded = turn.encode(number);
-        let (bob, cyd) = (encoded.share(1, number(&id("bob")).unwrap(), true), encoded.share(2, number(&id("cyd")).unwrap(), true));
+        let (bob, cyd) = (
+            encoded.share(1, number(&id("bob")).unwrap(), true),
+            encoded.share(2, number(&id("cyd")).unwrap(), true),
+        );
         assert_eq!(bob.frames.as_ptr(), cyd.frames.as_ptr(), "one buffer");
         assert!(!text(&bob).contains("\"key\""));
         let ann = text(&encoded.share(0, number(&id("ann")).unwrap(), true));

@@ -19,7 +19,8 @@ impl State {
         let large = here.members.len() >= REST_MEMBERS_MIN;
         let began = large.then(thread_cpu);
         let users = &self.users;
-        let mut encoded = std::mem::take(&mut here.turn).encode(|user| users.get(user).map(|here| here.number));
+        let mut encoded =
+            std::mem::take(&mut here.turn).encode(|user| users.get(user).map(|here| here.number));
         let mut dropped: Vec<(ConnectionId, Seq)> = Vec::new();
         let mut bytes = 0;
         for &slot in &here.members {
