@@ -24,6 +24,10 @@ pub(crate) async fn page(tier: &Tier, replay: Replay, until: Instant) -> Result<
     while let Some(seq) = page.next {
         let run = tier.blocks.around(&replay.room, seq, read_to).await?;
         page.take(&run);
+        if page.next == Some(seq) {
+            // The block is not what was asked for: better said than asked again for ever.
+            return Err(Failure::missing(&replay.room, seq));
+        }
     }
     page.entries.sort_unstable_by_key(|entry| entry.seq);
     let header = Found::Page { more: page.more.is_some(), next: page.more };
@@ -73,10 +77,7 @@ impl<'a> Page<'a> {
 
     /// Takes what it wants of a run of consecutive entries that has the one at `next`.
     fn take(&mut self, run: &[Entry]) {
-        let Some(first) = run.first() else {
-            self.next = None;
-            return;
-        };
+        let Some(first) = run.first() else { return };
         while let Some(seq) = self.next {
             let at = seq.checked_sub(first.seq.0).and_then(|at| usize::try_from(at).ok());
             let Some(entry) = at.and_then(|at| run.get(at)) else { return };

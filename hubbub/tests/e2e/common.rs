@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 /// The program under test. Limits on how much one user may do are far away: these tests are of other promises.
 pub fn program() -> Start {
-    Start::program(env!("CARGO_BIN_EXE_hubbub")).with("--log=debug")
+    Start::program(env!("CARGO_BIN_EXE_hubbub"))
         .with("--sends-per-second=100000")
         .with("--reads-per-second=100000")
 }

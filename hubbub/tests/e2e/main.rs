@@ -3,9 +3,13 @@
 //! Every test starts servers of its own and waits for conditions, never for time to pass. Random choices come from a seed
 //! that a failing test prints.
 
+mod big;
 mod common;
+mod drain;
 mod kill;
+mod membership;
 mod open;
+mod passing;
 mod peer;
 mod resume;
 mod slow;

@@ -1,10 +1,11 @@
 //! What `open` answers and what follows live on the same connection meet exactly.
 
 use hubbub_testkit::Person;
+use hubbub_testkit::checker::Step;
 use serde_json::{Value, json};
 
 use crate::common::{Load, Room, server};
-use crate::peer::Peer;
+use crate::peer::{Peer, step};
 
 const CONNECTIONS: usize = 4;
 /// How often each opens the room.
@@ -39,18 +40,24 @@ async fn open_again_and_again(bob: Person, room: String, n: usize) {
         assert_eq!(seqs, expected, "the newest entries up to the head");
 
         // What came live before the answer ends at the head too, and the next one follows it.
-        for entry in peer.so_far() {
-            position = Some(follows(position, &entry));
+        for (_, live) in peer.so_far().iter().filter_map(step) {
+            position = Some(follows(position, seq_of(&live)));
         }
         assert!(position.is_none_or(|position| position == head), "{position:?} live, {head} in the answer");
-        let entry = peer.next().await.unwrap();
-        assert_eq!(seq(&entry), head + 1, "the first live entry after the answer");
+        let (_, live) = peer.next_step().await;
+        assert_eq!(seq_of(&live), head + 1, "the first live entry after the answer");
         position = Some(head + 1);
     }
 }
 
-fn follows(position: Option<u64>, entry: &Value) -> u64 {
-    let seq = seq(entry);
+fn seq_of(step: &Step) -> u64 {
+    match step {
+        Step::Entry(seen) => seen.seq,
+        told => panic!("{told:?} where an entry was to come"),
+    }
+}
+
+fn follows(position: Option<u64>, seq: u64) -> u64 {
     assert!(position.is_none_or(|position| seq == position + 1), "{seq} live after {position:?}");
     seq
 }

@@ -76,6 +76,15 @@ impl Peer {
         }
     }
 
+    /// What comes next for a reader of a room; other events before it are dropped.
+    pub async fn next_step(&mut self) -> (RoomId, Step) {
+        loop {
+            if let Some(next) = step(&self.next().await.unwrap()) {
+                return next;
+            }
+        }
+    }
+
     /// The next event of this type; others before it are dropped.
     pub async fn next_of(&mut self, type_name: &str) -> Value {
         loop {

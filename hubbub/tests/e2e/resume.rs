@@ -6,7 +6,7 @@ use hubbub_testkit::checker::{self, History, Reader, Seen, Step};
 use serde_json::json;
 
 use crate::common::{Load, Room, program, server, whole_log};
-use crate::peer::{Peer, step};
+use crate::peer::Peer;
 
 /// How often the connection is dropped.
 const DROPS: usize = 60;
@@ -50,17 +50,13 @@ async fn a_resume_has_no_gap_and_no_repeat() {
 }
 
 async fn take(peer: &mut Peer, room: &RoomId, reader: &mut Reader, position: &mut u64) {
-    loop {
-        let event = peer.next().await.unwrap();
-        let Some((of, next)) = step(&event) else { continue };
-        assert_eq!(of, *room);
-        *position = match &next {
-            Step::Entry(seen) => seen.seq,
-            Step::Behind { head, .. } | Step::Reset { head } => *head,
-        };
-        reader.steps.push(next);
-        return;
-    }
+    let (of, next) = peer.next_step().await;
+    assert_eq!(of, *room);
+    *position = match &next {
+        Step::Entry(seen) => seen.seq,
+        Step::Behind { head, .. } | Step::Reset { head } => *head,
+    };
+    reader.steps.push(next);
 }
 
 #[tokio::test]
@@ -72,12 +68,12 @@ async fn beyond_its_limit_a_resume_says_behind() {
     let head = room.head().await;
 
     let mut within = Peer::resume(&bob, json!({room.id.as_str(): head - 10})).await;
-    assert_eq!(step(&within.next().await.unwrap()).map(|(_, step)| seq_of(&step)), Some(head - 9));
+    assert_eq!(seq_of(&within.next_step().await.1), head - 9);
     let mut beyond = Peer::resume(&bob, json!({room.id.as_str(): head - 11})).await;
-    let (_, told) = step(&beyond.next().await.unwrap()).unwrap();
+    let (_, told) = beyond.next_step().await;
     assert_eq!(told, Step::Behind { after: head - 11, head });
     room.send_many(1).await;
-    let (_, live) = step(&beyond.next().await.unwrap()).unwrap();
+    let (_, live) = beyond.next_step().await;
     assert_eq!(seq_of(&live), head + 1);
 }
 
@@ -90,10 +86,10 @@ async fn a_position_above_the_head_is_reset() {
     let head = room.head().await;
 
     let mut peer = Peer::resume(&bob, json!({room.id.as_str(): head + 1})).await;
-    let (_, told) = step(&peer.next().await.unwrap()).unwrap();
+    let (_, told) = peer.next_step().await;
     assert_eq!(told, Step::Reset { head });
     room.send_many(1).await;
-    let (_, live) = step(&peer.next().await.unwrap()).unwrap();
+    let (_, live) = peer.next_step().await;
     assert_eq!(seq_of(&live), head + 1);
 }
 
@@ -107,7 +103,7 @@ async fn a_position_at_the_head_begins_right_behind_it() {
     let shown = &peer.welcome()["rooms"][0];
     assert_eq!((&shown["id"], &shown["head"]), (&json!(room.id), &json!(head)));
     room.send_many(1).await;
-    let (_, live) = step(&peer.next().await.unwrap()).unwrap();
+    let (_, live) = peer.next_step().await;
     assert_eq!(seq_of(&live), head + 1);
 }
 

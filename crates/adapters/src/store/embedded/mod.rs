@@ -31,6 +31,8 @@ mod recent;
 mod row_sum;
 mod schema;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod write;
 mod write_ahead;
 mod writer;

@@ -1,0 +1,7 @@
+//! The history service over a real store and a real bus. The logs are written through the store's port, as holders do.
+
+#![expect(clippy::unwrap_used, reason = "the fixtures are part of the tests")]
+
+mod lists;
+mod replays;
+mod world;
