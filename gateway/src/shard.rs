@@ -258,9 +258,14 @@ impl Shard {
             let written = self.with(|state| {
                 let connection = state.connection(id)?;
                 let written = connection.out.write(&socket.stream);
-                if written == Written::All {
-                    connection.resume_reading();
-                    state.drained(id);
+                match written {
+                    Written::All => {
+                        connection.resume_reading();
+                        state.drained(id);
+                    }
+                    // Its reader finds the end, and takes it out of the table.
+                    Written::Broken => connection.resume_reading(),
+                    Written::Blocked => {}
                 }
                 Some(written)
             });
@@ -352,7 +357,8 @@ impl State {
         let budget = self.connection_bytes_max;
         let Some(connection) = self.connection(id) else { return Flow::End };
         connection.in_flight += 1;
-        connection.paused |= connection.in_flight >= max || connection.out.waiting() > budget;
+        connection.full = connection.in_flight >= max;
+        connection.paused |= connection.full || connection.out.waiting() > budget;
         if connection.paused { Flow::Pause } else { Flow::More }
     }
 
@@ -360,9 +366,8 @@ impl State {
     pub fn end_request(&mut self, id: ConnectionId, max: u16) {
         let Some(connection) = self.connection(id) else { return };
         connection.in_flight -= 1;
-        if connection.in_flight < max && !connection.out.is_blocked() {
-            connection.resume_reading();
-        }
+        connection.full = connection.in_flight >= max;
+        connection.resume_reading();
     }
 
     /// Whether the connection's user is a member of the room.
@@ -387,6 +392,9 @@ impl State {
             return;
         }
         metrics::counter!(crate::metrics::CLOSED, "reason" => code.reason()).increment(1);
+        // What was answered is told, as far as the socket takes it now.
+        self.flush_connection(id);
+        let Some(connection) = self.connection(id) else { return };
         connection.say_bye(code, reconnect_after_ms);
         let socket = connection.socket.clone();
         if !connection.dirty {
@@ -395,12 +403,6 @@ impl State {
         }
         self.leave_rooms(id);
         self.chores.push(Chore::Finish(id, socket));
-    }
-
-    /// Lets what waits be written, and then closes with a code and no bye: the client was told why.
-    pub fn flush_and_close(&mut self, id: ConnectionId, code: hubbub_core::code::CloseCode) {
-        self.flush_connection(id);
-        self.close(id, code, 1_000);
     }
 
     /// All connections.
