@@ -353,19 +353,19 @@ impl State {
 
     /// A request of the connection waits for its answer. Whether more may be read: not while as many wait as may, nor
     /// while answers that nobody reads do.
-    pub fn begin_request(&mut self, id: ConnectionId, max: u16) -> Flow {
+    pub fn begin_request(&mut self, id: ConnectionId, weight: u16, max: u16) -> Flow {
         let budget = self.connection_bytes_max;
         let Some(connection) = self.connection(id) else { return Flow::End };
-        connection.in_flight += 1;
+        connection.in_flight += weight;
         connection.full = connection.in_flight >= max;
         connection.paused |= connection.full || connection.out.waiting() > budget;
         if connection.paused { Flow::Pause } else { Flow::More }
     }
 
     /// A request of the connection was answered.
-    pub fn end_request(&mut self, id: ConnectionId, max: u16) {
+    pub fn end_request(&mut self, id: ConnectionId, weight: u16, max: u16) {
         let Some(connection) = self.connection(id) else { return };
-        connection.in_flight -= 1;
+        connection.in_flight -= weight;
         connection.full = connection.in_flight >= max;
         connection.resume_reading();
     }

@@ -3,6 +3,8 @@
 //! Every test starts servers of its own and waits for conditions, never for time to pass. Random choices come from a seed
 //! that a failing test prints.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 mod big;
 mod common;
 mod drain;

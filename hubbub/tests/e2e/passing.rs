@@ -91,9 +91,8 @@ async fn watch_tells_of_every_room_that_is_made() {
     other.watch(false).await.unwrap();
     let made = ann.create("tea", "green").await.unwrap();
     let told = loop {
-        match in_time("news of the room", news.next()).await.unwrap() {
-            Event::RoomMade(room) => break room,
-            _ => {}
+        if let Event::RoomMade(room) = in_time("news of the room", news.next()).await.unwrap() {
+            break room;
         }
     };
     assert_eq!((&told.id, &*told.name, &*told.topic, &told.owner), (&made.id, "tea", "green", &made.owner));

@@ -75,7 +75,8 @@ async fn a_reader_that_stops_reading_is_told_and_costs_no_memory() {
 
 #[tokio::test]
 async fn one_that_never_reads_again_is_closed() {
-    let server = Hubbub::start(program().with("--slow-consumer-timeout=1s")).await.unwrap();
+    let server =
+        Hubbub::start(program().with("--slow-consumer-timeout=1s").with("--heartbeat=1h")).await.unwrap();
     let room = Room::with_owner(&server, "ann").await;
     let bob = room.member(&server, "bob").await;
     let mut peer = Peer::hello(&bob).await;

@@ -29,7 +29,16 @@ fn private_folder() -> DirBuilder {
 /// A data folder that is ours until this is dropped, or the process ends however it ends.
 pub(super) struct Folder {
     pub(super) data_file: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started from this one may have the handle for a moment.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the lock of the data folder can not be released");
+        }
+    }
 }
 
 impl Folder {
@@ -54,7 +63,7 @@ impl Folder {
         }
         // Made here, so that it and all that SQLite makes beside it is ours alone.
         open(DATA_FILE)?;
-        Ok(Self { data_file: dir.join(DATA_FILE), _lock: lock })
+        Ok(Self { data_file: dir.join(DATA_FILE), lock })
     }
 
     /// Makes the names of the folder and of what is in it durable.
