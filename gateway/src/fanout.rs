@@ -93,8 +93,8 @@ impl Turn {
         self.bytes >= TURN_BYTES_MAX
     }
 
-    /// Encodes the frames. `here` tells which users have connections on this shard.
-    pub fn encode(self, here: impl Fn(&UserId) -> bool) -> Encoded {
+    /// Encodes the frames. `number` tells which users have connections on this shard.
+    pub fn encode(self, number: impl Fn(&UserId) -> Option<UserNumber>) -> Encoded {
         let mut frames = Vec::with_capacity(self.bytes + self.items.len() * 4);
         let mut offsets = Vec::with_capacity(self.items.len() + 1);
         let mut special = Vec::new();
@@ -105,25 +105,35 @@ impl Turn {
                 Item::Entry(entry) => {
                     entries += 1;
                     answer::append_entry(&mut frames, entry);
-                    if entry.key.is_some() && here(&entry.user) {
-                        special.push(entry.user.clone());
+                    if entry.key.is_some() {
+                        special.extend(number(&entry.user).map(|number| (number, entry.user.clone())));
                     }
                 }
                 Item::Passing(frame, not_for) => {
                     frames.extend_from_slice(frame);
-                    special.extend(not_for.clone().filter(|user| here(user)));
+                    special.extend(not_for.clone().and_then(|user| Some((number(&user)?, user))));
                 }
             }
         }
         offsets.push(frames.len());
         special.sort_unstable();
-        special.dedup();
-        let special = special.into_iter().map(|user| (user, None)).collect();
+        special.dedup_by_key(|(number, _)| *number);
+        let special =
+            special.into_iter().map(|(number, user)| Special { number, user, made: None }).collect();
         let Self { items, mut from, mut to, .. } = self;
         from.sort_unstable();
         to.sort_unstable();
         Encoded { frames: frames.into(), offsets, items, special, from, to, entries }
     }
+}
+
+/// A user of a shard, as a number that a connection holds itself: a delivery need not follow a pointer to know whose it is.
+pub type UserNumber = u32;
+
+struct Special {
+    number: UserNumber,
+    user: UserId,
+    made: Option<Bytes>,
 }
 
 /// A turn's frames, made once.
@@ -133,7 +143,7 @@ pub struct Encoded {
     items: Vec<Item>,
     /// Users who see other bytes than the rest, and those bytes once they are made: several connections of one user
     /// share them.
-    special: Vec<(UserId, Option<Bytes>)>,
+    special: Vec<Special>,
     from: Vec<(u32, usize)>,
     to: Vec<(u32, usize)>,
     /// Entries among the items.
@@ -150,11 +160,11 @@ pub struct Share {
 
 impl Encoded {
     /// What the connection at `slot` of `user` is sent; with `passing` false only entries.
-    pub fn share(&mut self, slot: u32, user: Option<&UserId>, passing: bool) -> Share {
+    pub fn share(&mut self, slot: u32, user: UserNumber, passing: bool) -> Share {
         let all = self.items.len();
         let from = find(&self.from, slot).unwrap_or(0);
         let to = find(&self.to, slot).unwrap_or(all);
-        let special = user.and_then(|user| self.special.iter().position(|(special, _)| special == user));
+        let special = self.special.iter().position(|special| special.number == user);
         let frames = match special {
             Some(at) => self.own(at, from, to, passing),
             None if !passing && self.entries < all as u64 => self.own_entries_only(from, to),
@@ -185,7 +195,7 @@ impl Encoded {
     }
 
     fn own(&mut self, at: usize, from: usize, to: usize, passing: bool) -> Bytes {
-        let (user, made) = &self.special[at];
+        let Special { user, made, .. } = &self.special[at];
         let all = from == 0 && to == self.items.len() && passing;
         if let (true, Some(made)) = (all, made) {
             return made.clone();
@@ -202,7 +212,7 @@ impl Encoded {
         }
         let out = Bytes::from(out);
         if all {
-            self.special[at].1 = Some(out.clone());
+            self.special[at].made = Some(out.clone());
         }
         out
     }
@@ -263,6 +273,10 @@ mod tests {
         Entry::new(&RoomId::parse("r").unwrap(), Seq(seq), Millis(1), &user, key, Says::Message(&content))
     }
 
+    fn number(user: &UserId) -> Option<UserNumber> {
+        ["ann", "bob", "cyd"].iter().position(|name| *name == user.as_str()).map(|n| n as UserNumber)
+    }
+
     fn text(share: &Share) -> String {
         String::from_utf8_lossy(&share.frames).into_owned()
     }
@@ -272,11 +286,14 @@ mod tests {
         let mut turn = Turn::default();
         turn.push(entry(5, "ann", Some("k1")));
         turn.push(entry(6, "bob", None));
-        let mut encoded = turn.encode(|_| true);
-        let (bob, cyd) = (encoded.share(1, Some(&id("bob")), true), encoded.share(2, Some(&id("cyd")), true));
+        let mut encoded = turn.encode(number);
+        let (bob, cyd) = (
+            encoded.share(1, number(&id("bob")).unwrap(), true),
+            encoded.share(2, number(&id("cyd")).unwrap(), true),
+        );
         assert_eq!(bob.frames.as_ptr(), cyd.frames.as_ptr(), "one buffer");
         assert!(!text(&bob).contains("\"key\""));
-        let ann = text(&encoded.share(0, Some(&id("ann")), true));
+        let ann = text(&encoded.share(0, number(&id("ann")).unwrap(), true));
         assert!(ann.contains("\"key\":\"k1\"") && ann.contains("text6"));
         assert_eq!(bob.after, Some(Seq(4)));
     }
@@ -289,13 +306,13 @@ mod tests {
         turn.push(entry(2, "ann", None));
         turn.ends_here(8);
         turn.push(entry(3, "ann", None));
-        let mut encoded = turn.encode(|_| true);
-        let came = encoded.share(7, Some(&id("bob")), true);
+        let mut encoded = turn.encode(number);
+        let came = encoded.share(7, number(&id("bob")).unwrap(), true);
         assert!(
             !text(&came).contains("text1") && text(&came).contains("text2") && text(&came).contains("text3")
         );
         assert_eq!(came.after, Some(Seq(1)));
-        let went = text(&encoded.share(8, Some(&id("cyd")), true));
+        let went = text(&encoded.share(8, number(&id("cyd")).unwrap(), true));
         assert!(went.contains("text1") && went.contains("text2") && !went.contains("text3"));
         assert_eq!(encoded.last_seq(encoded.leaving()[0].1), Some(Seq(2)));
     }
@@ -305,9 +322,9 @@ mod tests {
         let mut turn = Turn::default();
         turn.push_passing(Bytes::from_static(b"[typing]"), Some(id("ann")));
         turn.push(entry(1, "bob", None));
-        let mut encoded = turn.encode(|_| true);
-        assert!(!text(&encoded.share(0, Some(&id("ann")), true)).contains("typing"));
-        assert!(text(&encoded.share(1, Some(&id("bob")), true)).contains("typing"));
-        assert!(!text(&encoded.share(1, Some(&id("bob")), false)).contains("typing"));
+        let mut encoded = turn.encode(number);
+        assert!(!text(&encoded.share(0, number(&id("ann")).unwrap(), true)).contains("typing"));
+        assert!(text(&encoded.share(1, number(&id("bob")).unwrap(), true)).contains("typing"));
+        assert!(!text(&encoded.share(1, number(&id("bob")).unwrap(), false)).contains("typing"));
     }
 }

@@ -19,15 +19,15 @@ impl State {
         let large = here.members.len() >= REST_MEMBERS_MIN;
         let began = large.then(thread_cpu);
         let users = &self.users;
-        let mut encoded = std::mem::take(&mut here.turn).encode(|user| users.contains_key(user));
+        let mut encoded =
+            std::mem::take(&mut here.turn).encode(|user| users.get(user).map(|here| here.number));
         let mut dropped: Vec<(ConnectionId, Seq)> = Vec::new();
         let mut bytes = 0;
         for &slot in &here.members {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
-            let user = connection.account.as_ref().map(|account| &account.user.id);
             let waiting = connection.out.waiting();
             // What passes is shed as soon as anything is held up; entries at the budget.
-            let share = encoded.share(slot, user, !connection.out.is_blocked());
+            let share = encoded.share(slot, connection.user, !connection.out.is_blocked());
             if share.frames.is_empty() || connection.closing {
                 continue;
             }

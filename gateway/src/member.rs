@@ -11,6 +11,7 @@ use hubbub_wire::native::answer;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::fanout::UserNumber;
 use crate::ws::outbound::{Outbound, Written};
 
 /// Names a connection of a shard. A slot is used again; the serial is not.
@@ -54,6 +55,8 @@ pub struct Connection {
     pub address: IpAddr,
     /// Who, once they said hello.
     pub account: Option<Arc<Account>>,
+    /// Their number on this shard; 0 before the hello.
+    pub user: UserNumber,
     /// Whether a hello is being looked at.
     pub greeting: bool,
     /// The rooms that it receives.
@@ -91,6 +94,7 @@ impl Connection {
             socket,
             address,
             account: None,
+            user: 0,
             greeting: false,
             rooms: Vec::new(),
             opened: now,

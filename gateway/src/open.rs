@@ -20,10 +20,28 @@ const MEMBERS: u32 = 50;
 /// How often the snapshot is taken again when the live stream ran ahead of it further than this shard remembers.
 const TRIES: usize = 5;
 
+/// A room as its holder knew it at one moment.
+struct Snapshot {
+    info: RoomInfo,
+    /// The newest, up to the head.
+    entries: Vec<Entry>,
+    /// What may be read beside it.
+    read_to: ReadTo,
+}
+
+impl Snapshot {
+    /// How many entries are missing of the `limit` newest.
+    fn missing(&self, limit: u32) -> u64 {
+        u64::from(limit).min(self.info.head.0).saturating_sub(self.entries.len() as u64)
+    }
+}
+
 /// Where the snapshot of a connection must end.
 enum Meeting {
     /// Here: it was brought to the room's position, or the connection is not sent the room's entries.
     Here,
+    /// Here as well, but it was ahead of the live stream: without its newest entries it has too few.
+    Short,
     /// The snapshot is too old for what is remembered.
     TooOld,
     /// The connection is still being sent what it missed.
@@ -41,52 +59,62 @@ impl Shard {
     ) -> Result<Bytes, Failure> {
         let (members, _) = self.gateway.asker.members(room.clone(), None, MEMBERS).await?;
         let members = self.gateway.with_presence(members);
-        for _ in 0..TRIES {
-            let (mut info, mut entries) = self.snapshot(&room, limit).await?;
+        let mut snapshot = self.snapshot(&room, limit).await?;
+        let mut tries = 0;
+        while tries < TRIES {
             let settled = self.settled.notified();
-            match self.with(|state| state.meet(id, &room, &mut info, &mut entries)) {
+            match self.with(|state| state.meet(id, &room, &mut snapshot, limit)) {
                 Meeting::Here => {
                     // Nothing is awaited from here to the push of the answer: no turn gets between.
+                    let Snapshot { info, entries, .. } = snapshot;
                     let newest = entries.len().saturating_sub(limit as usize);
                     let shown = entries[newest..].iter().filter_map(answer::shown).collect();
                     return Ok(answer::ok(reference, Opened { room: info, members, entries: shown }));
                 }
-                Meeting::NotYet => settled.await,
-                Meeting::TooOld => {}
+                Meeting::Short => self.complete(&room, &mut snapshot, limit).await?,
+                // Told whenever any connection settles, so this is no try. It ends with the connection at the latest.
+                Meeting::NotYet => {
+                    settled.await;
+                    snapshot = self.snapshot(&room, limit).await?;
+                    continue;
+                }
+                Meeting::TooOld => snapshot = self.snapshot(&room, limit).await?,
             }
+            tries += 1;
         }
         Err(Failure::Unavailable)
     }
 
-    async fn snapshot(&self, room: &RoomId, limit: u32) -> Result<(RoomInfo, Vec<Entry>), Failure> {
-        let (synced, mut entries) = self.gateway.asker.sync(room, limit, Vec::new()).await?;
-        let head = synced.info.head;
-        let first = entries.first().map_or(head.next(), |entry| entry.seq);
-        let missing = u64::from(limit).min(head.0).saturating_sub(entries.len() as u64);
+    async fn snapshot(&self, room: &RoomId, limit: u32) -> Result<Snapshot, Failure> {
+        let (synced, entries) = self.gateway.asker.sync(room, limit, Vec::new()).await?;
+        let read_to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+        let mut snapshot = Snapshot { info: synced.info, entries, read_to };
+        self.complete(room, &mut snapshot, limit).await?;
+        Ok(snapshot)
+    }
+
+    /// Reads the older entries of the `limit` newest that the snapshot does not have.
+    async fn complete(&self, room: &RoomId, snapshot: &mut Snapshot, limit: u32) -> Result<(), Failure> {
+        let first = snapshot.entries.first().map_or(snapshot.info.head.next(), |entry| entry.seq);
+        let missing = snapshot.missing(limit);
         if missing > 0 && first > Seq(1) {
             let replay = Replay {
                 room: room.clone(),
                 range: Range::Before(first),
                 limit: missing as u32,
                 kinds: Vec::new(),
-                read_to: Some(ReadTo { epoch: synced.epoch, head }),
+                read_to: Some(snapshot.read_to),
             };
             let mut older = self.gateway.asker.replay(replay).await?.entries;
-            older.append(&mut entries);
-            entries = older;
+            older.append(&mut snapshot.entries);
+            snapshot.entries = older;
         }
-        Ok((synced.info, entries))
+        Ok(())
     }
 }
 
 impl State {
-    fn meet(
-        &mut self,
-        id: ConnectionId,
-        room: &RoomId,
-        info: &mut RoomInfo,
-        entries: &mut Vec<Entry>,
-    ) -> Meeting {
+    fn meet(&mut self, id: ConnectionId, room: &RoomId, snapshot: &mut Snapshot, limit: u32) -> Meeting {
         let Some(connection) = self.connection(id) else { return Meeting::Here };
         match connection.standing(room) {
             None | Some(Standing::Behind(_)) => return Meeting::Here,
@@ -96,14 +124,18 @@ impl State {
         // What is on its way belongs before the snapshot.
         self.flush_now(room);
         let Some(position) = self.position(room) else { return Meeting::Here };
-        if info.head > position {
-            entries.retain(|entry| entry.seq <= position);
+        let head = std::mem::replace(&mut snapshot.info.head, position);
+        if head > position {
+            snapshot.entries.retain(|entry| entry.seq <= position);
         } else {
-            let since = self.rooms.get(room).and_then(|here| here.recent_after(info.head, position));
+            let since = self.rooms.get(room).and_then(|here| here.recent_after(head, position));
             let Some(mut since) = since else { return Meeting::TooOld };
-            entries.append(&mut since);
+            snapshot.entries.append(&mut since);
         }
-        info.head = position;
-        Meeting::Here
+        // A page ends at its limit of bytes as well: what it could not read is no reason to read again.
+        match head > position && snapshot.missing(limit) > 0 {
+            true => Meeting::Short,
+            false => Meeting::Here,
+        }
     }
 }

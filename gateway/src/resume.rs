@@ -295,11 +295,14 @@ impl State {
         member: &mut bool,
         budget: usize,
     ) -> Step {
+        let now = self.now;
         let Some(connection) = self.connection(id) else { return Step::Over };
         if connection.standing(room).copied() != Some(Standing::CatchingUp) {
             return Step::Over;
         }
         if connection.out.waiting() > budget / 2 {
+            // One that never reads is closed like any other slow consumer.
+            connection.behind_since.get_or_insert(now);
             return Step::Wait;
         }
         let Some(here) = self.rooms.get(room) else { return Step::Over };

@@ -14,6 +14,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::Gateway;
+use crate::fanout::UserNumber;
 use crate::member::{Connection, ConnectionId, Second, Socket};
 use crate::room::{RoomHere, SyncNeed};
 use crate::ws::connection::Flow;
@@ -91,6 +92,8 @@ pub enum Chore {
 /// A user with connections on this shard.
 #[derive(Default)]
 pub struct UserHere {
+    /// Their number on this shard, never 0.
+    pub number: UserNumber,
     /// The connections.
     pub connections: Vec<ConnectionId>,
     /// Rooms that their connections follow, with the seq of the join.
@@ -131,6 +134,7 @@ pub struct State {
     pub(crate) chores: Vec<Chore>,
     pub(crate) counts: Counts,
     serial: u32,
+    last_user: UserNumber,
 }
 
 /// One event loop's share of a gateway.
@@ -163,6 +167,7 @@ impl Shard {
             chores: Vec::new(),
             counts: Counts::default(),
             serial: 0,
+            last_user: 0,
         };
         Arc::new(Self {
             gateway,
@@ -300,6 +305,16 @@ impl State {
         ConnectionId { slot: slot as u32, serial }
     }
 
+    /// The user's entry in the table, a new one if there is none. Numbers come round only after 2^32 users, when those of
+    /// the first are long gone.
+    pub fn user(&mut self, user: &UserId) -> &mut UserHere {
+        if !self.users.contains_key(user) {
+            self.last_user = self.last_user.wrapping_add(1).max(1);
+        }
+        let number = self.last_user;
+        self.users.entry(user.clone()).or_insert_with(|| UserHere { number, ..UserHere::default() })
+    }
+
     /// The connection, if it is still there.
     pub fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.connections.get_mut(id.slot as usize).filter(|connection| connection.serial == id.serial)
@@ -331,18 +346,20 @@ impl State {
         }
     }
 
-    /// A request of the connection waits for its answer. Whether more may be read.
-    pub fn begin_request(&mut self, id: ConnectionId, max: u16) -> Flow {
+    /// A request of the connection waits for its answer. Whether more may be read: not while as many wait as may, nor
+    /// while answers that nobody reads do.
+    pub fn begin_request(&mut self, id: ConnectionId, weight: u16, max: u16) -> Flow {
+        let budget = self.connection_bytes_max;
         let Some(connection) = self.connection(id) else { return Flow::End };
-        connection.in_flight += 1;
-        connection.paused |= connection.in_flight >= max;
+        connection.in_flight += weight;
+        connection.paused |= connection.in_flight >= max || connection.out.waiting() > budget;
         if connection.paused { Flow::Pause } else { Flow::More }
     }
 
     /// A request of the connection was answered.
-    pub fn end_request(&mut self, id: ConnectionId, max: u16) {
+    pub fn end_request(&mut self, id: ConnectionId, weight: u16, max: u16) {
         let Some(connection) = self.connection(id) else { return };
-        connection.in_flight -= 1;
+        connection.in_flight -= weight;
         if connection.in_flight < max && !connection.out.is_blocked() {
             connection.resume_reading();
         }

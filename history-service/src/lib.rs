@@ -77,6 +77,7 @@ struct Asked {
 /// # Cancel safety
 /// Dropped, the reads in flight are not answered.
 pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shutdown: CancellationToken) {
+    metrics::describe();
     let (queue, mut asked) = mpsc::channel(config.queue_max.max(1));
     let timeout = config.timeout;
     let server = Arc::new(move |payload, reply| {

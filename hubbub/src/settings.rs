@@ -65,7 +65,7 @@ hubbub_node::settings! {
             /// Reads of one user a second in the long run; then rate_limited.
             reads_per_second: u64 = Count::between(1, 10_000_000), env ["READS_PER_SECOND"], default "200";
             /// Rooms that one user may be in; then forbidden.
-            rooms_of_user_max: u64 = Count::between(1, 10_000), env ["ROOMS_OF_USER_MAX"], default "1000";
+            rooms_of_user_max: u64 = Count::between(1, 8_000), env ["ROOMS_OF_USER_MAX"], default "1000";
             /// Members that one room may have; then forbidden.
             members_max: u64 = Count::between(1, 100_000_000), env ["MEMBERS_MAX"], default "1000000";
             /// Bytes of one WebSocket message or HTTP body; then 1009 or 413.

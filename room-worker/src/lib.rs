@@ -68,6 +68,7 @@ const REST: Duration = Duration::from_secs(1);
 /// # Cancel safety
 /// Dropped, it is as a worker that was killed: what was asked of it is unknown to the askers, and its leases run out.
 pub async fn serve(ports: Ports, config: Config, shutdown: CancellationToken) {
+    metrics::describe();
     let partitions = config.partitions;
     let tier = Arc::new(Tier { ports, config });
     let mut tasks = JoinSet::new();

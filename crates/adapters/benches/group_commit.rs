@@ -2,7 +2,7 @@
 //! included, and messages a second, at several messages a commit. One thread commits as fast as it can, without a pace;
 //! the ways take turns, so that what else the machine does hits all of them.
 //!
-//! `cargo bench -p hubbub-adapters --bench group_commit [-- MILLISECONDS ROUNDS]`; without `--bench` it only shows that it works.
+//! `cargo bench -p hubbub-adapters --bench group_commit [-- MILLISECONDS ROUNDS [PART OF A WAY'S NAME]]`; without `--bench` it only shows that it works.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -269,6 +269,9 @@ fn main() {
         ("fjall 3, SyncData", Fjall::open),
         ("the embedded store, paced", Port::open),
     ];
+    let named = arguments.iter().find(|a| !a.starts_with("--") && a.parse::<u64>().is_err());
+    let ways: Vec<_> =
+        ways.into_iter().filter(|(name, _)| named.is_none_or(|n| name.contains(&**n))).collect();
     // Beside the build, for the system's folder of temporary files may be memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let mut open: Vec<_> = ways

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use hubbub_core::ids::{RoomId, Seq};
 
+use crate::backoff;
+
 /// How to connect, and what to do when the connection is lost.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -19,6 +21,8 @@ pub struct Options {
     pub client_name: String,
     /// Whether to connect again when the connection is lost, and to send again what has no answer.
     pub reconnect: bool,
+    /// The longest wait before an attempt to connect again; the waits grow up to it. What the server asks for comes on top.
+    pub reconnect_wait_max: Duration,
     /// How long a request is tried before it ends as [`Error::Deadline`](crate::Error::Deadline).
     pub deadline: Duration,
     /// How long one attempt to connect may take, `welcome` included.
@@ -31,7 +35,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The usual options: no token, no reconnect, a deadline of 30 s, 10 s to connect, 1,024 events and requests.
+    /// The usual options: no token, no reconnect, waits of up to 10 s, a deadline of 30 s, 10 s to connect, 1,024 events and requests.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -39,6 +43,7 @@ impl Options {
             resume: BTreeMap::new(),
             client_name: concat!("hubbub-client/", env!("CARGO_PKG_VERSION")).into(),
             reconnect: false,
+            reconnect_wait_max: backoff::LONGEST,
             deadline: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             events_max: 1_024,

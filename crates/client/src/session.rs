@@ -82,12 +82,12 @@ impl Session {
     pub(crate) fn new(options: Options, ready: Ready, now: Instant) -> Self {
         Self {
             positions: Positions::resume(options.resume.clone()),
+            backoff: Backoff::new(options.reconnect_wait_max),
             options,
             phase: Phase::Down,
             ready: Some(ready),
             me: None,
             pending: Pending::default(),
-            backoff: Backoff::default(),
             heartbeat: None,
             heard: now,
             pinged: false,

@@ -109,6 +109,21 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// All of them, by their number.
+    pub const ALL: [CloseCode; 11] = [
+        Self::Normal,
+        Self::GoingAway,
+        Self::ProtocolError,
+        Self::InvalidText,
+        Self::Policy,
+        Self::TooBig,
+        Self::TryAgainLater,
+        Self::NotAuthenticated,
+        Self::AuthenticationTimeout,
+        Self::SlowConsumer,
+        Self::TooMany,
+    ];
+
     /// The number on the wire.
     pub fn number(self) -> u16 {
         match self {

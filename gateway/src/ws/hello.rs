@@ -106,11 +106,15 @@ impl Shard {
             }
             let arrived = self.gateway.presence.arrive(user, self.gateway.config.connections_of_user_max);
             if arrived != Arrived::TooMany {
-                connection.account = Some(account.clone());
-                connection.greeting = true;
-                let here = state.users.entry(user.clone()).or_default();
+                let here = state.user(user);
                 here.connections.push(id);
                 here.greeting += 1;
+                let number = here.number;
+                if let Some(connection) = state.connection(id) {
+                    connection.account = Some(account.clone());
+                    connection.user = number;
+                    connection.greeting = true;
+                }
             }
             Ok(Entrance::New(arrived))
         })
@@ -120,6 +124,7 @@ impl Shard {
         self.with(|state| {
             let Some(connection) = state.connection(id) else { return };
             connection.account = None;
+            connection.user = 0;
             connection.greeting = false;
             state.end_greeting(&account.user.id);
             state.forget_user(id, &account.user.id);
@@ -219,7 +224,7 @@ impl Shard {
                 Some(seen) if position.0 - seen.0 > self.gateway.config.resume_entries_max => {
                     (None, Some(Event::Behind { room: &room, after: seen, head: position }))
                 }
-                seen => (seen, None),
+                seen => (seen.map(Seq::next), None),
             };
             if let Some(event) = told {
                 state.push(id, answer::frame(&event));

@@ -20,6 +20,10 @@ use crate::shard::Shard;
 use crate::ws::connection::Flow;
 use crate::ws::hello;
 
+/// A read counts as so many requests in flight: its answer is up to 512 KiB, and all that are in flight may be answered
+/// to a client that does not read.
+const READ_WEIGHT: u16 = 16;
+
 /// Takes one text frame.
 pub fn on_text(shard: &Arc<Shard>, id: ConnectionId, text: &str) -> Flow {
     let frame = request::parse(text);
@@ -119,7 +123,7 @@ impl Asked<'_> {
         let durability = self.shard.gateway.config.durability;
         let verb = Verb::Send { content, key, after };
         let kept = self.shard.gateway.asker.act(room, self.account.user.clone(), verb);
-        self.answer_later(move |reference| async move {
+        self.answer_later(1, move |reference| async move {
             let answer = kept.await?;
             metrics::histogram!(crate::metrics::ACK_SECONDS).record(began.elapsed());
             let Answer::Kept { seq, at } = answer else { return Err(Failure::Unavailable) };
@@ -134,7 +138,7 @@ impl Asked<'_> {
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
         let room = room_id(&user.id, key.as_ref());
         let made = shard.gateway.asker.act(room, user.clone(), verb);
-        self.answer_later(move |reference| async move {
+        self.answer_later(1, move |reference| async move {
             let Answer::Made(room) = made.await? else { return Err(Failure::Unavailable) };
             shard.follow(&user.id, &room.id, Seq(1)).await;
             Ok(answer::ok(&reference, InRoom { room }))
@@ -147,7 +151,7 @@ impl Asked<'_> {
         }
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
         let joined = shard.gateway.asker.act(room.clone(), user.clone(), Verb::Join);
-        self.answer_later(move |reference| async move {
+        self.answer_later(1, move |reference| async move {
             let Answer::Kept { seq, .. } = joined.await? else { return Err(Failure::Unavailable) };
             // Once it is told, it also receives: what comes after the `ok` is not missed.
             shard.follow(&user.id, &room, seq).await;
@@ -160,7 +164,7 @@ impl Asked<'_> {
             return flow;
         }
         let done = self.shard.gateway.asker.act(room, self.account.user.clone(), verb);
-        self.answer_later(move |reference| async move {
+        self.answer_later(1, move |reference| async move {
             let Answer::Kept { seq, .. } = done.await? else { return Err(Failure::Unavailable) };
             Ok(answer::ok(&reference, Placed { seq }))
         })
@@ -207,17 +211,17 @@ impl Asked<'_> {
         if let Err(early) = self.shard.gateway.reads.check(&self.account.user.id, Instant::now()) {
             return self.shard.fail(self.id, &self.reference, &Failure::TooQuick(early));
         }
-        self.answer_later(make)
+        self.answer_later(READ_WEIGHT, make)
     }
 
-    /// Answers when the future is done. A request without a `ref` is told of errors only.
-    fn answer_later<F>(self, make: impl FnOnce(Ref) -> F) -> Flow
+    /// Answers when the future is done; until then the request counts as `weight` in flight. A request without a `ref` is told of errors only.
+    fn answer_later<F>(self, weight: u16, make: impl FnOnce(Ref) -> F) -> Flow
     where
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
         let Self { shard, id, reference, .. } = self;
         let max = shard.gateway.config.requests_in_flight_max;
-        let flow = shard.with(|state| state.begin_request(id, max));
+        let flow = shard.with(|state| state.begin_request(id, weight, max));
         let answer = make(reference.clone());
         let shard = shard.clone();
         tokio::spawn(async move {
@@ -229,7 +233,7 @@ impl Asked<'_> {
                 if let Some(frame) = frame {
                     state.push(id, frame);
                 }
-                state.end_request(id, max);
+                state.end_request(id, weight, max);
             });
         });
         flow

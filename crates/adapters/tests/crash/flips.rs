@@ -26,7 +26,7 @@ async fn a_flipped_bit_is_never_served() {
     let good = std::fs::read(&file).unwrap();
     let rows = rows_of_rooms(&good);
     let mut outcomes = BTreeMap::new();
-    for round in 0..rounds(300) {
+    for round in 0..rounds(150) {
         let mut bytes = good.clone();
         let at = match round % 10 {
             // SQLite's header and the schema, where one hits all.

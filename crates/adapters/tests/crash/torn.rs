@@ -11,7 +11,7 @@ use super::{Random, child, copy_store, rounds, wal};
 
 /// Frames from which on SQLite may have brought the log into the main file, so that the file no longer fits a log that
 /// was cut before.
-const CHECKPOINT_FRAMES: usize = 4_000;
+const CHECKPOINT_FRAMES: usize = 2_000;
 
 struct Crashed {
     folder: tempfile::TempDir,

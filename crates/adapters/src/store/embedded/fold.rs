@@ -70,23 +70,30 @@ impl Fold {
         recent.bytes().1 > UNFOLDED_BYTES_MAX
     }
 
-    /// Folds a slice inside the open transaction, if it is time. `written` is how many entries are written beside it.
+    /// Whether there is something to fold now.
+    pub(super) fn is_due(&self, recent: &Recent, now: Instant) -> bool {
+        let waited = self.due.is_some_and(|due| now >= due);
+        self.plan.is_some() || waited || recent.bytes().0 >= FOLD_BYTES
+    }
+
+    /// Folds a slice inside the open transaction. `written` is how many entries are written beside it.
     pub(super) fn slice(
         &mut self,
         db: &Connection,
         places: &mut Places,
         recent: &Recent,
         written: usize,
-        now: Instant,
     ) -> Stored<()> {
-        let due = self.due.is_some_and(|due| now >= due) || recent.bytes().0 >= FOLD_BYTES;
         let plan = match &mut self.plan {
             Some(plan) => plan,
-            None if due => self.plan.insert(Plan::of(recent.fold(), db, places)?),
-            None => return Ok(()),
+            None => self.plan.insert(Plan::of(recent.fold(), db, places)?),
         };
-        // Twice as fast as they come, so that it ends.
-        let rows = if written == 0 { SLICE_IDLE } else { SLICE.max(2 * written) };
+        let rows = match written {
+            _ if self.hurried => usize::MAX,
+            0 => SLICE_IDLE,
+            // Twice as fast as they come, so that it ends.
+            written => SLICE.max(2 * written),
+        };
         plan.put(db, rows)
     }
 

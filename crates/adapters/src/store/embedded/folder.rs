@@ -1,6 +1,6 @@
 //! The data folder: that it is one, that we may write to it, and that nobody else does.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,36 @@ use super::open::OpenError;
 const LOCK_FILE: &str = "hubbub.lock";
 const DATA_FILE: &str = "hubbub.db";
 
+/// What is made for the first time is for nobody else: there are password hashes and the key of the tokens in it.
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn private_folder() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
 /// A data folder that is ours until this is dropped, or the process ends however it ends.
 pub(super) struct Folder {
     pub(super) data_file: PathBuf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being started from this one may have the handle for a moment.
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the lock of the data folder can not be released");
+        }
+    }
 }
 
 impl Folder {
@@ -27,16 +53,17 @@ impl Folder {
         if dir.exists() && !dir.is_dir() {
             return Err(OpenError::NotAFolder { dir: dir.to_owned() });
         }
-        std::fs::create_dir_all(dir).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        let lock =
-            options.write(true).create(true).truncate(false).open(dir.join(LOCK_FILE)).map_err(failed)?;
+        private_folder().create(dir).map_err(failed)?;
+        let open = |name| private_file().open(dir.join(name)).map_err(failed);
+        let lock = open(LOCK_FILE)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { dir: dir.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        Ok(Self { data_file: dir.join(DATA_FILE), _lock: lock })
+        // Made here, so that it and all that SQLite makes beside it is ours alone.
+        open(DATA_FILE)?;
+        Ok(Self { data_file: dir.join(DATA_FILE), lock })
     }
 
     /// Makes the names of the folder and of what is in it durable.

@@ -31,6 +31,8 @@ mod recent;
 mod row_sum;
 mod schema;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod write;
 mod write_ahead;
 mod writer;
@@ -69,7 +71,7 @@ impl Default for Options {
         Self {
             commit_pace: Duration::from_millis(2),
             queue_bytes_max: 64 * 1_024 * 1_024,
-            fold_after: Duration::from_secs(1),
+            fold_after: Duration::from_secs(10),
             readers: 2,
         }
     }

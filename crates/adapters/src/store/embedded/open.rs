@@ -131,6 +131,8 @@ fn connect_writer(file: &Path) -> Stored<Connection> {
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(file, flags).map_err(failed)?;
     set_up(&db, WRITER_CACHE_KIB)?;
+    // Only a file that is made now takes it.
+    db.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
     let wal: String =
         db.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0)).map_err(failed)?;
     if wal != "wal" {
@@ -155,7 +157,9 @@ pub(super) fn connect_reader(file: &Path) -> Stored<Connection> {
 
 const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 const READER_CACHE_KIB: i64 = 4 * 1_024;
-const CHECKPOINT_PAGES: i64 = 4_000;
+/// A journal row of eight messages is 2 pages then, where with 4 KiB it is 4 (of which SQLite writes each in two calls).
+const PAGE_BYTES: i64 = 8 * 1_024;
+const CHECKPOINT_PAGES: i64 = 2_000;
 const WAL_BYTES_KEPT: i64 = 64 * 1_024 * 1_024;
 
 fn set_up(db: &Connection, cache_kib: i64) -> Stored<()> {

@@ -161,8 +161,10 @@ impl Writer {
 
     /// Folding that fails by itself leaves the commit as it is, and is tried again later.
     fn fold_a_slice(&mut self, batch: &Batch) -> Stored<()> {
-        let folded = self
-            .alone(|w| w.fold.slice(&w.db, &mut w.places, &w.shared.recent, batch.entries, batch.started));
+        if !self.fold.is_due(&self.shared.recent, batch.started) {
+            return Ok(());
+        }
+        let folded = self.alone(|w| w.fold.slice(&w.db, &mut w.places, &w.shared.recent, batch.entries));
         let Err(error) = folded else {
             self.shared.set_unfoldable(None);
             return Ok(());

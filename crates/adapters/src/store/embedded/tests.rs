@@ -1,0 +1,166 @@
+//! What a store says when it can't be opened, or finds that something is gone.
+
+use std::path::Path;
+
+use hubbub_core::ids::{Epoch, RoomId, Seq};
+use hubbub_core::ports::accounts::AccountStore;
+use hubbub_core::ports::store::{Append, Segment, Store, StoreError};
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+
+fn open(dir: &Path) -> Result<EmbeddedStore, OpenError> {
+    EmbeddedStore::open(dir, Options::default())
+}
+
+fn folder_with_a_store() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    folder
+}
+
+/// Changes the data file behind the store's back.
+fn change(folder: &TempDir, statement: &str) {
+    Connection::open(folder.path().join("hubbub.db")).unwrap().execute_batch(statement).unwrap();
+}
+
+fn said(folder: &TempDir) -> String {
+    let said = open(folder.path()).err().unwrap().to_string();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
+}
+
+fn room() -> RoomId {
+    RoomId::parse("r").unwrap()
+}
+
+fn entry(seq: u64) -> hubbub_core::entry::Entry {
+    use hubbub_core::entry::{Entry, Says};
+    use hubbub_core::ids::{Millis, User, UserId};
+    let user = User { id: UserId::parse("u").unwrap(), name: "U".into() };
+    Entry::new(&room(), Seq(seq), Millis(seq), &user, None, Says::Join(None))
+}
+
+#[test]
+fn one_process_has_the_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    assert!(said(&folder).ends_with("is in use by another hubbub"));
+    drop(store);
+    open(folder.path()).unwrap();
+}
+
+#[test]
+fn a_folder_that_is_none_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    assert!(matches!(open(&file), Err(OpenError::NotAFolder { .. })));
+    assert!(matches!(open(&file.join("below")), Err(OpenError::NotAFolder { .. })));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_can_not_be_written_to_is_said() {
+    assert!(matches!(open(Path::new("/proc/hubbub")), Err(OpenError::NotWritable { .. })));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_made_is_for_nobody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("a").join("b");
+    let _store = open(&dir).unwrap();
+    for path in ["", "hubbub.db", "hubbub.db-wal", "hubbub.db-shm"] {
+        let mode = std::fs::metadata(dir.join(path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{path:?} is {mode:o}");
+    }
+}
+
+#[test]
+fn files_that_are_no_store_of_this_version_are_said() {
+    let folder = folder_with_a_store();
+    change(&folder, "PRAGMA user_version = 7");
+    assert!(said(&folder).ends_with("has version 7 of the store's format; this hubbub knows up to 1"));
+
+    let folder = folder_with_a_store();
+    change(&folder, "PRAGMA application_id = 7");
+    assert!(said(&folder).ends_with("is not a store of hubbub"));
+
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("hubbub.db"), "this is no database at all, but long enough ".repeat(9))
+        .unwrap();
+    assert!(matches!(open(folder.path()), Err(OpenError::Damaged { .. })));
+}
+
+#[test]
+fn damage_is_found_by_who_opens_or_reads() {
+    for statement in [
+        "UPDATE fact SET value = x'00' WHERE name = 'log_id'",
+        "DELETE FROM fact WHERE name = 'start'",
+        "INSERT INTO fence VALUES (1, 5, 0)",
+        "INSERT INTO journal VALUES (1, x'0102030405060708090a')",
+        "INSERT INTO journal VALUES (2, x'')",
+        "DROP TABLE fence",
+    ] {
+        let folder = folder_with_a_store();
+        change(&folder, statement);
+        assert!(matches!(open(folder.path()), Err(OpenError::Damaged { .. })), "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn an_older_segment_does_not_pass_for_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    for (epoch, start, prev) in [(1, 1, None), (2, 2, Some(Epoch(1)))] {
+        let segment = Segment { epoch: Epoch(epoch), start: Seq(start), prev };
+        store.put_segment(room(), segment).await.unwrap();
+        let append = Append { room: room(), epoch: Epoch(epoch), entries: vec![entry(start)] };
+        store.append(append).await.unwrap();
+    }
+    drop(store);
+    for lost in ["epoch = 2", "epoch > 0"] {
+        change(&folder, &format!("DELETE FROM segment WHERE {lost}"));
+        let store = open(folder.path()).unwrap();
+        assert!(matches!(store.segments(room()).await, Err(StoreError::Damaged { .. })), "{lost}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_meets_damage_leaves_the_others_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    assert_eq!(store.shared_secret("key", vec![1]).await.unwrap(), [1]);
+    drop(store);
+    change(&folder, "UPDATE secret SET value = x'02'");
+    let store = open(folder.path()).unwrap();
+    let append = Append { room: room(), epoch: Epoch(1), entries: vec![entry(1)] };
+    let (damaged, appended) = (store.shared_secret("key", vec![1]), store.append(append));
+    assert!(damaged.await.unwrap_err().to_string().contains("secret key"));
+    appended.await.unwrap();
+    store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_does_not_fit_the_queue_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        Options { queue_bytes_max: 10_000, commit_pace: Duration::from_millis(100), ..Options::default() };
+    let store = EmbeddedStore::open(folder.path(), options).unwrap();
+    let append = |seq| Append { room: room(), epoch: Epoch(1), entries: vec![entry(seq)] };
+    store.append(append(1)).await.unwrap();
+    let writes: Vec<_> = (2..=100).map(|seq| store.append(append(seq))).collect();
+    let mut kept = 0;
+    for write in writes {
+        match write.await {
+            Ok(()) => kept += 1,
+            Err(StoreError::Unavailable { inside }) => assert_eq!(inside, "too much waits to be written"),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!((5..60).contains(&kept), "{kept}");
+    store.append(append(2)).await.unwrap();
+}

@@ -1,0 +1,67 @@
+//! People with accounts.
+
+use anyhow::{Context, ensure};
+use hubbub_client::raw::Raw;
+use hubbub_client::{Client, Events, Options};
+use hubbub_core::ids::UserId;
+use serde_json::json;
+
+use crate::Hubbub;
+
+const PASSWORD: &str = "correct horse battery staple";
+
+/// Someone who registered and logged in.
+#[derive(Debug, Clone)]
+pub struct Person {
+    /// Who.
+    pub id: UserId,
+    /// What others see.
+    pub name: String,
+    /// Their access token.
+    pub token: String,
+    url: String,
+}
+
+impl Person {
+    /// Registers over HTTP and logs in.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn register(server: &Hubbub, name: &str) -> anyhow::Result<Self> {
+        let email = format!("{name}@example.org");
+        let account = json!({"name": name, "email": email, "password": PASSWORD});
+        let made = server.post("/v1/accounts", None, &account).await?;
+        ensure!(made.status == 201, "registering {name}: {made:?}");
+        let login = json!({"email": email, "password": PASSWORD});
+        let answer = server.post("/v1/accounts/login", None, &login).await?;
+        ensure!(answer.status == 200, "logging in {name}: {answer:?}");
+        let id = made.json()["id"].as_str().context("no id in the new account")?.to_owned();
+        Ok(Self {
+            id: UserId::parse(&id)?,
+            name: name.into(),
+            token: answer.json()["token"].as_str().context("no token in the answer")?.into(),
+            url: server.ws_url(),
+        })
+    }
+
+    /// The usual options of a client that does not connect again.
+    pub fn options(&self) -> Options {
+        Options { token: self.token.clone(), ..Options::new(&self.url) }
+    }
+
+    /// Connects once.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub async fn connect(&self) -> Result<(Client, Events), hubbub_client::Error> {
+        Client::connect(self.options()).await
+    }
+
+    /// A socket on which nothing was said yet.
+    ///
+    /// # Errors
+    /// As [`Raw::connect`].
+    pub async fn raw(&self) -> Result<Raw, hubbub_client::Error> {
+        Raw::connect(&self.url, None).await
+    }
+}

@@ -1,0 +1,260 @@
+//! The real program as a child process.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::http::{Answer, request};
+use crate::{eventually, in_time};
+
+/// Ports that the system does not give to clients: one that connects while the server is down must not be given the
+/// server's port, or it would talk to itself and keep the server from starting.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// How a server is to be started: the program, and settings beyond port and data.
+#[derive(Debug, Clone)]
+pub struct Start {
+    program: PathBuf,
+    flags: Vec<String>,
+}
+
+impl Start {
+    /// This program with its usual settings; a test passes `env!("CARGO_BIN_EXE_hubbub")`.
+    pub fn program(path: impl Into<PathBuf>) -> Self {
+        Self { program: path.into(), flags: Vec::new() }
+    }
+
+    /// With one more setting, such as `--drain-window=1s`.
+    #[must_use]
+    pub fn with(mut self, flag: &str) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// Runs it to its end, which must be soon: for starts that are to fail. What it wrote to standard error comes along.
+    ///
+    /// # Errors
+    /// When it can't be run.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn run_to_end(&self, port: u16, data: &Path) -> anyhow::Result<(ExitStatus, String)> {
+        let folder = tempfile::tempdir()?;
+        let log = folder.path().join("log");
+        let mut guard = Guard(self.spawn(port, data, &log)?);
+        let status = in_time("the end of the process", guard.ended()).await?;
+        Ok((status, std::fs::read_to_string(&log)?))
+    }
+
+    fn spawn(&self, port: u16, data: &Path, log: &Path) -> anyhow::Result<Child> {
+        let out = File::options().create(true).append(true).open(log)?;
+        let mut command = Command::new(&self.program);
+        // Settings of the surroundings are not the test's.
+        command.env_clear();
+        command.args([format!("--port={port}"), format!("--data={}", data.display())]).args(&self.flags);
+        command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
+        command.spawn().with_context(|| format!("starting {}", self.program.display()))
+    }
+}
+
+/// A child that is killed on drop.
+#[derive(Debug)]
+struct Guard(Child);
+
+impl Guard {
+    async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        Ok(eventually("the end of the process", async || self.0.try_wait().transpose()).await?)
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A server with a port and a data folder of its own. When its test fails, what the server logged is printed.
+#[derive(Debug)]
+pub struct Hubbub {
+    start: Start,
+    port: u16,
+    process: Guard,
+    folder: TempDir,
+}
+
+impl Hubbub {
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it ends at its start; the error has its log.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub async fn start(start: Start) -> anyhow::Result<Self> {
+        loop {
+            let folder = tempfile::tempdir()?;
+            let port = fastrand::u16(PORTS);
+            let process = Guard(start.spawn(port, &data(&folder), &log(&folder))?);
+            let mut server = Self { start: start.clone(), port, process, folder };
+            match server.ready().await {
+                Err(_) if server.log().contains("can't listen on") => {}
+                result => return result.map(|()| server),
+            }
+        }
+    }
+
+    /// Starts it again after its end, on the same port and data, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.process = Guard(self.start.spawn(self.port, &data(&self.folder), &log(&self.folder))?);
+        self.ready().await
+    }
+
+    async fn ready(&mut self) -> anyhow::Result<()> {
+        let address = self.address();
+        let log = log(&self.folder);
+        let ready = async || match self.process.0.try_wait() {
+            Err(error) => Some(Err(error.into())),
+            Ok(Some(status)) => {
+                let log = std::fs::read_to_string(&log).unwrap_or_default();
+                Some(Err(anyhow::anyhow!("the server ended at its start, {status}: {log}")))
+            }
+            Ok(None) => {
+                let answer = request(address, "GET", "/readyz", None, None).await;
+                answer.is_ok_and(|answer| answer.status == 200).then_some(Ok(()))
+            }
+        };
+        eventually("the server is ready", ready).await
+    }
+
+    /// SIGKILL, and waits for the end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.process.0.kill()?;
+        self.process.ended().await.map(drop)
+    }
+
+    /// SIGTERM; does not wait.
+    ///
+    /// # Errors
+    /// The system's: it has ended.
+    pub fn ask_to_end(&self) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.process.0), Signal::TERM)?)
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn ended(&mut self) -> anyhow::Result<ExitStatus> {
+        self.process.ended().await
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Errors
+    /// The system's: it has ended before.
+    pub async fn terminate(&mut self) -> anyhow::Result<ExitStatus> {
+        self.ask_to_end()?;
+        self.ended().await
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Where its WebSocket is.
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}/v1/ws", self.address())
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        data(&self.folder)
+    }
+
+    /// All that it has written to standard output and error, over all starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(log(&self.folder)).unwrap_or_default()
+    }
+
+    /// Bytes of memory that it holds: its resident set.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn resident_bytes(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+        Ok(kib.parse::<u64>()? * 1024)
+    }
+
+    /// GET.
+    ///
+    /// # Errors
+    /// As [`request`].
+    pub async fn get(&self, path: &str, token: Option<&str>) -> anyhow::Result<Answer> {
+        request(self.address(), "GET", path, token, None).await
+    }
+
+    /// POST.
+    ///
+    /// # Errors
+    /// As [`request`].
+    pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> anyhow::Result<Answer> {
+        request(self.address(), "POST", path, token, Some(body)).await
+    }
+
+    /// The value of a metric, all its labels added up.
+    ///
+    /// # Errors
+    /// When there is no such metric yet.
+    pub async fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = self.get("/metrics", None).await?.text;
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
+        });
+        match values.reduce(|sum, value| sum + value) {
+            Some(sum) => Ok(sum),
+            None => bail!("no metric {name}"),
+        }
+    }
+
+    /// A port that nobody listened on a moment ago, for servers that are to fail.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn free_port() -> anyhow::Result<u16> {
+        Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+    }
+}
+
+impl Drop for Hubbub {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- what the server at {} logged ---\n{}---", self.address(), self.log());
+        }
+    }
+}
+
+fn data(folder: &TempDir) -> PathBuf {
+    folder.path().join("data")
+}
+
+fn log(folder: &TempDir) -> PathBuf {
+    folder.path().join("log")
+}

@@ -1,0 +1,17 @@
+//! The promises of the whole server, each in a module of its own, against the real program over real sockets.
+//!
+//! Every test starts servers of its own and waits for conditions, never for time to pass. Random choices come from a seed
+//! that a failing test prints.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod big;
+mod common;
+mod drain;
+mod kill;
+mod membership;
+mod open;
+mod passing;
+mod peer;
+mod resume;
+mod slow;

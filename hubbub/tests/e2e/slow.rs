@@ -1,0 +1,141 @@
+//! A reader that stops reading is told, and costs the server no memory.
+
+use hubbub_client::event::Behind;
+use hubbub_core::ids::Seq;
+use hubbub_testkit::checker::{self, History, Reader, Seen, Step};
+use hubbub_testkit::{Hubbub, eventually};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use crate::common::{Room, program, whole_log};
+use crate::peer::Peer;
+
+const MIB: u64 = 1 << 20;
+/// 16 KiB: the longest text that there may be.
+const LONG: usize = 4_096;
+const STALLED: usize = 12;
+/// 32 MiB for each of the stalled ones: the kernel's buffers take some 10 of them, our limit is 256 KiB.
+const SENT: usize = 2_000;
+/// Half a mebibyte each.
+const ASKED: usize = 200;
+/// What waits for the stalled ones may be 3 MiB; the rest is for what else a server's memory does. Without a limit it
+/// would be 250 MiB.
+const GROWTH_MAX: u64 = 24 * MIB;
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_is_told_and_costs_no_memory() {
+    // It is to be told, not to be closed.
+    let patient = program().with("--slow-consumer-timeout=1h").with("--heartbeat=1h");
+    let server = Hubbub::start(patient).await.unwrap();
+    let room = Room::with_owner(&server, "ann").await;
+    let bob = room.member(&server, "bob").await;
+    // As it is when such messages come and everybody reads.
+    flood(&room, 64).await;
+
+    let began_at = room.head().await;
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        stalled.push(Peer::hello(&bob).await);
+    }
+    let before = server.resident_bytes().unwrap();
+    flood(&room, SENT).await;
+    let after = server.resident_bytes().unwrap();
+    let growth = after.saturating_sub(before);
+    println!("{} MiB for each of {STALLED}; {} MiB more memory", SENT * 16 / 1024, growth / MIB);
+    assert!(growth < GROWTH_MAX, "{growth} bytes more than the {before} before");
+
+    // One reads again: all that was written before, then what it missed, then the live stream.
+    let mut reader = Reader { name: "bob".into(), began_at, to_the_end: true, ..Reader::default() };
+    let mut peer = stalled.pop().unwrap();
+    let behind = loop {
+        let (_, next) = peer.next_step().await;
+        reader.steps.push(next.clone());
+        if let Step::Behind { after, head } = next {
+            break Behind { room: room.id.clone(), after: Seq(after), head: Seq(head) };
+        }
+    };
+    assert!(behind.head.0 - behind.after.0 > 100, "{behind:?}");
+    let missed = room.owner.catch_up(&behind).await.unwrap();
+    assert_eq!(missed.len() as u64, behind.head.0 - behind.after.0);
+    flood(&room, 3).await;
+    let log: Vec<Seen> = whole_log(&room.owner, &room.id).await.iter().map(Seen::from).collect();
+    let head = log.last().unwrap().seq;
+    while !matches!(reader.steps.last(), Some(Step::Entry(seen)) if seen.seq == head) {
+        reader.steps.push(peer.next_step().await.1);
+    }
+    let missed: Vec<Seen> = missed.iter().map(Seen::from).collect();
+    assert_eq!(missed, log[behind.after.0 as usize..behind.head.0 as usize], "history fills the gap");
+    // Its senders are not judged here: nobody kept what they sent.
+    let texts = History {
+        log: log.into_iter().map(|seen| Seen { text: None, ..seen }).collect(),
+        ..History::default()
+    };
+    assert_eq!(checker::check(&History { readers: vec![reader], ..texts }), []);
+}
+
+#[tokio::test]
+async fn one_that_never_reads_again_is_closed() {
+    let server =
+        Hubbub::start(program().with("--slow-consumer-timeout=1s").with("--heartbeat=1h")).await.unwrap();
+    let room = Room::with_owner(&server, "ann").await;
+    let bob = room.member(&server, "bob").await;
+    let mut peer = Peer::hello(&bob).await;
+    let connections = async || server.metric("hubbub_gateway_connections").await.unwrap();
+    let before = connections().await;
+    // It falls behind while we send, or was closed already.
+    flood(&room, SENT).await;
+    eventually("the slow consumer is closed", async || (connections().await == before - 1.0).then_some(()))
+        .await;
+    // What the kernel had taken can still be read, and then the end; a code comes only if there was room for it.
+    let ending = peer.ending().await;
+    assert!(matches!(ending.code, None | Some(4413)), "{ending:?}");
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_cost_no_memory_either() {
+    let server = Hubbub::start(program().with("--heartbeat=1h")).await.unwrap();
+    let room = Room::with_owner(&server, "ann").await;
+    let bob = room.member(&server, "bob").await;
+    flood(&room, 64).await;
+    let mut warm = Peer::hello(&bob).await;
+    let history =
+        json!({"type": "history", "ref": "unread", "room": room.id, "before": 1_000, "limit": 1_000});
+    warm.ask(history.clone()).await;
+
+    let before = server.resident_bytes().unwrap();
+    let mut peer = Peer::hello(&bob).await;
+    // Half a mebibyte an answer. The server stops reading from it, so the last requests stay on their way.
+    let (asked, mut asks) = tokio::sync::mpsc::channel(1);
+    let asking = tokio::spawn(async move {
+        while asks.recv().await.is_some() {
+            peer.tell(history.clone()).await
+        }
+    });
+    for _ in 0..ASKED {
+        // A refusal to take more is what is hoped for.
+        let _ = asked.try_send(());
+        // As slowly as they are answered: those that come all at once are held up by another limit.
+        let answer = warm.ask(json!({"type": "history", "room": room.id, "before": 3, "limit": 1})).await;
+        assert_eq!(answer["type"], "ok");
+    }
+    let growth = server.resident_bytes().unwrap().saturating_sub(before);
+    println!("{} MiB more memory", growth / MIB);
+    assert!(growth < GROWTH_MAX, "{growth} bytes more than the {before} before");
+    asking.abort();
+}
+
+/// The longest messages there may be, many on their way at once.
+async fn flood(room: &Room, count: usize) {
+    let text = "😀".repeat(LONG);
+    let mut sending = JoinSet::new();
+    for _ in 0..count {
+        let (client, id, text) = (room.owner.clone(), room.id.clone(), text.clone());
+        sending.spawn(async move { client.send_text(&id, &text, None).await });
+        if sending.len() >= 48 {
+            sending.join_next().await.unwrap().unwrap().unwrap();
+        }
+    }
+    while let Some(sent) = sending.join_next().await {
+        sent.unwrap().unwrap();
+    }
+}

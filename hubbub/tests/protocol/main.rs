@@ -1,0 +1,26 @@
+//! The protocol page, row by row, against the real program over real sockets: what good requests get, and what bad input
+//! gets. What must never happen is that others notice: a witness sits beside every misdeed.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
+
+mod command;
+mod framing;
+mod http_door;
+mod http_refused;
+mod limits;
+mod plain_http;
+mod refused;
+mod requests;
+mod sockets;
+mod talk;
+mod upgrade;
+
+use hubbub_testkit::{Hubbub, Start};
+
+fn program() -> Start {
+    Start::program(env!("CARGO_BIN_EXE_hubbub"))
+}
+
+async fn server() -> Hubbub {
+    Hubbub::start(program()).await.unwrap()
+}
