@@ -85,7 +85,7 @@ async fn every_path_does_what_the_table_says() {
     let first = good(&server, "GET", &format!("{members}?limit=1"), &bob, Value::Null).await;
     let next = first["next"].as_str().unwrap();
     let second = good(&server, "GET", &format!("{members}?limit=1&cursor={next}"), &bob, Value::Null).await;
-    let mut all = vec![first["members"][0].clone(), second["members"][0].clone()];
+    let mut all = [first["members"][0].clone(), second["members"][0].clone()];
     all.sort_by_key(|member| member["name"].to_string());
     assert_eq!(all[0], json!({"id": ann.id.as_str(), "name": "Ann", "online": true}));
     assert_eq!(all[1], json!({"id": bob.id.as_str(), "name": "Bob", "online": false}));
