@@ -7,7 +7,7 @@ use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::ports::store::Projection;
 use tokio::time::Instant;
 
-use crate::metrics::{self, Outcomes};
+use crate::metrics::Outcomes;
 use crate::projecting::{Unprojected, is_listed};
 use crate::slot::Due;
 use crate::tail::Tail;
@@ -84,9 +84,9 @@ impl Committed {
         voice.publish_entries(room, &entries, &members);
         match since {
             Some(since) => {
-                ::metrics::counter!(metrics::ENTRIES.name).increment(entries.len() as u64);
-                ::metrics::histogram!(metrics::BATCH_ENTRIES.name).record(entries.len() as f64);
-                ::metrics::histogram!(metrics::COMMIT_SECONDS.name).record(since.elapsed());
+                voice.meters.entries.increment(entries.len() as u64);
+                voice.meters.batch_entries.record(entries.len() as f64);
+                voice.meters.commit_seconds.record(since.elapsed());
             }
             // Found at the first touch: what lists lack of them is brought now.
             None => self.unprojected.insist(),

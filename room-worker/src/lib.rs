@@ -1,9 +1,9 @@
 //! The room-worker: the only writer of the rooms of the partitions that it holds.
 //!
-//! In reading order: which partitions it has (`holding`); the `partition`'s loop, which owns the state of their rooms,
-//! and which of them are in `memory`; the `inbox` it takes asks from; a room's `slot` in memory, from the ask to the batch; how a batch gets into the log
-//! (`append`), and from there to readers and askers (`commit`, `voice`, `tail`) and to the lists (`projecting`); and
-//! a room's first touch in an epoch (`recovery`).
+//! In reading order: which partitions it has (`holding`, `lease`); the `partition`'s loop, which owns the state of their
+//! rooms, and which of them are in `memory`; the `inbox` it takes asks from; a room's `slot` in memory, from the ask to
+//! the batch; the `steps` from there on, by which a batch gets into the log (`append`), to readers and askers
+//! (`commit`, `voice`, `tail`) and to the lists (`projecting`); and a room's first touch in an epoch (`recovery`).
 //!
 //! # What an answer waits for
 //! ```text
@@ -36,6 +36,7 @@ mod projecting;
 mod recovery;
 mod retry;
 mod slot;
+mod steps;
 mod tail;
 mod voice;
 

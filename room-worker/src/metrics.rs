@@ -78,6 +78,23 @@ pub fn describe() {
     }
 }
 
+/// Handles of what is counted for each batch: a look-up each time would cost as much as the batch.
+pub(crate) struct BatchMeters {
+    pub(crate) entries: metrics::Counter,
+    pub(crate) batch_entries: metrics::Histogram,
+    pub(crate) commit_seconds: metrics::Histogram,
+}
+
+impl BatchMeters {
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: metrics::counter!(ENTRIES.name),
+            batch_entries: metrics::histogram!(BATCH_ENTRIES.name),
+            commit_seconds: metrics::histogram!(COMMIT_SECONDS.name),
+        }
+    }
+}
+
 /// What became of the asks since the last [`flush`](Outcomes::flush).
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {

@@ -20,14 +20,13 @@ use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
 
 use crate::Tier;
-use crate::append::append;
 use crate::commit::Covered;
 use crate::error::OpenError;
 use crate::inbox::{Asked, Inbox};
 use crate::memory::SWEEP_EVERY;
-use crate::metrics::{self, Outcomes};
+use crate::metrics::{self, BatchMeters, Outcomes};
 use crate::recovery::{Opened, keyed};
-use crate::retry::{patiently, until_done};
+use crate::retry::patiently;
 use crate::slot::{Slot, Turn, Waiting};
 use crate::voice::Voice;
 
@@ -63,12 +62,12 @@ pub(crate) struct Writer {
     pub(crate) rooms: HashMap<RoomId, Slot>,
     pub(crate) work: FuturesUnordered<Work>,
     /// Rooms that have a batch to send.
-    to_append: Vec<RoomId>,
+    pub(crate) to_append: Vec<RoomId>,
     /// Rooms that have something for a fence read.
-    to_cover: Vec<RoomId>,
+    pub(crate) to_cover: Vec<RoomId>,
     /// What the fence read that runs will let go.
-    covering: Option<Vec<Covered>>,
-    outcomes: Outcomes,
+    pub(crate) covering: Option<Vec<Covered>>,
+    pub(crate) outcomes: Outcomes,
     /// Asks that the gauge shows as held.
     shown_held: usize,
     pub(crate) next_sweep: Instant,
@@ -79,7 +78,7 @@ impl Writer {
         let (bus, log) = (tier.ports.bus.clone(), tier.ports.store.log_id());
         Self {
             tier,
-            voice: Voice { bus, partition, epoch, log },
+            voice: Voice { bus, partition, epoch, log, meters: BatchMeters::new() },
             inbox,
             arrivals: Vec::new(),
             rooms: HashMap::new(),
@@ -223,43 +222,6 @@ impl Writer {
         }
     }
 
-    /// One batch for each room that has something to write and no batch in flight.
-    fn start_appends(&mut self) {
-        let epoch = self.voice.epoch;
-        let mut since = None;
-        for room in std::mem::take(&mut self.to_append) {
-            let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
-            open.listed.to_append = false;
-            if !open.has_batch() {
-                continue;
-            }
-            let (entries, link) = open.next_batch();
-            let store = self.tier.ports.store.clone();
-            let since = *since.get_or_insert_with(Instant::now);
-            self.work.push(Box::pin(async move {
-                let entries = append(store, room.clone(), epoch, link, entries).await;
-                Done::Appended(room, entries, since)
-            }));
-        }
-    }
-
-    /// One fence read for all that waits for one.
-    fn start_fence_read(&mut self) {
-        if self.covering.is_some() || self.to_cover.is_empty() {
-            return;
-        }
-        let mut covering = Vec::with_capacity(self.to_cover.len());
-        for room in std::mem::take(&mut self.to_cover) {
-            let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
-            open.listed.to_cover = false;
-            covering.push(open.cover(room));
-        }
-        self.covering = Some(covering);
-        let (store, partition) = (self.tier.ports.store.clone(), self.voice.partition);
-        self.work
-            .push(Box::pin(async move { Done::Fence(until_done("fence", || store.fence(partition)).await) }));
-    }
-
     /// Takes all that is done by now; says whether there was anything.
     fn reap(&mut self) -> Result<bool, Ended> {
         let mut any = false;
@@ -315,37 +277,6 @@ impl Writer {
         }
         let turn = self.now();
         self.decide(room, &turn);
-    }
-
-    /// The fence as it was read after all that is covered had become durable.
-    fn on_fence(&mut self, epoch: Epoch) -> Result<(), Ended> {
-        if epoch != self.voice.epoch {
-            return Err(Ended::Fenced(epoch));
-        }
-        for covered in self.covering.take().unwrap_or_default() {
-            let room = covered.room.clone();
-            let Some(slot) = self.rooms.get_mut(&room) else { continue };
-            let Some(open) = slot.open.as_mut() else { continue };
-            open.uncover();
-            open.committed.settle(covered, &self.voice, &mut self.outcomes);
-            // A room that nobody made must not be a way to fill the memory.
-            if open.room.info().is_none() && slot.is_quiet() {
-                self.forget(&room);
-            } else {
-                self.start_projection(&room);
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn start_projection(&mut self, room: &RoomId) {
-        let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
-        let Some(projection) = open.committed.take_projection(room) else { return };
-        let (store, room) = (self.tier.ports.store.clone(), room.clone());
-        self.work.push(Box::pin(async move {
-            until_done("project", || store.project(projection.clone())).await;
-            Done::Projected(room, projection.mark)
-        }));
     }
 }
 

@@ -6,7 +6,7 @@ use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_wire::tier::event::{Batch, Joined, RoomMade};
 use hubbub_wire::tier::parcel;
 
-use crate::metrics;
+use crate::metrics::{self, BatchMeters};
 use crate::projecting::shown_user;
 
 /// Bytes with which a payload ends. One more entry and all headers still fit the bus.
@@ -20,6 +20,8 @@ pub(crate) struct Voice {
     pub(crate) partition: Partition,
     pub(crate) epoch: Epoch,
     pub(crate) log: LogId,
+    /// Counts what it tells.
+    pub(crate) meters: BatchMeters,
 }
 
 /// Something to tell of once the lists show it.

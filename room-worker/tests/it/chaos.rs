@@ -22,8 +22,8 @@ use hubbub_wire::tier::act::{Ask, ReadTo, Told, What};
 use hubbub_wire::tier::{event, parcel};
 use tokio::time::{Instant, timeout};
 
-use crate::faults::{Fault, Faulty, Op};
-use crate::log_reader::read_log;
+use crate::faults::{Faulty, bad_weather};
+use crate::log_reader::{members_after, read_log};
 use crate::world::*;
 
 const SENDERS: usize = 3;
@@ -63,36 +63,12 @@ struct Chaos {
     calm: Arc<AtomicBool>,
 }
 
-fn plan(seed: u64, calm: Arc<AtomicBool>) -> impl Fn(Op) -> Fault + Send + Sync + 'static {
-    let rng = Mutex::new(Rng::with_seed(seed));
-    // Some worlds are worse than others.
-    let badness = seed % 4 * 8 + 4;
-    move |op| {
-        if calm.load(Ordering::SeqCst) {
-            return Fault::None;
-        }
-        let mut rng = rng.lock().unwrap();
-        if rng.u64(..100) >= badness {
-            return Fault::None;
-        }
-        let some_time = Duration::from_micros(rng.u64(..8_000));
-        let writes = matches!(op, Op::Claim | Op::PutSegment | Op::Append | Op::Project);
-        match rng.u8(..4) {
-            0 => Fault::Delay(some_time),
-            1 => Fault::Before,
-            2 => Fault::After,
-            _ if writes && op != Op::Claim => Fault::Late(some_time * 4),
-            _ => Fault::Delay(some_time),
-        }
-    }
-}
-
 impl Chaos {
     fn new(seed: u64, shared: Arc<dyn Store>) -> Self {
         let calm = Arc::new(AtomicBool::new(false));
         let store: Arc<dyn Store> = Arc::new(Faulty {
             inner: shared.clone(),
-            plan: Arc::new(plan(seed, calm.clone())),
+            plan: Arc::new(bad_weather(seed, calm.clone())),
             partition: Partition(seed as u16),
         });
         let world = World {
@@ -299,18 +275,6 @@ impl Chaos {
             }
         }
     }
-}
-
-fn members_after(log: &[Entry]) -> BTreeMap<String, u64> {
-    let mut members = BTreeMap::new();
-    for entry in log {
-        match entry.kind {
-            Kind::Join => _ = members.insert(entry.user.to_string(), entry.seq.0),
-            Kind::Leave => _ = members.remove(entry.user.as_str()),
-            _ => {}
-        }
-    }
-    members
 }
 
 fn seeds() -> Vec<u64> {

@@ -1,8 +1,10 @@
 //! A store that fails as stores do: a decorator of the real one, told what to do with each operation.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use fastrand::Rng;
 use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::store::{
@@ -159,5 +161,30 @@ impl Store for Faulty {
 
     fn check(&self) -> PortFuture<'_, Stored<()>> {
         on!(self, Lists, inner => inner.check())
+    }
+}
+
+/// Faults of all kinds, drawn by the seed, until it is `calm`.
+pub fn bad_weather(seed: u64, calm: Arc<AtomicBool>) -> impl Fn(Op) -> Fault + Send + Sync + 'static {
+    let rng = Mutex::new(Rng::with_seed(seed));
+    // Some worlds are worse than others.
+    let badness = seed % 4 * 8 + 4;
+    move |op| {
+        if calm.load(Ordering::SeqCst) {
+            return Fault::None;
+        }
+        let mut rng = rng.lock().unwrap();
+        if rng.u64(..100) >= badness {
+            return Fault::None;
+        }
+        let some_time = Duration::from_micros(rng.u64(..8_000));
+        let writes = matches!(op, Op::Claim | Op::PutSegment | Op::Append | Op::Project);
+        match rng.u8(..4) {
+            0 => Fault::Delay(some_time),
+            1 => Fault::Before,
+            2 => Fault::After,
+            _ if writes && op != Op::Claim => Fault::Late(some_time * 4),
+            _ => Fault::Delay(some_time),
+        }
     }
 }

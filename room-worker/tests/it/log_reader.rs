@@ -1,9 +1,10 @@
 //! Reads a log as any reader does: from the epoch and head that a holder named, back over the chain.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hubbub_core::chain::pieces;
-use hubbub_core::entry::Entry;
+use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::RoomId;
 use hubbub_core::ports::store::{Read, Store};
 use hubbub_wire::tier::act::ReadTo;
@@ -21,4 +22,17 @@ pub async fn read_log(store: &Arc<dyn Store>, room: &RoomId, to: ReadTo) -> Vec<
     let seqs: Vec<_> = log.iter().map(|e| e.seq.0).collect();
     assert_eq!(seqs, (1..=to.head.0).collect::<Vec<_>>(), "{room} has gaps; {to:?} over {segments:?}");
     log
+}
+
+/// Who is a member after these entries, and since when.
+pub fn members_after(log: &[Entry]) -> BTreeMap<String, u64> {
+    let mut members = BTreeMap::new();
+    for entry in log {
+        match entry.kind {
+            Kind::Join => _ = members.insert(entry.user.to_string(), entry.seq.0),
+            Kind::Leave => _ = members.remove(entry.user.as_str()),
+            _ => {}
+        }
+    }
+    members
 }

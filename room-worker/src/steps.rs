@@ -1,0 +1,78 @@
+//! The steps of the loop between a decision and its answer: append, fence read, projection.
+
+use hubbub_core::ids::{Epoch, RoomId};
+use tokio::time::Instant;
+
+use crate::append::append;
+use crate::partition::{Done, Ended, Writer};
+use crate::retry::until_done;
+
+impl Writer {
+    /// One batch for each room that has something to write and no batch in flight.
+    pub(crate) fn start_appends(&mut self) {
+        let epoch = self.voice.epoch;
+        let mut since = None;
+        for room in std::mem::take(&mut self.to_append) {
+            let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
+            open.listed.to_append = false;
+            if !open.has_batch() {
+                continue;
+            }
+            let (entries, link) = open.next_batch();
+            let store = self.tier.ports.store.clone();
+            let since = *since.get_or_insert_with(Instant::now);
+            self.work.push(Box::pin(async move {
+                let entries = append(store, room.clone(), epoch, link, entries).await;
+                Done::Appended(room, entries, since)
+            }));
+        }
+    }
+
+    /// One fence read for all that waits for one.
+    pub(crate) fn start_fence_read(&mut self) {
+        if self.covering.is_some() || self.to_cover.is_empty() {
+            return;
+        }
+        let mut covering = Vec::with_capacity(self.to_cover.len());
+        for room in std::mem::take(&mut self.to_cover) {
+            let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
+            open.listed.to_cover = false;
+            covering.push(open.cover(room));
+        }
+        self.covering = Some(covering);
+        let (store, partition) = (self.tier.ports.store.clone(), self.voice.partition);
+        self.work
+            .push(Box::pin(async move { Done::Fence(until_done("fence", || store.fence(partition)).await) }));
+    }
+
+    /// The fence as it was read after all that is covered had become durable.
+    pub(crate) fn on_fence(&mut self, epoch: Epoch) -> Result<(), Ended> {
+        if epoch != self.voice.epoch {
+            return Err(Ended::Fenced(epoch));
+        }
+        for covered in self.covering.take().unwrap_or_default() {
+            let room = covered.room.clone();
+            let Some(slot) = self.rooms.get_mut(&room) else { continue };
+            let Some(open) = slot.open.as_mut() else { continue };
+            open.uncover();
+            open.committed.settle(covered, &self.voice, &mut self.outcomes);
+            // A room that nobody made must not be a way to fill the memory.
+            if open.room.info().is_none() && slot.is_quiet() {
+                self.forget(&room);
+            } else {
+                self.start_projection(&room);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn start_projection(&mut self, room: &RoomId) {
+        let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
+        let Some(projection) = open.committed.take_projection(room) else { return };
+        let (store, room) = (self.tier.ports.store.clone(), room.clone());
+        self.work.push(Box::pin(async move {
+            until_done("project", || store.project(projection.clone())).await;
+            Done::Projected(room, projection.mark)
+        }));
+    }
+}
