@@ -73,12 +73,15 @@ fn flag_before_environment_before_file_before_default() {
     assert_eq!(row("token-ttl"), "1h default");
 }
 
+/// Flags, surroundings, and the words that the complaint must have.
+type Wrong = (&'static [&'static str], &'static [(&'static str, &'static str)], &'static [&'static str]);
+
 #[test]
 fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("wrong.toml"), "heartbeat = \"soon\"\n").unwrap();
     std::fs::write(folder.path().join("unknown.toml"), "heartbeet = \"1s\"\n").unwrap();
-    let cases: [(&[&str], &[(&str, &str)], &[&str]); 8] = [
+    let cases: [Wrong; 8] = [
         (&["--port", "99999"], &[], &["port", "99999", "flag --port"]),
         (&[], &[("PORT", "abc")], &["port", "abc", "environment PORT"]),
         (&[], &[("INTERFACE", "localhost")], &["interface", "environment INTERFACE"]),

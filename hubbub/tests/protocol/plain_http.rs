@@ -48,7 +48,7 @@ pub async fn exchange(server: &Hubbub, bytes: &[u8]) -> Response {
 }
 
 async fn read(socket: &mut TcpStream) -> Response {
-    let (mut bytes, mut chunk) = (Vec::new(), [0; 16 * 1024]);
+    let (mut bytes, mut chunk) = (Vec::new(), vec![0; 16 * 1024]);
     loop {
         let n = socket.read(&mut chunk).await.unwrap_or(0);
         bytes.extend_from_slice(&chunk[..n]);
