@@ -224,7 +224,7 @@ impl Shard {
                 Some(seen) if position.0 - seen.0 > self.gateway.config.resume_entries_max => {
                     (None, Some(Event::Behind { room: &room, after: seen, head: position }))
                 }
-                seen => (seen.map(Seq::next), None),
+                seen => (seen, None),
             };
             if let Some(event) = told {
                 state.push(id, answer::frame(&event));
