@@ -74,6 +74,8 @@ pub struct Gateway {
     pub sends: RateLimit<UserId>,
     /// Reads, a user.
     pub reads: RateLimit<UserId>,
+    /// From a `send` to its `ok`: looked up once, for a look-up costs more than the counting.
+    pub ack_seconds: ::metrics::Histogram,
     /// Connections of all shards.
     pub connections: AtomicUsize,
     present: Mutex<HashMap<RoomId, Vec<u64>>>,
@@ -93,6 +95,7 @@ impl Gateway {
             typing: Typing::default(),
             sends: RateLimit::new(config.sends_per_second, config.sends_burst),
             reads: RateLimit::new(config.reads_per_second, config.reads_burst),
+            ack_seconds: ::metrics::histogram!(metrics::ACK_SECONDS),
             connections: AtomicUsize::new(0),
             present: Mutex::default(),
             draining: AtomicBool::new(false),

@@ -75,8 +75,12 @@ pub struct Connection {
     pub watching: bool,
     /// Since when it has been behind without a pause.
     pub behind_since: Option<Second>,
+    /// Whether a hello waits for its answer.
+    pub hello_waits: bool,
     /// Requests that wait for an answer.
     pub in_flight: u16,
+    /// Whether those are as many as may.
+    pub full: bool,
     /// Whether it is being closed: nothing more is read or sent.
     pub closing: bool,
     /// Whether its reader waits: for a hello, for answers, or for what waits to be written.
@@ -104,7 +108,9 @@ impl Connection {
             untouched: true,
             watching: false,
             behind_since: None,
+            hello_waits: false,
             in_flight: 0,
+            full: false,
             closing: false,
             paused: false,
             dirty: false,
@@ -125,9 +131,10 @@ impl Connection {
         }
     }
 
-    /// Lets its reader go on, if it waits.
+    /// Lets its reader go on, if it waits and nothing is left that it waits for.
     pub fn resume_reading(&mut self) {
-        if std::mem::take(&mut self.paused) {
+        let held = self.hello_waits || self.full || self.out.is_blocked();
+        if !held && std::mem::take(&mut self.paused) {
             self.socket.wake.notify_one();
         }
     }

@@ -113,6 +113,25 @@ pub struct Counts {
     pub(crate) frames_in: u64,
 }
 
+/// Where they are told: looked up once, for a look-up costs more than the counting.
+struct Meters {
+    deliveries: metrics::Counter,
+    bytes: metrics::Counter,
+    entries: metrics::Counter,
+    frames_in: metrics::Counter,
+}
+
+impl Meters {
+    fn new() -> Self {
+        Self {
+            deliveries: metrics::counter!(crate::metrics::DELIVERIES),
+            bytes: metrics::counter!(crate::metrics::DELIVERED_BYTES),
+            entries: metrics::counter!(crate::metrics::ENTRIES_IN),
+            frames_in: metrics::counter!(crate::metrics::FRAMES_IN),
+        }
+    }
+}
+
 /// What a shard knows.
 pub struct State {
     /// Bytes that may wait for one connection.
@@ -133,6 +152,7 @@ pub struct State {
     pub(crate) dirty_connections: Vec<ConnectionId>,
     pub(crate) chores: Vec<Chore>,
     pub(crate) counts: Counts,
+    meters: Meters,
     serial: u32,
     last_user: UserNumber,
 }
@@ -166,6 +186,7 @@ impl Shard {
             dirty_connections: Vec::new(),
             chores: Vec::new(),
             counts: Counts::default(),
+            meters: Meters::new(),
             serial: 0,
             last_user: 0,
         };
@@ -258,9 +279,14 @@ impl Shard {
             let written = self.with(|state| {
                 let connection = state.connection(id)?;
                 let written = connection.out.write(&socket.stream);
-                if written == Written::All {
-                    connection.resume_reading();
-                    state.drained(id);
+                match written {
+                    Written::All => {
+                        connection.resume_reading();
+                        state.drained(id);
+                    }
+                    // Its reader finds the end, and takes it out of the table.
+                    Written::Broken => connection.resume_reading(),
+                    Written::Blocked => {}
                 }
                 Some(written)
             });
@@ -352,7 +378,8 @@ impl State {
         let budget = self.connection_bytes_max;
         let Some(connection) = self.connection(id) else { return Flow::End };
         connection.in_flight += weight;
-        connection.paused |= connection.in_flight >= max || connection.out.waiting() > budget;
+        connection.full = connection.in_flight >= max;
+        connection.paused |= connection.full || connection.out.waiting() > budget;
         if connection.paused { Flow::Pause } else { Flow::More }
     }
 
@@ -360,9 +387,8 @@ impl State {
     pub fn end_request(&mut self, id: ConnectionId, weight: u16, max: u16) {
         let Some(connection) = self.connection(id) else { return };
         connection.in_flight -= weight;
-        if connection.in_flight < max && !connection.out.is_blocked() {
-            connection.resume_reading();
-        }
+        connection.full = connection.in_flight >= max;
+        connection.resume_reading();
     }
 
     /// Whether the connection's user is a member of the room.
@@ -387,6 +413,9 @@ impl State {
             return;
         }
         metrics::counter!(crate::metrics::CLOSED, "reason" => code.reason()).increment(1);
+        // What was answered is told, as far as the socket takes it now.
+        self.flush_connection(id);
+        let Some(connection) = self.connection(id) else { return };
         connection.say_bye(code, reconnect_after_ms);
         let socket = connection.socket.clone();
         if !connection.dirty {
@@ -395,12 +424,6 @@ impl State {
         }
         self.leave_rooms(id);
         self.chores.push(Chore::Finish(id, socket));
-    }
-
-    /// Lets what waits be written, and then closes with a code and no bye: the client was told why.
-    pub fn flush_and_close(&mut self, id: ConnectionId, code: hubbub_core::code::CloseCode) {
-        self.flush_connection(id);
-        self.close(id, code, 1_000);
     }
 
     /// All connections.
@@ -414,15 +437,16 @@ impl State {
 
     fn tell_counts(&mut self) {
         let counts = std::mem::take(&mut self.counts);
+        let meters = &self.meters;
         if counts.deliveries > 0 {
-            metrics::counter!(crate::metrics::DELIVERIES).increment(counts.deliveries);
-            metrics::counter!(crate::metrics::DELIVERED_BYTES).increment(counts.bytes);
+            meters.deliveries.increment(counts.deliveries);
+            meters.bytes.increment(counts.bytes);
         }
         if counts.entries > 0 {
-            metrics::counter!(crate::metrics::ENTRIES_IN).increment(counts.entries);
+            meters.entries.increment(counts.entries);
         }
         if counts.frames_in > 0 {
-            metrics::counter!(crate::metrics::FRAMES_IN).increment(counts.frames_in);
+            meters.frames_in.increment(counts.frames_in);
         }
     }
 }

@@ -30,7 +30,7 @@ pub fn on_hello(
 ) -> Flow {
     shard.with(|state| {
         if let Some(connection) = state.connection(id) {
-            connection.paused = true;
+            (connection.paused, connection.hello_waits) = (true, true);
         }
     });
     let shard = shard.clone();
@@ -41,6 +41,7 @@ pub fn on_hello(
         }
         shard.with(|state| {
             if let Some(connection) = state.connection(id) {
+                connection.hello_waits = false;
                 connection.resume_reading();
             }
         });

@@ -5,6 +5,9 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 
 use bytes::{Buf, Bytes};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Pieces handed to the kernel in one call.
@@ -56,7 +59,7 @@ impl Outbound {
             self.push(frames);
             return self.write(stream);
         }
-        match stream.try_write(&frames) {
+        match send_now(stream, &frames) {
             Ok(n) if n == frames.len() => Written::All,
             Ok(n) => {
                 self.push(frames.slice(n..));
@@ -75,7 +78,7 @@ impl Outbound {
         self.blocked = false;
         while let Some(front) = self.queue.front() {
             let result = match self.queue.len() {
-                1 => stream.try_write(front),
+                1 => send_now(stream, front),
                 _ => {
                     let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
                     let count = self.queue.len().min(PIECES_MAX);
@@ -123,5 +126,18 @@ impl Outbound {
     pub fn keep_first(&mut self) {
         self.queue.truncate(1);
         self.bytes = self.queue.front().map_or(0, Bytes::len);
+    }
+}
+
+/// Hands bytes to the kernel without a look at what the runtime knows of the socket: that look is a cache miss a delivery.
+/// If the kernel takes nothing, the runtime is told, so that it waits for the next time that it does.
+fn send_now(stream: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
+    let sent = rustix::net::send(stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    match sent {
+        Ok(n) => Ok(n),
+        Err(Errno::AGAIN) => stream.try_io(Interest::WRITABLE, || Err(ErrorKind::WouldBlock.into())),
+        // Try again when it can be written to: that is at once.
+        Err(Errno::INTR) => Err(ErrorKind::WouldBlock.into()),
+        Err(error) => Err(error.into()),
     }
 }

@@ -122,10 +122,11 @@ impl Asked<'_> {
         let began = Instant::now();
         let durability = self.shard.gateway.config.durability;
         let verb = Verb::Send { content, key, after };
-        let kept = self.shard.gateway.asker.act(room, self.account.user.clone(), verb);
+        let gateway = self.shard.gateway.clone();
+        let kept = gateway.asker.act(room, self.account.user.clone(), verb);
         self.answer_later(1, move |reference| async move {
             let answer = kept.await?;
-            metrics::histogram!(crate::metrics::ACK_SECONDS).record(began.elapsed());
+            gateway.ack_seconds.record(began.elapsed());
             let Answer::Kept { seq, at } = answer else { return Err(Failure::Unavailable) };
             Ok(answer::ok(&reference, Kept { seq, at, durability }))
         })

@@ -155,7 +155,7 @@ async fn admitted(
                 _ => hubbub_core::code::CloseCode::NotAuthenticated,
             };
             shard.fail(id, &None, &failure);
-            shard.with(|state| state.flush_and_close(id, code));
+            shard.with(|state| state.close(id, code, 1_000));
         }
         Err(failure) => _ = shard.fail(id, &None, &failure),
     }

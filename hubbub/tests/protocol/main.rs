@@ -1,6 +1,11 @@
 //! The protocol page, row by row, against the real program over real sockets: what good requests get, and what bad input
 //! gets. What must never happen is that others notice: a witness sits beside every misdeed.
 
+#![allow(
+    clippy::large_futures,
+    clippy::type_complexity,
+    reason = "a test runs once, and its tables stand where they are read"
+)]
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
 mod command;

@@ -1,9 +1,9 @@
 //! Every request and every event, as two or three people see them.
 
-use hubbub_testkit::{Hubbub, eventually};
+use hubbub_testkit::{Hubbub, eventually, in_time};
 use serde_json::{Value, json};
 
-use crate::talk::Talk;
+use crate::talk::{Talk, frame};
 use crate::{program, server};
 
 fn seqs(page: &Value) -> Vec<u64> {
@@ -208,6 +208,26 @@ async fn a_request_without_ref_gets_no_ok_but_its_error() {
     assert_eq!((&error["code"], error.get("ref")), (&json!("no_such_room"), None));
     ann.raw.send_text(r#"{"type":"ping","ref":-9223372036854775808}"#).await.unwrap();
     assert_eq!(ann.hear("pong").await["ref"], json!(i64::MIN));
+}
+
+#[tokio::test]
+async fn what_is_sent_behind_a_hello_finds_it_answered() {
+    let server = server().await;
+    let (_, person) = Talk::of(&server, "Ann").await;
+    for _ in 0..20 {
+        let mut talk = Talk::silent(&server).await;
+        let all = [
+            json!({"type": "ping", "ref": 1}),
+            json!({"type": "hello", "ref": 2, "token": person.token}),
+            json!({"type": "rooms", "ref": 3}),
+        ];
+        let frames = all.iter().flat_map(|request| frame(0x81, request.to_string().as_bytes()));
+        talk.raw.send_bytes(&frames.collect::<Vec<_>>()).await.unwrap();
+        for answer in ["pong", "welcome", "ok"] {
+            let frame = in_time("an answer", talk.raw.next_json()).await.unwrap();
+            assert_eq!(frame["type"], answer, "{frame}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! Sockets that hold on and say nothing.
 
-use hubbub_testkit::in_time;
+use std::time::Duration;
+
+use hubbub_testkit::{Hubbub, eventually, in_time};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use crate::server;
-use crate::talk::Talk;
+use crate::talk::{Talk, frame};
+use crate::{program, server};
 
 /// Sockets that never finish what they began.
 const HALF_OPEN: usize = 1_000;
@@ -38,9 +42,34 @@ async fn a_thousand_half_open_sockets_keep_nobody_out_and_are_dropped_in_time() 
 }
 
 #[tokio::test]
+async fn one_who_asks_and_never_reads_holds_nobody_up_and_is_forgotten_when_it_goes() {
+    // No ping finds it out.
+    let server = Hubbub::start(program().with("--heartbeat=1h")).await.unwrap();
+    let (mut ann, person) = Talk::of(&server, "Ann").await;
+    let mut deaf = Talk::again(&server, &person).await;
+    let ask = json!({"type": "ping", "ref": "x".repeat(64)}).to_string();
+    let asks: Vec<u8> = (0..10_000).flat_map(|_| frame(0x81, ask.as_bytes())).collect();
+    let still = Duration::from_secs(1);
+    // Until nothing more is taken: that its answers wait is held against who does not read them.
+    let mut taken = 0;
+    while timeout(still, deaf.raw.send_bytes(&asks)).await.is_ok() {
+        ann.is_well().await;
+        taken += asks.len();
+        assert!(taken < 1 << 30, "it goes on for ever");
+    }
+    ann.is_well().await;
+    let resident = server.resident_bytes().unwrap();
+    assert!(resident < 100 << 20, "{} MiB", resident >> 20);
+    drop(deaf);
+    let one = async || (server.metric("hubbub_gateway_connections").await.ok()? == 1.0).then_some(());
+    eventually("the connection is forgotten", one).await;
+    ann.is_well().await;
+}
+
+#[tokio::test]
 async fn one_address_has_so_many_connections() {
-    let flags = crate::program().with("--connections-of-address-max=20");
-    let server = hubbub_testkit::Hubbub::start(flags).await.unwrap();
+    let flags = program().with("--connections-of-address-max=20");
+    let server = Hubbub::start(flags).await.unwrap();
     let mut held = Vec::new();
     let mut dropped = false;
     for _ in 0..40 {
@@ -59,5 +88,5 @@ async fn one_address_has_so_many_connections() {
     assert!(dropped && held.len() <= 20, "{} of 40 were let in", held.len());
     drop(held);
     let well = async || server.get("/healthz", None).await.ok().filter(|answer| answer.status == 200);
-    hubbub_testkit::eventually("there is room again", well).await;
+    eventually("there is room again", well).await;
 }

@@ -50,6 +50,9 @@ impl Talk {
 
     /// The answer with this `ref`.
     pub async fn answer(&mut self, reference: &Value) -> Value {
+        if let Some(at) = self.events.iter().position(|frame| frame.get("ref") == Some(reference)) {
+            return self.events.remove(at).unwrap();
+        }
         loop {
             let frame = self.read().await;
             match frame.get("ref") {
