@@ -8,6 +8,7 @@ use hubbub_adapters::leases::LocalLeases;
 use hubbub_core::entry::{Entry, Says};
 use hubbub_core::ids::{Key, Millis, Seq};
 use hubbub_core::limits::Content;
+use hubbub_core::ports::leases::Leases;
 use hubbub_core::ports::store::{Append, Segment};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_wire::tier::act::{ReadTo, Told};
@@ -123,17 +124,20 @@ async fn an_entry_written_but_never_acked_is_found_once() {
 async fn a_released_lease_is_taken_at_once_and_a_held_one_is_left_alone() {
     let world = World::new();
     let leases = Arc::new(LocalLeases::default());
-    let slow = |config: &mut hubbub_room_worker::Config| config.lease_ttl = Duration::from_secs(3);
+    let slow = |config: &mut hubbub_room_worker::Config| config.lease_ttl = Duration::from_secs(2);
     let old = world.worker_with(world.store.clone(), leases.clone(), slow);
     world.served().await;
     let epoch = world.store.fence(PARTITION).await.unwrap();
-    let new = world.worker_with(world.store.clone(), leases, slow);
+    let new = world.worker_with(world.store.clone(), leases.clone(), slow);
     world.made("lobby", "ann").await;
+    let revision = async || leases.read(PARTITION).await.unwrap().map(|lease| lease.revision.0);
+    let renewed = revision().await.map(|before| before + 2);
+    until("it was renewed twice, and the other has looked often", async || revision().await >= renewed).await;
     assert_eq!(world.store.fence(PARTITION).await.unwrap(), epoch, "nobody claims what another holds");
     let released = Instant::now();
     old.shut_down().await;
     until("the other holds it", async || world.store.fence(PARTITION).await.unwrap() > epoch).await;
-    assert!(released.elapsed() < Duration::from_secs(3), "it waited for the lease to run out");
+    assert!(released.elapsed() < Duration::from_secs(2), "it waited for the lease to run out");
     assert_eq!(world.kept(&room("lobby"), "ann", say("x", None, None)).await, 2);
     new.shut_down().await;
 }
