@@ -15,6 +15,8 @@ use super::journal;
 use super::log::{self, Places, RowId};
 use super::recent::{Generation, Recent};
 
+/// How long to leave a fold alone that failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How much may gather before it is folded.
 const FOLD_BYTES: usize = 4 * 1_024 * 1_024;
 /// How much may be unfolded; it only comes to that when folding fails.
@@ -114,7 +116,7 @@ impl Fold {
     /// The slice or the transaction failed. What was done is done again later: the same rows, the same bytes.
     pub(super) fn failed(&mut self, now: Instant) {
         if self.plan.take().is_some() || self.due.is_some() {
-            self.due = Some(now + self.after);
+            self.due = Some(now + RETRY_AFTER);
         }
     }
 }

@@ -60,7 +60,8 @@ impl Writer {
         let _abandon = Abandon(self.shared.clone());
         let mut not_before = Instant::now();
         loop {
-            let taken = self.shared.queue.take(not_before, self.fold.wake_at());
+            let fold_at = self.fold.wake_at().map(|at| at.max(not_before));
+            let taken = self.shared.queue.take(not_before, fold_at);
             let started = Instant::now();
             not_before = started + self.pace;
             match taken {
