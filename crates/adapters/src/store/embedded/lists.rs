@@ -95,6 +95,15 @@ pub(super) fn member_sum(room: &str, user: &str, name: &str, joined: i64) -> Row
     RowSum::of("member").text(room).text(user).text(name).number(joined)
 }
 
+/// A list is read along an index. A bit that is another one there leads to the row of another name, whose own sum is right:
+/// what it can't hide is that the row stands twice or out of its order.
+fn check_order(what: &str, in_order: bool) -> Stored<()> {
+    match in_order {
+        true => Ok(()),
+        false => Err(damaged(format_args!("{what} has a row twice or out of order"))),
+    }
+}
+
 /// SQLite takes a negative limit for none.
 fn limit_to_sql(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(-1)
@@ -141,6 +150,9 @@ pub(super) fn directory(
     while let Some(row) = rows.next().map_err(failed)? {
         found.extend(KeptRoom::of(row)?.shown()?);
     }
+    // By falling age: turned round, by rising.
+    let in_order = found.iter().rev().is_sorted_by(|a, b| (a.created_at, &a.room) < (b.created_at, &b.room));
+    check_order("the directory", in_order)?;
     Ok(found)
 }
 
@@ -166,6 +178,7 @@ pub(super) fn members(
         let user = User { id: user_id(&user)?, name: Arc::from(name) };
         found.push(MemberRow { user, joined: Seq(from_sql(joined)?) });
     }
+    check_order("a list of members", found.is_sorted_by(|a, b| a.user.id < b.user.id))?;
     Ok(found)
 }
 
@@ -190,6 +203,7 @@ pub(super) fn rooms_of(
         member_sum(&room, user, &name, joined).check(sum, || format!("member {user} of room {room}"))?;
         found.push(JoinedRoom { room: room_id(&room)?, joined: Seq(from_sql(joined)?) });
     }
+    check_order("a list of rooms", found.is_sorted_by(|a, b| a.room < b.room))?;
     Ok(found)
 }
 
