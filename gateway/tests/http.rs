@@ -12,8 +12,7 @@ use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions};
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
-use hubbub_core::ids::Partitions;
-use hubbub_core::ports::leases::NodeId;
+use hubbub_core::ids::{NodeId, Partitions};
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports};
@@ -37,7 +36,7 @@ impl Chat {
         let (bus, end) = (Arc::new(LocalBus::default()), CancellationToken::new());
         let leases = Arc::new(LocalLeases::default());
         let ports = hubbub_room_worker::Ports { bus: bus.clone(), store: store.clone(), leases };
-        let worker = hubbub_room_worker::Config::new(NodeId("test".into()), partitions);
+        let worker = hubbub_room_worker::Config::new(NodeId::parse("test").unwrap(), partitions);
         tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
         let history = hubbub_history_service::Config::new(partitions);
         tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));

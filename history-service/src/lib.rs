@@ -149,6 +149,10 @@ async fn find(tier: &Tier, mut payload: Bytes, until: Instant) -> Result<Bytes, 
             ("members", parcel::pack(&members::of_room(&*tier.store, room, after, limit).await?))
         }
         Query::RoomsOf { user } => ("rooms_of", parcel::pack(&members::rooms_of(&*tier.store, user).await?)),
+        Query::Facts => {
+            let (log, partitions) = (tier.store.log_id(), tier.config.partitions.count());
+            ("facts", parcel::pack(&Found::Facts { log, partitions }))
+        }
         Query::Directory { cursor, limit } => {
             ("directory", parcel::pack(&directory::page(&*tier.store, cursor, limit).await?))
         }

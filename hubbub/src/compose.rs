@@ -9,9 +9,8 @@ use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions, Rate};
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
-use hubbub_core::ids::Partitions;
+use hubbub_core::ids::{NodeId, Partitions};
 use hubbub_core::ports::bus::Bus;
-use hubbub_core::ports::leases::NodeId;
 use hubbub_core::ports::store::Store;
 use hubbub_gateway::http::{HttpState, Readiness};
 use hubbub_gateway::{Gateway, listener};
@@ -91,7 +90,7 @@ impl Server {
             ..
         } = self;
         let tiers_end = CancellationToken::new();
-        let node = NodeId(uuid::Uuid::now_v7().simple().to_string().into());
+        let node = NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?;
         let worker = hubbub_room_worker::serve(
             hubbub_room_worker::Ports {
                 bus: bus.clone(),

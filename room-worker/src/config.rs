@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use hubbub_core::ids::{Millis, Partitions};
-use hubbub_core::ports::leases::NodeId;
+use hubbub_core::ids::{Millis, NodeId, Partitions};
 
 /// Tells the time that entries are given.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_core::ids::Partition;
-use hubbub_core::ports::leases::{Lease, LeaseError, Leases, NodeId, Revision};
+use hubbub_core::ids::{NodeId, Partition};
+use hubbub_core::ports::leases::{Lease, LeaseError, Leases, Revision};
 use tokio::time::{Instant, sleep};
 
 /// Parts of a time-to-live: a holder renews at each third, a contender looks at each tenth.

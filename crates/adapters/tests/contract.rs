@@ -167,6 +167,7 @@ mod store {
         ($module:ident, $open:ident) => {
             on_an_embedded_store!($module, $open, store:
                 fresh
+                the_number_of_partitions_is_the_first_one
                 a_claim_is_higher_than_any_before
                 entries_are_read_as_they_were_written
                 each_room_and_epoch_has_its_own_rows

@@ -109,6 +109,11 @@ checked_string!(
     Key, check_key
 );
 
+checked_string!(
+    /// One run of one process, 1 to 64 of `A-Z a-z 0-9 _ -`: a restarted one has another.
+    NodeId, check_id
+);
+
 /// A user as an entry shows them: the id, and the name they had at that moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {

@@ -1,11 +1,12 @@
 //! What every process of Hubbub needs and no chat knows of.
 //!
 //! In the order in which a `main` uses them: [`config`] reads the settings, [`telemetry`] starts logs and metrics,
-//! [`build_info`] says who is speaking, [`health`] tells whether work may be sent here, and [`signals`] ends it in order.
+//! [`build_info`] says who is speaking, [`health`] tells whether work may be sent here, [`roster`] knows the other nodes, and [`signals`] ends it in order.
 
 pub mod build_info;
 pub mod config;
 pub mod health;
 pub mod process;
+pub mod roster;
 pub mod signals;
 pub mod telemetry;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, UserId};
+use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::store::{
     Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, StoreError,
@@ -97,6 +97,10 @@ macro_rules! on {
 impl Store for Faulty {
     fn log_id(&self) -> LogId {
         self.inner.log_id()
+    }
+
+    fn partitions(&self, candidate: Partitions) -> PortFuture<'_, Stored<Partitions>> {
+        self.inner.partitions(candidate)
     }
 
     fn claim(&self, _: Partition) -> PortFuture<'_, Stored<Epoch>> {

@@ -8,10 +8,10 @@ use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::{EmbeddedStore, Options};
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{Key, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
+use hubbub_core::ids::{Key, Millis, NodeId, Partition, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::bus::{Bus, Subject, Subscription};
-use hubbub_core::ports::leases::{Leases, NodeId};
+use hubbub_core::ports::leases::Leases;
 use hubbub_core::ports::store::Store;
 use hubbub_core::room::{Answer, RoomInfo, Verb};
 use hubbub_room_worker::{Config, Ports, serve};
@@ -105,7 +105,7 @@ impl World {
         set: impl FnOnce(&mut Config),
     ) -> Worker {
         let name = format!("node-{}", fastrand::u64(..));
-        let mut config = Config::new(NodeId(name.into()), Partitions::new(1).unwrap());
+        let mut config = Config::new(NodeId::parse(&name).unwrap(), Partitions::new(1).unwrap());
         config.lease_ttl = Duration::from_millis(100);
         set(&mut config);
         let ports = Ports { bus: self.bus.clone(), store, leases };

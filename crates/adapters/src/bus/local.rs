@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, PAYLOAD_BYTES_MAX, Reply, Server, Subject, Subscription,
+    Bus, BusError, Listener, LossWatcher, PAYLOAD_BYTES_MAX, Reply, Server, Subject, Subscription,
 };
 use tokio::sync::oneshot;
 
@@ -82,6 +82,11 @@ impl Bus for LocalBus {
         let listeners = table.listeners.entry(subject).or_default();
         Arc::make_mut(listeners).push((id, listener));
         Box::pin(std::future::ready(Ok(subscription)))
+    }
+
+    /// A call is not lost.
+    fn watch_losses(&self, _watcher: LossWatcher) -> Subscription {
+        Subscription::new(())
     }
 
     fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>> {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use hubbub_core::ids::Partition;
+use hubbub_core::ids::{NodeId, Partition};
 use hubbub_core::ports::PortFuture;
-use hubbub_core::ports::leases::{Lease, LeaseError, Leases, NodeId, Revision};
+use hubbub_core::ports::leases::{Lease, LeaseError, Leases, Revision};
 
 /// Leases for workers that live in one process.
 #[derive(Default)]

@@ -1,10 +1,11 @@
 //! The contract of the `Leases` port.
 
+use crate::ids::NodeId;
 use crate::ids::Partition;
-use crate::ports::leases::{LeaseError, Leases, NodeId};
+use crate::ports::leases::{LeaseError, Leases};
 
 fn node(name: &str) -> NodeId {
-    NodeId(name.into())
+    NodeId::parse(name).expect("an id")
 }
 
 /// Of two that saw the same, one takes it; each change has a revision of its own.

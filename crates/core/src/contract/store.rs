@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use crate::entry::{Entry, RoomFacts, Says};
-use crate::ids::{Epoch, Key, Millis, Partition, RoomId, Seq, User, UserId};
+use crate::ids::{Epoch, Key, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use crate::limits::{Content, IMAGE_BYTES_MAX};
 use crate::ports::store::{
     Append, DirectoryCursor, MemberChange, Projection, Read, RoomRow, Segment, Store, Stored,
@@ -99,6 +99,13 @@ pub async fn a_store_has_one_log_id_for_ever(open: Open<'_>, open_another: Open<
     let first = open().log_id();
     assert_eq!(open().log_id(), first);
     assert_ne!(open_another().log_id(), first);
+}
+
+/// The number of partitions is what was said first.
+pub async fn the_number_of_partitions_is_the_first_one(store: &dyn Store) {
+    let (first, other) = (Partitions::new(7).expect("not 0"), Partitions::new(8).expect("not 0"));
+    assert_eq!(store.partitions(first).await.expect("kept"), first);
+    assert_eq!(store.partitions(other).await.expect("kept"), first, "a later number counted");
 }
 
 /// A claim is higher than all before it, and the fence names the newest; 0 where nobody claimed.

@@ -8,6 +8,8 @@
 //!   bounded queue of its own and returns; it must not block nor call the bus.
 //! - [`Bus::request`] is answered by exactly one server of the subject. `NoResponders` is known at once and means that it
 //!   was not done; `TimedOut` means that this is unknown.
+//! - After a message may have been lost without a trace (the connection was away, a listener was too slow), all watchers of
+//!   [`Bus::watch_losses`] are called, when messages arrive again.
 //! - The payload is at most 1 MiB: that is what NATS takes by default.
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::ids::{Partition, RoomId};
+use crate::ids::{NodeId, Partition, RoomId};
 use crate::ports::PortFuture;
 
 /// Largest payload, in bytes.
@@ -26,6 +28,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 pub enum Subject {
     /// Actions on rooms of a partition: served by its holder.
     Act(Partition),
+    /// Where the logs of a partition's busy rooms end: how the loss of a last entry is seen.
+    Heads(Partition),
     /// Entries of a room, as batches.
     Events(Partition, RoomId),
     /// Typing and presence in a room.
@@ -36,6 +40,14 @@ pub enum Subject {
     Memberships,
     /// Reads: replays, directory, members. Served by any one of the history services.
     Query,
+    /// Signs of life of all nodes.
+    Nodes,
+    /// Who came and went, a gateway.
+    Presence,
+    /// What all nodes must know at once: a token that was revoked.
+    Control,
+    /// Questions to one node.
+    Node(NodeId),
 }
 
 /// Why a message was not sent or a request not answered.
@@ -74,6 +86,9 @@ pub type Listener = Arc<dyn Fn(Bytes) + Send + Sync>;
 /// Called with each request: its payload, and the way to answer it.
 pub type Server = Arc<dyn Fn(Bytes, Reply) + Send + Sync>;
 
+/// Called when messages may have been lost.
+pub type LossWatcher = Arc<dyn Fn() + Send + Sync>;
+
 /// The way to answer one request. Dropped without an answer, the asker times out.
 pub struct Reply(Box<dyn FnOnce(Bytes) + Send + Sync>);
 
@@ -99,6 +114,10 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Listens from now on, until the subscription is dropped.
     fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>>;
+
+    /// Has `watcher` called whenever messages may have been lost, from now on, until the subscription is dropped. As a
+    /// listener it must not block.
+    fn watch_losses(&self, watcher: LossWatcher) -> Subscription;
 
     /// Serves requests from now on, until the subscription is dropped. Of several servers of one subject each request
     /// goes to one.

@@ -8,14 +8,8 @@
 //! - Whether a lease has run out is for the reader to say: it has, when its revision did not change for a
 //!   time-to-live on the reader's own clock. Nobody compares clocks.
 
-use std::sync::Arc;
-
-use crate::ids::Partition;
+use crate::ids::{NodeId, Partition};
 use crate::ports::PortFuture;
-
-/// One run of one process: a restarted one has another.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(pub Arc<str>);
 
 /// A number that a lease's cell gets with every change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -23,7 +23,7 @@
 use std::ops::RangeInclusive;
 
 use crate::entry::{Damaged, Entry, RoomFacts};
-use crate::ids::{Epoch, LogId, Millis, Partition, RoomId, Seq, User, UserId};
+use crate::ids::{Epoch, LogId, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use crate::ports::PortFuture;
 
 /// What can go wrong with a store.
@@ -166,6 +166,10 @@ pub struct DirectoryCursor {
 pub trait Store: Send + Sync + 'static {
     /// Which store this is: made at its birth, the same ever after.
     fn log_id(&self) -> LogId;
+
+    /// How many partitions the rooms of this store are divided into: `candidate` if nobody said so before, and the same ever
+    /// after. A node that was told another number must not go on: it would look for a room at another fence.
+    fn partitions(&self, candidate: Partitions) -> PortFuture<'_, Stored<Partitions>>;
 
     /// Takes the partition: sets its fence to a number higher than any before, and returns it.
     /// From then on nobody with a lower one may ack.

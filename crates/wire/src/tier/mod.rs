@@ -6,5 +6,6 @@
 pub mod act;
 pub mod ephemera;
 pub mod event;
+pub mod node;
 pub mod parcel;
 pub mod query;

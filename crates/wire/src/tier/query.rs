@@ -1,7 +1,7 @@
 //! What is asked of the history service, and what it answers.
 
 use hubbub_core::entry::RoomFacts;
-use hubbub_core::ids::{Millis, RoomId, Seq, UserId};
+use hubbub_core::ids::{LogId, Millis, RoomId, Seq, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::act::ReadTo;
@@ -31,6 +31,8 @@ pub enum Query {
         /// Whose.
         user: UserId,
     },
+    /// What was fixed at the birth of the store.
+    Facts,
     /// Rooms, the newest first.
     Directory {
         /// An opaque cursor from the page before.
@@ -94,6 +96,13 @@ pub enum Found {
         rooms: Vec<Listed>,
         /// Opaque.
         next: Option<String>,
+    },
+    /// What was fixed at the birth of the store.
+    Facts {
+        /// Which store it is.
+        log: LogId,
+        /// How many partitions there are.
+        partitions: u16,
     },
     /// There is no such room.
     NoSuchRoom,

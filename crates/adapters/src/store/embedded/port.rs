@@ -1,6 +1,6 @@
 //! The ports, carried out by the writer thread and the reading threads.
 
-use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, UserId};
+use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
 use hubbub_core::ports::store::{
@@ -11,7 +11,7 @@ use std::future::ready;
 use tokio::sync::oneshot;
 
 use super::EmbeddedStore;
-use super::failure::unavailable;
+use super::failure::{damaged, unavailable};
 use super::queue::Refused;
 use super::write::{NewEntries, Write};
 use super::{accounts, lists, log};
@@ -45,6 +45,16 @@ impl EmbeddedStore {
 impl Store for EmbeddedStore {
     fn log_id(&self) -> LogId {
         self.log_id
+    }
+
+    fn partitions(&self, candidate: Partitions) -> PortFuture<'_, Stored<Partitions>> {
+        let candidate = candidate.count().to_be_bytes().to_vec();
+        let kept = self.write(|reply| Write::Secret("partitions", candidate, reply));
+        Box::pin(async move {
+            let kept: Vec<u8> = kept.await?;
+            let count = kept.try_into().ok().map(u16::from_be_bytes).and_then(Partitions::new);
+            count.ok_or_else(|| damaged("the number of partitions has another form"))
+        })
     }
 
     fn claim(&self, partition: Partition) -> PortFuture<'_, Stored<Epoch>> {
