@@ -45,6 +45,11 @@ impl Asker {
         Self { bus, partitions, timeout }
     }
 
+    /// How many partitions there are.
+    pub fn partitions(&self) -> Partitions {
+        self.partitions
+    }
+
     /// The partition whose holder writes the room.
     pub fn partition(&self, room: &RoomId) -> hubbub_core::ids::Partition {
         self.partitions.of(room)

@@ -38,6 +38,9 @@ pub struct Config {
     pub requests_in_flight_max: u16,
     /// Entries a room that a resume sends; beyond it, `behind`.
     pub resume_entries_max: u64,
+    /// How often a room is read again from its holder without another reason, over a bus that may lose messages; `None` over
+    /// one that can't.
+    pub resync_every: Option<Duration>,
     /// Rooms that one user may be in; then `forbidden`.
     pub rooms_of_user_max: usize,
     /// Connections of all clients; then 503 and close code 1013.
@@ -74,6 +77,7 @@ impl Default for Config {
             slow_consumer_timeout: Duration::from_secs(15),
             requests_in_flight_max: 64,
             resume_entries_max: 1_000,
+            resync_every: None,
             rooms_of_user_max: 1_000,
             connections_max: 1_000_000,
             connections_of_user_max: 1_000,

@@ -6,7 +6,7 @@ use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::position::Arrival;
 use hubbub_wire::native::answer::{self, Event, Online};
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
-use hubbub_wire::tier::event::{Batch, Joined, RoomMade};
+use hubbub_wire::tier::event::{Batch, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel::{self, BadParcel};
 
 use crate::member::{ConnectionId, Standing};
@@ -19,6 +19,7 @@ impl State {
         let taken = match heard {
             Heard::Entries(room, payload) => self.hear_entries(&room, payload),
             Heard::Passing(room, payload) => self.hear_passing(&room, payload),
+            Heard::Heads(payload) => self.hear_heads(payload),
             Heard::Joined(payload) => self.hear_joined(payload),
             Heard::RoomMade(payload) => self.hear_room_made(payload),
         };
@@ -203,6 +204,23 @@ impl State {
                 self.chores.push(Chore::Sync(need));
             }
         }
+    }
+
+    /// A head above our position, after all that came before it was heard: an entry was lost and nothing followed it.
+    fn hear_heads(&mut self, mut payload: Bytes) -> Result<(), BadParcel> {
+        let Heads { log, epoch, heads } = parcel::header(&mut payload)?;
+        for (room, head) in heads {
+            let Some(known) = self.rooms.get_mut(&room).and_then(|here| here.synced.as_mut()) else {
+                continue;
+            };
+            if known.log == log {
+                known.epoch = known.epoch.max(epoch);
+            }
+            if known.log != log || known.position.0 < head {
+                self.need_sync(room, SyncCause::Head);
+            }
+        }
+        Ok(())
     }
 
     fn hear_passing(&mut self, room: &RoomId, mut payload: Bytes) -> Result<(), BadParcel> {

@@ -142,19 +142,24 @@ impl Door {
         Self { shard, router, requests: TaskTracker::new(), drain }
     }
 
-    /// What every shard hears: who joined what, and which rooms were made.
+    /// What every shard hears: where busy logs end, who joined what, which rooms were made, and that the bus may have lost
+    /// something.
     async fn listen_to_all(&self) -> Result<Vec<Subscription>, BusError> {
-        let mut heard = Vec::with_capacity(2);
-        for (subject, make) in [
+        let gateway = &self.shard.gateway;
+        let ear = self.shard.ear.clone();
+        let mut heard = vec![gateway.bus.watch_losses(Arc::new(move || ear.lose()))];
+        let heads = gateway.asker.partitions().all().map(Subject::Heads);
+        let of_all = heads.map(|subject| (subject, Heard::Heads as fn(bytes::Bytes) -> Heard)).chain([
             (Subject::Memberships, Heard::Joined as fn(bytes::Bytes) -> Heard),
             (Subject::Directory, Heard::RoomMade),
-        ] {
+        ]);
+        for (subject, make) in of_all {
             let ear = self.shard.ear.clone();
             let listener = Arc::new(move |payload: bytes::Bytes| {
                 let len = payload.len();
                 ear.leave(make(payload), len);
             });
-            heard.push(self.shard.gateway.bus.listen(subject, listener).await?);
+            heard.push(gateway.bus.listen(subject, listener).await?);
         }
         Ok(heard)
     }

@@ -1,7 +1,8 @@
 //! How a connection comes to a room's live stream at an exact place: subscribe, sync, catch up, go live.
 //!
 //! One mechanism for all losses. A room is *synced* when a shard gets its first member, when an entry arrives before its
-//! turn, when our own inbox was full, or when a client has seen more than we have. A connection *catches up* from
+//! turn, when our own inbox was full, when the bus may have lost something, when a holder names a head that we have not
+//! seen, now and then all the same, and when a client has seen more than we have. A connection *catches up* from
 //! its position to the room's and goes live there: nothing between, nothing twice.
 
 use std::sync::Arc;
@@ -78,7 +79,11 @@ impl Shard {
     pub(crate) async fn sync(self: Arc<Self>, (room, cause): SyncNeed) {
         metrics::counter!(crate::metrics::SYNCS, "cause" => cause.label()).increment(1);
         loop {
-            let result = self.sync_once(&room).await;
+            let result = match self.syncs.acquire().await {
+                Ok(_permit) => self.sync_once(&room).await,
+                // Nobody closes it.
+                Err(_) => Err(Failure::Unavailable),
+            };
             let failed = result.is_err();
             let again = self.with(|state| state.end_sync(&room, result));
             if !again {

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Failure;
 use crate::fanout::Turn;
+use crate::member::Second;
 
 /// Newest entries kept here, to answer `open` at an exact place and to resume without a read.
 const RECENT_ENTRIES_MAX: usize = 64;
@@ -60,6 +61,8 @@ pub struct RoomHere {
     pub members: Vec<u32>,
     /// What this turn will send.
     pub turn: Turn,
+    /// When it is read again from its holder without another reason; 0 for not yet known.
+    pub resync_at: Second,
     /// Whether it waits for the end of the turn.
     pub dirty: bool,
     /// Whether it rests: its last flush was long.
@@ -159,6 +162,12 @@ pub enum SyncCause {
     Overflow,
     /// A client had seen more than we have.
     Ahead,
+    /// The bus may have lost messages.
+    BusLost,
+    /// The holder named a later head: the last entry was lost.
+    Head,
+    /// It is time: whatever else may go wrong is found by this.
+    Periodic,
 }
 
 impl SyncCause {
@@ -169,6 +178,9 @@ impl SyncCause {
             Self::Gap => "gap",
             Self::Overflow => "overflow",
             Self::Ahead => "ahead",
+            Self::BusLost => "bus_lost",
+            Self::Head => "head",
+            Self::Periodic => "periodic",
         }
     }
 }

@@ -11,17 +11,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use slab::Slab;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::Gateway;
 use crate::fanout::UserNumber;
 use crate::member::{Connection, ConnectionId, Second, Socket};
-use crate::room::{RoomHere, SyncNeed};
+use crate::room::{RoomHere, SyncCause, SyncNeed};
 use crate::ws::connection::Flow;
 use crate::ws::outbound::Written;
 
 /// Bytes that the bus may bring within one turn; beyond it a message is dropped and its room read again.
 const EAR_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Rooms that are read again from their holders at once.
+const SYNCS_AT_ONCE: usize = 256;
 
 /// What the bus brought.
 pub enum Heard {
@@ -29,6 +32,8 @@ pub enum Heard {
     Entries(RoomId, Bytes),
     /// Something that passes in a room.
     Passing(RoomId, Bytes),
+    /// Where logs of busy rooms end.
+    Heads(Bytes),
     /// A user became a member of a room.
     Joined(Bytes),
     /// A room was made.
@@ -48,6 +53,8 @@ struct Inbox {
     bytes: usize,
     /// Rooms of which something was dropped.
     lost: HashSet<RoomId>,
+    /// Whether the bus may have lost something of any room.
+    lost_anything: bool,
 }
 
 impl Ear {
@@ -66,10 +73,15 @@ impl Ear {
         self.turn.notify_one();
     }
 
-    fn take(&self) -> (VecDeque<Heard>, HashSet<RoomId>) {
+    /// The bus may have lost messages.
+    pub fn lose(&self) {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner).lost_anything = true;
+        self.turn.notify_one();
+    }
+
+    fn take(&self) -> Inbox {
         let mut inbox = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        inbox.bytes = 0;
-        (std::mem::take(&mut inbox.queue), std::mem::take(&mut inbox.lost))
+        std::mem::take(&mut *inbox)
     }
 }
 
@@ -165,6 +177,8 @@ pub struct Shard {
     pub index: usize,
     /// Where the bus leaves messages.
     pub ear: Arc<Ear>,
+    /// Syncs that may run at once: after the bus was away all rooms want one.
+    pub(crate) syncs: Semaphore,
     /// Told whenever a connection's queue ran empty or a catch-up ended.
     pub settled: Notify,
     state: Mutex<State>,
@@ -194,6 +208,7 @@ impl Shard {
             gateway,
             index,
             ear: Arc::default(),
+            syncs: Semaphore::new(SYNCS_AT_ONCE),
             settled: Notify::new(),
             state: Mutex::new(state),
             began: Instant::now(),
@@ -250,7 +265,7 @@ impl Shard {
     }
 
     fn take_turn(self: &Arc<Self>) {
-        let (heard, lost) = self.ear.take();
+        let Inbox { queue: heard, lost, lost_anything, .. } = self.ear.take();
         let now = self.now();
         self.with(|state| {
             state.now = now;
@@ -258,7 +273,11 @@ impl Shard {
                 state.hear(message);
             }
             for room in lost {
-                state.need_sync(room, crate::room::SyncCause::Overflow);
+                state.need_sync(room, SyncCause::Overflow);
+            }
+            if lost_anything {
+                let rooms: Vec<_> = state.rooms.keys().cloned().collect();
+                rooms.into_iter().for_each(|room| state.need_sync(room, SyncCause::BusLost));
             }
             for room in std::mem::take(&mut state.dirty_rooms) {
                 state.flush_room(&room);

@@ -15,6 +15,7 @@ use hubbub_wire::ws::encode;
 
 use crate::error::Failure;
 use crate::member::{Connection, ConnectionId};
+use crate::room::SyncCause;
 use crate::shard::{Shard, State};
 
 /// How long a connection may outlive its token.
@@ -63,6 +64,9 @@ impl Shard {
                 state.carry_out(id, due);
             }
             state.drop_empty_rooms(EMPTY_ROOM);
+            if let Some(every) = self.gateway.config.resync_every {
+                state.sync_those_due(every);
+            }
             if now.is_multiple_of(COUNT_EVERY) {
                 self.tell_counts(state);
             }
@@ -122,6 +126,20 @@ impl Shard {
 }
 
 impl State {
+    /// Reads rooms again whose time has come, each at a time of its own, so that they do not come together.
+    fn sync_those_due(&mut self, every: Duration) {
+        let (now, every) = (self.now, every.as_secs().max(2) as u32);
+        let mut due = Vec::new();
+        for (id, here) in self.rooms.iter_mut().filter(|(_, here)| here.syncing.is_none()) {
+            if here.resync_at <= now {
+                let is_known =
+                    std::mem::replace(&mut here.resync_at, now + every / 2 + fastrand::u32(..every)) > 0;
+                due.extend(is_known.then(|| id.clone()));
+            }
+        }
+        due.into_iter().for_each(|room| self.need_sync(room, SyncCause::Periodic));
+    }
+
     fn carry_out(&mut self, id: ConnectionId, due: Due) {
         let Some(connection) = self.connection(id) else { return };
         match due {

@@ -34,6 +34,8 @@ struct Settling {
 pub(crate) struct Committed {
     /// How many members there are at the last committed entry.
     members: u64,
+    /// The last committed entry of this epoch, and when that was.
+    head: Option<(Seq, Instant)>,
     tail: Tail,
     unprojected: Unprojected,
     settling: VecDeque<Settling>,
@@ -49,6 +51,7 @@ impl Committed {
         let members = (members + left).saturating_sub(joined);
         Self {
             members,
+            head: None,
             tail: Tail::default(),
             unprojected: Unprojected::new(mark, members),
             settling: VecDeque::new(),
@@ -81,6 +84,7 @@ impl Committed {
             self.unprojected.push(entry, self.members);
             members.push(self.members);
         }
+        self.head = entries.last().map(|last| (last.seq, Instant::now()));
         voice.publish_entries(room, &entries, &members);
         match since {
             Some(since) => {
@@ -101,6 +105,11 @@ impl Committed {
             next.announcements.iter().for_each(|announcement| voice.announce(announcement));
             next.answers.into_iter().for_each(|due| due.tell(&self.tail, outcomes));
         }
+    }
+
+    /// The last entry that was committed in this epoch, and when.
+    pub(crate) fn head(&self) -> Option<(Seq, Instant)> {
+        self.head
     }
 
     /// The next projection, if one is due.

@@ -3,7 +3,7 @@
 //! In reading order: which partitions it has (`holding`, `lease`); the `partition`'s loop, which owns the state of their
 //! rooms, and which of them are in `memory`; the `inbox` it takes asks from; a room's `slot` in memory, from the ask to
 //! the batch; the `steps` from there on, by which a batch gets into the log (`append`), to readers and askers
-//! (`commit`, `voice`, `tail`) and to the lists (`projecting`); and a room's first touch in an epoch (`recovery`).
+//! (`commit`, `voice`, `tail`, `heads`) and to the lists (`projecting`); and a room's first touch in an epoch (`recovery`).
 //!
 //! # What an answer waits for
 //! ```text
@@ -26,6 +26,7 @@ mod append;
 mod commit;
 pub mod config;
 mod error;
+mod heads;
 mod holding;
 mod inbox;
 mod lease;

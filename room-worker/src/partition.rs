@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::Tier;
 use crate::commit::Covered;
 use crate::error::OpenError;
+use crate::heads::{Busy, HEADS_EVERY};
 use crate::inbox::{Asked, Inbox};
 use crate::memory::SWEEP_EVERY;
 use crate::metrics::{self, BatchMeters, Outcomes};
@@ -71,6 +72,8 @@ pub(crate) struct Writer {
     /// Asks that the gauge shows as held.
     shown_held: usize,
     pub(crate) next_sweep: Instant,
+    pub(crate) busy: Busy,
+    pub(crate) next_heads: Instant,
 }
 
 impl Writer {
@@ -89,6 +92,8 @@ impl Writer {
             outcomes: Outcomes::default(),
             shown_held: 0,
             next_sweep: Instant::now() + SWEEP_EVERY,
+            busy: Busy::default(),
+            next_heads: Instant::now() + HEADS_EVERY,
         }
     }
 
@@ -105,7 +110,12 @@ impl Writer {
                         return fenced;
                     }
                 }
-                () = tokio::time::sleep_until(self.next_sweep) => self.sweep(),
+                () = tokio::time::sleep_until(self.next_heads) => {
+                    self.say_heads();
+                    if self.next_heads >= self.next_sweep {
+                        self.sweep();
+                    }
+                }
             }
         }
     }

@@ -136,7 +136,8 @@ pub(crate) struct OpenRoom {
     held: Held<Due>,
     /// A fence read that runs has something of this room.
     covered: bool,
-    /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read.
+    /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of
+    /// the busy ones.
     pub(crate) listed: Listed,
     pub(crate) committed: Committed,
 }
@@ -146,6 +147,7 @@ pub(crate) struct OpenRoom {
 pub(crate) struct Listed {
     pub(crate) to_append: bool,
     pub(crate) to_cover: bool,
+    pub(crate) busy: bool,
 }
 
 impl OpenRoom {

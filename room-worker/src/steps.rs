@@ -55,6 +55,9 @@ impl Writer {
             let Some(slot) = self.rooms.get_mut(&room) else { continue };
             let Some(open) = slot.open.as_mut() else { continue };
             open.uncover();
+            if !covered.entries.is_empty() {
+                self.busy.note(&room, &mut open.listed.busy);
+            }
             open.committed.settle(covered, &self.voice, &mut self.outcomes);
             // A room that nobody made must not be a way to fill the memory.
             if open.room.info().is_none() && slot.is_quiet() {

@@ -1,9 +1,9 @@
 //! What a holder publishes. Best effort: a reader who missed something reads the log.
 
 use hubbub_core::entry::{Entry, Kind};
-use hubbub_core::ids::{Epoch, LogId, Partition, RoomId};
+use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, Seq};
 use hubbub_core::ports::bus::{Bus, Subject};
-use hubbub_wire::tier::event::{Batch, Joined, RoomMade};
+use hubbub_wire::tier::event::{Batch, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel;
 
 use crate::metrics::{self, BatchMeters};
@@ -13,6 +13,9 @@ use crate::projecting::shown_user;
 const PAYLOAD_BYTES: usize = 512 * 1024;
 /// What an entry has beside its JSON, but for the facts of a room.
 const ENTRY_OVERHEAD: usize = 512;
+
+/// Heads in one payload: of rooms with the longest ids it is below the bus's limit.
+const HEADS_MAX: usize = 5_000;
 
 /// The voice of one holder.
 pub(crate) struct Voice {
@@ -60,6 +63,14 @@ impl Voice {
                 Batch { room: room.clone(), log: self.log, epoch: self.epoch, members: members[upto - 1] };
             self.publish(&subject, parcel::pack_with(&header, room, &entries[from..upto]));
             from = upto;
+        }
+    }
+
+    /// Publishes where rooms' logs end.
+    pub(crate) fn publish_heads(&self, heads: &[(RoomId, Seq)]) {
+        for heads in heads.chunks(HEADS_MAX) {
+            let heads = Heads { log: self.log, epoch: self.epoch, heads: heads.to_vec() };
+            self.publish(&Subject::Heads(self.partition), parcel::pack(&heads));
         }
     }
 

@@ -1,7 +1,7 @@
 //! What an answer waits for, and who may not give one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use hubbub_core::ids::{Epoch, Millis, Seq};
 use hubbub_core::room::{Answer, Refusal};
@@ -212,6 +212,23 @@ async fn an_acked_join_is_in_the_lists_and_announced_before() {
     let row = world.store.room(lobby.clone()).await.unwrap().unwrap();
     assert_eq!(row.member_count, 2);
     gated.worker.kill().await;
+}
+
+#[tokio::test]
+async fn the_head_of_a_busy_room_is_said() {
+    let world = World::new();
+    let worker = world.worker();
+    let (lobby, heads) = (room("lobby"), Arc::new(Mutex::new(Vec::new())));
+    let to = heads.clone();
+    let listener = Arc::new(move |mut payload| {
+        to.lock().unwrap().extend(parcel::header::<event::Heads>(&mut payload).unwrap().heads);
+    });
+    let _listening = world.bus.listen(Subject::Heads(PARTITION), listener).await.unwrap();
+    world.made("lobby", "ann").await;
+    let head = world.kept(&lobby, "ann", say("hi", None, None)).await;
+    until("the head is said", async || heads.lock().unwrap().last() == Some(&(lobby.clone(), Seq(head))))
+        .await;
+    worker.kill().await;
 }
 
 #[tokio::test]

@@ -18,6 +18,17 @@ pub struct Batch {
     pub members: u64,
 }
 
+/// Where the logs of a partition's busy rooms end, said once a second: how a reader finds that it missed the *last* entry.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Heads {
+    /// Which log's.
+    pub log: LogId,
+    /// By which holder.
+    pub epoch: Epoch,
+    /// Rooms, and the last committed entry of each.
+    pub heads: Vec<(RoomId, Seq)>,
+}
+
 /// A user became a member of a room: for gateways that have the user but not the room.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Joined {

@@ -1,0 +1,194 @@
+//! What a gateway does about messages that the bus lost: a reader's stream is whole again, by each of the ways in which a
+//! loss can be seen.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on is to fail")]
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions};
+use hubbub_adapters::bus::LocalBus;
+use hubbub_adapters::leases::LocalLeases;
+use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
+use hubbub_client::{Client, Event, Events};
+use hubbub_core::ids::{NodeId, Partitions};
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
+use hubbub_core::ports::bus::{Bus, BusError, Listener, LossWatcher, Server, Subject, Subscription};
+use hubbub_gateway::config::Config;
+use hubbub_gateway::http::{HttpState, Readiness, router};
+use hubbub_gateway::{Gateway, Ports, listener};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A bus that loses what it is told to lose.
+#[derive(Default)]
+struct Lossy {
+    inner: LocalBus,
+    loses_events: AtomicBool,
+    loses_heads: AtomicBool,
+    watchers: Mutex<Vec<LossWatcher>>,
+}
+
+impl Lossy {
+    fn tell_of_losses(&self) {
+        self.watchers.lock().unwrap().iter().for_each(|watcher| watcher());
+    }
+}
+
+impl Bus for Lossy {
+    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
+        let is_lost = match subject {
+            Subject::Events(..) => self.loses_events.load(SeqCst),
+            Subject::Heads(_) => self.loses_heads.load(SeqCst),
+            _ => false,
+        };
+        if is_lost { Ok(()) } else { self.inner.publish(subject, payload) }
+    }
+
+    fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>> {
+        self.inner.listen(subject, listener)
+    }
+
+    fn watch_losses(&self, watcher: LossWatcher) -> Subscription {
+        self.watchers.lock().unwrap().push(watcher);
+        Subscription::new(())
+    }
+
+    fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>> {
+        self.inner.serve(subject, server)
+    }
+
+    fn request(
+        &self,
+        subject: &Subject,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> PortFuture<'static, Result<Bytes, BusError>> {
+        self.inner.request(subject, payload, timeout)
+    }
+}
+
+/// All tiers over a bus that loses, and one member who talks and listens.
+struct Chat {
+    bus: Arc<Lossy>,
+    client: Client,
+    events: Events,
+    end: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl Chat {
+    async fn start(config: Config) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(EmbeddedStore::open(folder.path(), Options::default()).unwrap());
+        let accounts = BuiltIn::open(store.clone(), BuiltInOptions::default()).await.unwrap();
+        let token = token_of(&accounts).await;
+        let partitions = Partitions::new(2).unwrap();
+        let (bus, end) = (Arc::new(Lossy::default()), CancellationToken::new());
+        let leases = Arc::new(LocalLeases::default());
+        let ports = hubbub_room_worker::Ports { bus: bus.clone(), store: store.clone(), leases };
+        let worker = hubbub_room_worker::Config::new(NodeId::parse("test").unwrap(), partitions);
+        tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
+        let history = hubbub_history_service::Config::new(partitions);
+        tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
+        let gateway =
+            Gateway::new(config, Ports { bus: bus.clone(), accounts: Arc::new(accounts), partitions });
+        let state = HttpState {
+            gateway: gateway.clone(),
+            health: Arc::new(Readiness::default),
+            metrics: Arc::new(String::new),
+        };
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}/v1/ws", socket.local_addr().unwrap());
+        tokio::spawn(listener::serve(gateway, socket, router(state), end.clone()));
+        let options = hubbub_client::Options { token, ..hubbub_client::Options::new(&url) };
+        let (client, events) = Client::connect(options).await.unwrap();
+        Self { bus, client, events, end, _folder: folder }
+    }
+
+    /// The next entry of the stream. The client itself finds a gap, a repeat and a wrong order.
+    async fn next_text(&mut self) -> String {
+        let next = async {
+            loop {
+                match self.events.next().await.expect("the connection stays") {
+                    Event::Entry(entry) => {
+                        if let hubbub_client::entry::What::Text(text) = &entry.what {
+                            return text.to_string();
+                        }
+                    }
+                    Event::Violation(violation) => panic!("{violation:?}"),
+                    _ => {}
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, next).await.expect("the lost entry comes after all")
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        self.end.cancel();
+    }
+}
+
+async fn token_of(accounts: &BuiltIn) -> String {
+    let (email, password) = ("ann@example.org".to_owned(), Secret::new("correct horse".into()));
+    let registration = Registration { name: "Ann".into(), email: email.clone(), password: password.clone() };
+    let (accounts, here) = (accounts.built_in().unwrap(), IpAddr::from([127, 0, 0, 1]));
+    accounts.register(registration, here).await.unwrap();
+    accounts.log_in(email, password, here).await.unwrap().reveal().to_owned()
+}
+
+/// Loses the events of one message, has `notice` make the loss visible, and reads on.
+async fn lost_and_found(chat: &mut Chat, notice: impl AsyncFnOnce(&Chat)) {
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    chat.client.send_text(&room, "heard", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "heard");
+    chat.bus.loses_events.store(true, SeqCst);
+    chat.client.send_text(&room, "lost", None).await.unwrap();
+    chat.bus.loses_events.store(false, SeqCst);
+    notice(chat).await;
+    assert_eq!(chat.next_text().await, "lost");
+    chat.client.send_text(&room, "after", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "after");
+}
+
+#[tokio::test]
+async fn a_gap_is_filled() {
+    let mut chat = Chat::start(Config::default()).await;
+    chat.bus.loses_heads.store(true, SeqCst);
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    chat.bus.loses_events.store(true, SeqCst);
+    chat.client.send_text(&room, "lost", None).await.unwrap();
+    chat.bus.loses_events.store(false, SeqCst);
+    chat.client.send_text(&room, "after", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "lost");
+    assert_eq!(chat.next_text().await, "after");
+}
+
+#[tokio::test]
+async fn a_lost_last_entry_is_seen_by_its_head() {
+    let mut chat = Chat::start(Config::default()).await;
+    lost_and_found(&mut chat, async |_| {}).await;
+}
+
+#[tokio::test]
+async fn what_the_bus_says_it_may_have_lost_is_read() {
+    let mut chat = Chat::start(Config::default()).await;
+    chat.bus.loses_heads.store(true, SeqCst);
+    lost_and_found(&mut chat, async |chat| chat.bus.tell_of_losses()).await;
+}
+
+#[tokio::test]
+async fn what_nobody_noticed_is_found_by_reading_again_in_time() {
+    let config = Config { resync_every: Some(Duration::from_secs(2)), ..Config::default() };
+    let mut chat = Chat::start(config).await;
+    chat.bus.loses_heads.store(true, SeqCst);
+    lost_and_found(&mut chat, async |_| {}).await;
+}
