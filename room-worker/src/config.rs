@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubbub_core::ids::{Millis, NodeId, Partitions};
 
+use crate::placement::Placement;
+
 /// Tells the time that entries are given.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
@@ -24,6 +26,8 @@ pub struct Config {
     pub node: NodeId,
     /// How many partitions there are.
     pub partitions: Partitions,
+    /// Which of the partitions are for this worker.
+    pub placement: Placement,
     /// Most members of a room.
     pub members_max: usize,
     /// How long a lease lives that nobody renews. It is renewed each third of this.
@@ -48,6 +52,7 @@ impl Config {
         Self {
             node,
             partitions,
+            placement: Placement::Alone,
             members_max: 1_000_000,
             lease_ttl: Duration::from_secs(3),
             inbox_asks_max: 20_000,

@@ -13,6 +13,8 @@ use crate::partition::{Ended, Writer};
 use crate::retry::{Backoff, until_done};
 use crate::{Tier, lease, metrics};
 
+/// How often a holder looks whether the partition is still for it.
+const PLACEMENT_LOOK: Duration = Duration::from_millis(200);
 /// How long giving a lease back may take: its time-to-live does the same.
 const RELEASE_MAX: Duration = Duration::from_secs(1);
 
@@ -20,18 +22,26 @@ const RELEASE_MAX: Duration = Duration::from_secs(1);
 pub(crate) async fn hold(tier: Arc<Tier>, partition: Partition, shutdown: CancellationToken) {
     let config = &tier.config;
     loop {
-        let take = lease::take(tier.ports.leases.clone(), partition, config.node.clone(), config.lease_ttl);
-        let Some(mut held) = shutdown.run_until_cancelled(take).await else { return };
+        let Some(mut held) = shutdown.run_until_cancelled(lease::take(&tier, partition)).await else {
+            return;
+        };
+        let hand_over = shutdown.child_token();
         let ended = tokio::select! {
-            ended = claim_and_serve(&tier, partition, &shutdown) => ended,
+            ended = claim_and_serve(&tier, partition, &hand_over) => ended,
             () = held.keep() => Ended::LeaseLost,
+            () = cancel_when_for_another(&tier, partition, &hand_over) => Ended::LeaseLost,
         };
         match ended {
             Ended::ShutDown => {
                 if timeout(RELEASE_MAX, held.release()).await.is_err() {
                     tracing::info!(%partition, "the lease was not given back in time; it will run out");
                 }
-                return;
+                if shutdown.is_cancelled() {
+                    return;
+                }
+                ::metrics::counter!(metrics::HANDED_OVER.name).increment(1);
+                tracing::info!(%partition, "handed the partition over");
+                continue;
             }
             Ended::LeaseLost => tracing::warn!(%partition, "lost the lease"),
             Ended::Fenced(by) => {
@@ -44,6 +54,16 @@ pub(crate) async fn hold(tier: Arc<Tier>, partition: Partition, shutdown: Cancel
             return;
         }
     }
+}
+
+/// Ends the holding in order once the partition is for another worker. Never returns.
+async fn cancel_when_for_another(tier: &Tier, partition: Partition, hand_over: &CancellationToken) {
+    let config = &tier.config;
+    while config.placement.is_for(&config.node, partition) {
+        sleep(PLACEMENT_LOOK).await;
+    }
+    hand_over.cancel();
+    std::future::pending().await
 }
 
 /// Serves the partition in a new epoch. Dropped, it is mute from that instant: what it still had to tell is `unavailable`.

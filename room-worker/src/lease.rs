@@ -7,9 +7,15 @@ use hubbub_core::ids::{NodeId, Partition};
 use hubbub_core::ports::leases::{Lease, LeaseError, Leases, Revision};
 use tokio::time::{Instant, sleep};
 
+use crate::Tier;
+use crate::placement::Placement;
+
 /// Parts of a time-to-live: a holder renews at each third, a contender looks at each tenth.
 const RENEWALS_A_TTL: u32 = 3;
 const LOOKS_A_TTL: u32 = 10;
+
+/// How often a contender looks at a lease whose holder lives and is to hand it over.
+const LOOK_AT_HAND_OVER: Duration = Duration::from_millis(20);
 
 /// A lease that this node has.
 pub(crate) struct Held {
@@ -21,14 +27,30 @@ pub(crate) struct Held {
 }
 
 /// Waits until the lease can be had, and takes it: it is free, it is ours from a call whose answer was lost, or its revision has
-/// not changed for a time-to-live on our own clock.
-pub(crate) async fn take(leases: Arc<dyn Leases>, partition: Partition, node: NodeId, ttl: Duration) -> Held {
+/// not changed for a time-to-live on our own clock; for half of one if its holder gives no sign of life either. While the
+/// partition is for another worker it is left to that one.
+pub(crate) async fn take(tier: &Tier, partition: Partition) -> Held {
+    let (leases, placement) = (tier.ports.leases.clone(), &tier.config.placement);
+    let (node, ttl) = (tier.config.node.clone(), tier.config.lease_ttl);
     let mut watched: Option<(Revision, Instant)> = None;
     loop {
+        let mut pause = ttl / LOOKS_A_TTL;
+        let is_ours_to_take = placement.is_for(&node, partition);
         match leases.read(partition).await {
             Ok(lease) => {
                 let seen = lease.as_ref().map(|l| l.revision);
-                if is_free(lease, &node, &mut watched, ttl) {
+                let holder = lease.as_ref().and_then(|lease| lease.holder.clone());
+                let lives = holder.is_some_and(|holder| placement.lives(&holder));
+                let silence = match lives {
+                    true => ttl,
+                    false if matches!(placement, Placement::Alone) => ttl,
+                    false => ttl / 2,
+                };
+                if !is_free(lease, &node, &mut watched, silence) {
+                    if lives && is_ours_to_take {
+                        pause = LOOK_AT_HAND_OVER.min(pause);
+                    }
+                } else if is_ours_to_take {
                     match leases.take(partition, node.clone(), seen).await {
                         Ok(revision) => return Held { leases, partition, node, ttl, revision },
                         // Somebody was quicker: look again at once.
@@ -40,7 +62,7 @@ pub(crate) async fn take(leases: Arc<dyn Leases>, partition: Partition, node: No
             Err(LeaseError::Changed) => {}
             Err(LeaseError::Unavailable { inside }) => unavailable(partition, &inside),
         }
-        sleep(ttl / LOOKS_A_TTL).await;
+        sleep(pause).await;
     }
 }
 
@@ -48,14 +70,14 @@ fn is_free(
     lease: Option<Lease>,
     node: &NodeId,
     watched: &mut Option<(Revision, Instant)>,
-    ttl: Duration,
+    silence: Duration,
 ) -> bool {
     let Some(Lease { holder: Some(holder), revision }) = lease else { return true };
     if holder == *node {
         return true;
     }
     match watched {
-        Some((seen, since)) if *seen == revision => since.elapsed() >= ttl,
+        Some((seen, since)) if *seen == revision => since.elapsed() >= silence,
         _ => {
             *watched = Some((revision, Instant::now()));
             false

@@ -1,6 +1,6 @@
 //! The room-worker: the only writer of the rooms of the partitions that it holds.
 //!
-//! In reading order: which partitions it has (`holding`, `lease`); the `partition`'s loop, which owns the state of their
+//! In reading order: which partitions it has ([`placement`], `holding`, `lease`); the `partition`'s loop, which owns the state of their
 //! rooms, and which of them are in `memory`; the `inbox` it takes asks from; a room's `slot` in memory, from the ask to
 //! the batch; the `steps` from there on, by which a batch gets into the log (`append`), to readers and askers
 //! (`commit`, `voice`, `tail`, `heads`) and to the lists (`projecting`); and a room's first touch in an epoch (`recovery`).
@@ -33,6 +33,7 @@ mod lease;
 mod memory;
 pub mod metrics;
 mod partition;
+pub mod placement;
 mod projecting;
 mod recovery;
 mod retry;

@@ -46,6 +46,9 @@ pub const FENCED: Metric = metric(
     Unit::Count,
     "partitions given up because a newer holder had claimed them",
 );
+/// Counter.
+pub const HANDED_OVER: Metric =
+    metric("hubbub_worker_handed_over_total", Unit::Count, "partitions handed to another worker in order");
 /// Gauge.
 pub const PARTITIONS_HELD: Metric =
     metric("hubbub_worker_partitions_held", Unit::Count, "partitions held and served");
@@ -67,7 +70,7 @@ pub const PUBLISH_FAILURES: Metric =
 
 /// Tells the recorder about the counters, histograms and gauges above.
 pub fn describe() {
-    for m in [ASKS, ENTRIES, FENCED, RECOVERIES, STORE_RETRIES, PUBLISH_FAILURES] {
+    for m in [ASKS, ENTRIES, FENCED, HANDED_OVER, RECOVERIES, STORE_RETRIES, PUBLISH_FAILURES] {
         metrics::describe_counter!(m.name, m.unit, m.description);
     }
     for m in [COMMIT_SECONDS, BATCH_ENTRIES] {

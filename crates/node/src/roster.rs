@@ -88,8 +88,15 @@ fn silence_max() -> Duration {
     Duration::from_millis(SILENCE_MAX_MS)
 }
 
-/// Says every half second that the node lives, until `leaving`; then once that it leaves.
-pub async fn give_signs_of_life(bus: Arc<dyn Bus>, node: NodeId, tier: Tier, leaving: CancellationToken) {
+/// Says every half second that the node lives and `is_fit` for its work, until `leaving`; then once that it leaves. One that
+/// lives without being fit is counted out by all, itself included.
+pub async fn give_signs_of_life(
+    bus: Arc<dyn Bus>,
+    node: NodeId,
+    tier: Tier,
+    is_fit: impl Fn() -> bool,
+    leaving: CancellationToken,
+) {
     let mut beat = interval(Duration::from_millis(HEARTBEAT_MS));
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let say = |leaving| {
@@ -99,7 +106,9 @@ pub async fn give_signs_of_life(bus: Arc<dyn Bus>, node: NodeId, tier: Tier, lea
         }
     };
     while leaving.run_until_cancelled(beat.tick()).await.is_some() {
-        say(false);
+        if is_fit() {
+            say(false);
+        }
     }
     say(true);
 }

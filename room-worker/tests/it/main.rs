@@ -7,4 +7,5 @@ mod chaos;
 mod faults;
 mod log_reader;
 mod restarts;
+mod placement;
 mod world;
