@@ -2,16 +2,20 @@
 //!
 //! [`Hubbub`] is the real program with a data folder of its own: it can be killed, told to end, and started again on the
 //! same port and data, and is killed on drop. [`Person`] has an account there. [`eventually`] waits for a condition and
-//! not for time to pass. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
+//! not for time to pass. [`Nats`] is a real nats-server, and [`Cassandra`] a real database. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
 //! end, and names every promise that was broken.
 
+mod cassandra;
 pub mod checker;
 mod http;
+mod nats;
 mod people;
 mod process;
 mod wait;
 
+pub use cassandra::Cassandra;
 pub use http::{Answer, request};
+pub use nats::Nats;
 pub use people::Person;
 pub use process::{Hubbub, Start};
 pub use wait::{DEADLINE, eventually, in_time};

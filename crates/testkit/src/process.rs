@@ -17,6 +17,24 @@ use crate::{eventually, in_time};
 /// server's port, or it would talk to itself and keep the server from starting.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
+/// A port of this machine that nobody listens on now.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    for _ in 0..1_000 {
+        let port = fastrand::u16(PORTS);
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
+}
+
+/// Where `deploy/local` installs servers.
+pub(crate) fn cache() -> anyhow::Result<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("hubbub"))
+}
+
 /// How a server is to be started: the program, and settings beyond port and data.
 #[derive(Debug, Clone)]
 pub struct Start {

@@ -1,5 +1,7 @@
 //! Adapters of the `Store` and `AccountStore` ports.
 
+pub mod cql;
 pub mod embedded;
 
+pub use cql::{CqlOptions, CqlStore, CqlTls};
 pub use embedded::{EmbeddedStore, OpenError, Options};

@@ -1,0 +1,234 @@
+//! The bus over NATS: core publish and request, no JetStream.
+//!
+//! In reading order: what a subject is called (`subjects`), how it is reached (`connect`), the way out (`outbox`), and who is
+//! told of losses (`losses`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::bus::{
+    Bus, BusError, Listener, LossWatcher, PAYLOAD_BYTES_MAX, Reply, Server, Subject, Subscription,
+};
+use metrics::{Unit, describe_counter};
+use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+mod connect;
+mod losses;
+mod outbox;
+mod subjects;
+
+pub use connect::{NatsOptions, NatsTls};
+use losses::Losses;
+use outbox::Outbox;
+use subjects::Subjects;
+
+/// Times that the connection was lost.
+const DISCONNECTS: &str = "hubbub_nats_disconnects_total";
+/// Messages that were dropped here because a handler was too slow.
+const DROPPED: &str = "hubbub_nats_dropped_total";
+/// Servers of one subject share its requests under this name.
+const QUEUE_GROUP: &str = "hubbub";
+/// How long a subscription may take to be known to the server.
+const SUBSCRIBE_MAX: Duration = Duration::from_secs(5);
+/// Least time between two tellings of losses: a slow consumer loses many messages at once.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// A bus for tiers that live in processes of their own.
+pub struct NatsBus {
+    client: Client,
+    subjects: Subjects,
+    outbox: Outbox,
+    losses: Arc<Losses>,
+    lease_replicas: usize,
+    _end: DropGuard,
+}
+
+impl NatsBus {
+    /// Connects, however long it takes.
+    ///
+    /// # Errors
+    /// `Unavailable` when the connection was lost again before it could be used.
+    pub async fn connect(options: &NatsOptions) -> Result<Self, BusError> {
+        describe_counter!(DISCONNECTS, Unit::Count, "times that the connection to NATS was lost");
+        describe_counter!(DROPPED, Unit::Count, "messages of NATS dropped because a handler was too slow");
+        let losses = Arc::<Losses>::default();
+        let client = connect::connect(options, &losses).await;
+        let end = CancellationToken::new();
+        let inbox = client.new_inbox();
+        let outbox = Outbox::new(client.clone(), &inbox, end.clone());
+        let answers = client.subscribe(format!("{inbox}.*")).await.map_err(unavailable)?;
+        tokio::spawn(end.clone().run_until_cancelled_owned(take_answers(answers, outbox.clone())));
+        let bus = Self {
+            client,
+            subjects: Subjects { prefix: options.prefix.clone() },
+            outbox,
+            losses,
+            lease_replicas: options.lease_replicas,
+            _end: end.clone().drop_guard(),
+        };
+        bus.reach_server().await?;
+        let (losses, outbox, inbox) = (bus.losses.clone(), bus.outbox.clone(), inbox);
+        tokio::spawn(end.run_until_cancelled_owned(tell_of_losses(losses, outbox, inbox)));
+        Ok(bus)
+    }
+
+    /// Whether the server can be reached now.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// The connection, the prefix and the number of replicas, for the leases.
+    pub(crate) fn parts(&self) -> (Client, &str, usize) {
+        (self.client.clone(), &self.subjects.prefix, self.lease_replicas)
+    }
+
+    /// Waits until the server has taken all that was sent before. A flush only hands it to the kernel.
+    async fn reach_server(&self) -> Result<(), BusError> {
+        let inbox = self.client.new_inbox();
+        round_trip(&self.outbox, &inbox).await
+    }
+
+    fn check(&self, payload: &Bytes) -> Result<(), BusError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(BusError::TooLarge);
+        }
+        match self.is_connected() {
+            true => Ok(()),
+            false => Err(BusError::Unavailable { inside: "not connected to NATS".into() }),
+        }
+    }
+
+    async fn subscribe(
+        &self,
+        subject: Subject,
+        group: Option<&'static str>,
+        mut handle: impl FnMut(async_nats::Message) + Send + 'static,
+    ) -> Result<Subscription, BusError> {
+        let name = self.subjects.name(&subject);
+        let subscribed = match group {
+            Some(group) => self.client.queue_subscribe(name, group.into()).await,
+            None => self.client.subscribe(name).await,
+        };
+        let mut messages = subscribed.map_err(unavailable)?;
+        let (over, (ended, end)) = (CancellationToken::new(), oneshot::channel());
+        let stop = over.clone();
+        tokio::spawn(async move {
+            loop {
+                let message = tokio::select! {
+                    biased;
+                    () = stop.cancelled() => break,
+                    message = messages.next() => message,
+                };
+                match message {
+                    Some(message) => handle(message),
+                    None => break,
+                }
+            }
+            // A connection that is lost knows of no subscription either.
+            let _ = messages.unsubscribe().await;
+            let _ = ended.send(());
+        });
+        let guard = Guard { outbox: self.outbox.clone(), over, end: Some(end) };
+        self.reach_server().await?;
+        Ok(Subscription::new(guard))
+    }
+}
+
+/// Ends a subscription when dropped.
+struct Guard {
+    outbox: Outbox,
+    over: CancellationToken,
+    end: Option<oneshot::Receiver<()>>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(end) = self.end.take() {
+            self.outbox.end(self.over.clone(), end);
+        }
+    }
+}
+
+fn unavailable(error: impl ToString) -> BusError {
+    BusError::Unavailable { inside: error.to_string() }
+}
+
+/// A question that nobody serves: that nobody does is the server's own answer, and it comes after all that was sent before.
+async fn round_trip(outbox: &Outbox, nobody: &str) -> Result<(), BusError> {
+    let mut question = outbox.ask(nobody.to_owned(), Bytes::new())?;
+    match tokio::time::timeout(SUBSCRIBE_MAX, &mut question.answer).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(_)) | Err(_) => Err(BusError::TimedOut),
+    }
+}
+
+async fn take_answers(mut answers: Subscriber, outbox: Outbox) {
+    while let Some(message) = answers.next().await {
+        let nobody = message.status == Some(StatusCode::NO_RESPONDERS);
+        let answer = if nobody { Err(BusError::NoResponders) } else { Ok(message.payload) };
+        outbox.answered(&message.subject, answer);
+    }
+}
+
+/// Tells of losses once the server has our subscriptions again.
+async fn tell_of_losses(losses: Arc<Losses>, outbox: Outbox, inbox: String) {
+    loop {
+        losses.lost.notified().await;
+        while round_trip(&outbox, &format!("{inbox}-nobody")).await.is_err() {
+            tokio::time::sleep(TELL_EVERY).await;
+        }
+        losses.tell();
+        tokio::time::sleep(TELL_EVERY).await;
+    }
+}
+
+impl Bus for NatsBus {
+    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
+        self.check(&payload)?;
+        self.outbox.publish(self.subjects.name(subject), None, payload)
+    }
+
+    fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>> {
+        Box::pin(self.subscribe(subject, None, move |message| listener(message.payload)))
+    }
+
+    fn watch_losses(&self, watcher: LossWatcher) -> Subscription {
+        self.losses.watch(watcher)
+    }
+
+    fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>> {
+        let outbox = self.outbox.clone();
+        Box::pin(self.subscribe(subject, Some(QUEUE_GROUP), move |message| {
+            let Some(to) = message.reply else { return };
+            let outbox = outbox.clone();
+            let reply = Reply::new(move |payload| {
+                if let Err(error) = outbox.publish(to.to_string(), None, payload) {
+                    tracing::debug!(%error, "an answer was not sent");
+                }
+            });
+            server(message.payload, reply);
+        }))
+    }
+
+    fn request(
+        &self,
+        subject: &Subject,
+        payload: Bytes,
+        timeout: Duration,
+    ) -> PortFuture<'static, Result<Bytes, BusError>> {
+        let asked = self.check(&payload).and_then(|()| self.outbox.ask(self.subjects.name(subject), payload));
+        Box::pin(async move {
+            let mut question = asked?;
+            match tokio::time::timeout(timeout, &mut question.answer).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(_)) | Err(_) => Err(BusError::TimedOut),
+            }
+        })
+    }
+}

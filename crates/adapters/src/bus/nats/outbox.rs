@@ -1,0 +1,142 @@
+//! What goes out, in the order of the calls. One task hands it to the client, which may have to wait; the callers don't.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_nats::Client;
+use bytes::Bytes;
+use hubbub_core::ports::bus::BusError;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Messages and bytes that wait to be handed to the client; beyond it they are refused.
+const WAITING_MAX: usize = 64 * 1024;
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a message takes beside its payload.
+const OVERHEAD: usize = 128;
+
+/// An answer, or that nobody was there.
+type Answer = Result<Bytes, BusError>;
+
+/// Something to be sent.
+enum Outgoing {
+    Publish {
+        subject: String,
+        reply: Option<String>,
+        payload: Bytes,
+    },
+    /// The subscription is to end before anything that comes after.
+    End(CancellationToken, oneshot::Receiver<()>),
+}
+
+/// The way out.
+#[derive(Clone)]
+pub(super) struct Outbox {
+    queue: mpsc::Sender<Outgoing>,
+    bytes: Arc<AtomicUsize>,
+    asked: Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>,
+    next: Arc<AtomicU64>,
+    inbox: Arc<str>,
+}
+
+/// A question that waits for its answer. Dropped, it waits no more.
+pub(super) struct Question {
+    id: u64,
+    asked: Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>,
+    pub(super) answer: oneshot::Receiver<Answer>,
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        lock(&self.asked).remove(&self.id);
+    }
+}
+
+fn lock(
+    asked: &Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Answer>>> {
+    // Each change is one call: a panic elsewhere leaves nothing half done.
+    asked.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn full() -> BusError {
+    BusError::Unavailable { inside: "too much waits to be sent".into() }
+}
+
+impl Outbox {
+    /// The way out through `client`; answers come to subjects below `inbox`.
+    pub(super) fn new(client: Client, inbox: &str, end: CancellationToken) -> Self {
+        let (queue, waiting) = mpsc::channel(WAITING_MAX);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(end.run_until_cancelled_owned(send_all(client, waiting, bytes.clone())));
+        Self { queue, bytes, asked: Arc::default(), next: Arc::default(), inbox: inbox.into() }
+    }
+
+    /// Sends, in its turn.
+    pub(super) fn publish(
+        &self,
+        subject: String,
+        reply: Option<String>,
+        payload: Bytes,
+    ) -> Result<(), BusError> {
+        let len = payload.len() + OVERHEAD;
+        if self.bytes.fetch_add(len, Ordering::Relaxed) + len > WAITING_BYTES_MAX {
+            self.bytes.fetch_sub(len, Ordering::Relaxed);
+            return Err(full());
+        }
+        self.queue.try_send(Outgoing::Publish { subject, reply, payload }).map_err(|_| {
+            self.bytes.fetch_sub(len, Ordering::Relaxed);
+            full()
+        })
+    }
+
+    /// Asks, in its turn.
+    pub(super) fn ask(&self, subject: String, payload: Bytes) -> Result<Question, BusError> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (to, answer) = oneshot::channel();
+        lock(&self.asked).insert(id, to);
+        let question = Question { id, asked: self.asked.clone(), answer };
+        self.publish(subject, Some(format!("{}.{id}", self.inbox)), payload)?;
+        Ok(question)
+    }
+
+    /// Takes what came to a subject below the inbox.
+    pub(super) fn answered(&self, subject: &str, answer: Answer) {
+        let id = subject.rsplit('.').next().and_then(|id| id.parse().ok());
+        if let Some(asker) = id.and_then(|id: u64| lock(&self.asked).remove(&id)) {
+            // Who asked may have given up.
+            let _ = asker.send(answer);
+        }
+    }
+
+    /// Ends a subscription, before anything that is sent later. `ended` tells that it is.
+    pub(super) fn end(&self, subscription: CancellationToken, ended: oneshot::Receiver<()>) {
+        if self.queue.try_send(Outgoing::End(subscription.clone(), ended)).is_err() {
+            subscription.cancel();
+        }
+    }
+}
+
+async fn send_all(client: Client, mut waiting: mpsc::Receiver<Outgoing>, bytes: Arc<AtomicUsize>) {
+    while let Some(outgoing) = waiting.recv().await {
+        match outgoing {
+            Outgoing::Publish { subject, reply, payload } => {
+                let len = payload.len() + OVERHEAD;
+                let sent = match reply {
+                    Some(reply) => client.publish_with_reply(subject, reply, payload).await,
+                    None => client.publish(subject, payload).await,
+                };
+                bytes.fetch_sub(len, Ordering::Relaxed);
+                if let Err(error) = sent {
+                    tracing::debug!(%error, "NATS did not take a message");
+                }
+            }
+            Outgoing::End(subscription, ended) => {
+                subscription.cancel();
+                // Whether it says so or is gone: it is over.
+                let _ = ended.await;
+            }
+        }
+    }
+}

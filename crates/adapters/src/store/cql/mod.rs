@@ -1,0 +1,214 @@
+//! The store on a database that speaks CQL: ScyllaDB, or Apache Cassandra.
+//!
+//! In reading order: how it is reached (`connect`), the tables (`schema`) and `statements`; the `log`, whose fence is claimed by
+//! conditional statements (`lwt`); the projections, written (`project`) and read (`lists`); `accounts`.
+//!
+//! Every write is durable on a quorum of the replicas in this datacenter when it returns; what a power cut of a majority at once
+//! survives depends on the database's commit log (`commitlog_sync: batch` for all of it). The claims are agreed on by the replicas of all
+//! datacenters, the plain reads and writes only here, so the workers of one cluster must be in one datacenter.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hubbub_core::entry::Entry;
+use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, UserId};
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
+use hubbub_core::ports::store::{
+    Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, Stored,
+};
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use scylla::client::session::Session;
+
+mod accounts;
+mod connect;
+mod failure;
+mod lists;
+mod log;
+mod lwt;
+mod project;
+mod schema;
+mod statements;
+
+use connect::patiently;
+pub use connect::{CqlOptions, CqlTls};
+use failure::{damaged, unavailable};
+use statements::Statements;
+
+/// How long the database took, by what was asked of it.
+const SECONDS: &str = "hubbub_cql_seconds";
+/// What the database did not do, by what was asked of it.
+const ERRORS: &str = "hubbub_cql_errors_total";
+
+/// A store on a database that speaks CQL.
+pub struct CqlStore {
+    db: Arc<Db>,
+    log_id: LogId,
+}
+
+/// The connections, and what is said over them.
+struct Db {
+    session: Session,
+    statements: Statements,
+}
+
+impl CqlStore {
+    /// Connects, makes the schema if it is not there, and reads which store this is. Waits for the database, however long it takes.
+    ///
+    /// # Errors
+    /// `Damaged` when what is there is not ours: another layout, or another cluster's.
+    pub async fn open(options: &CqlOptions) -> Stored<Self> {
+        describe_histogram!(SECONDS, Unit::Seconds, "how long the database took, by what was asked of it");
+        describe_counter!(ERRORS, Unit::Count, "what the database did not do, by what was asked of it");
+        let db = patiently(async || Self::prepare(options).await).await?;
+        let (log_id, cluster, version) = patiently(async || {
+            let candidate = uuid::Uuid::new_v4().as_bytes().to_vec();
+            let log_id = accounts::shared(&db, "log_id", candidate).await?;
+            let cluster = accounts::shared(&db, "cluster", options.cluster.clone().into_bytes()).await?;
+            let version = schema::VERSION.to_be_bytes().to_vec();
+            Ok((log_id, cluster, accounts::shared(&db, "schema", version).await?))
+        })
+        .await?;
+        schema::check_version(&version)?;
+        if cluster != options.cluster.as_bytes() {
+            let theirs = String::from_utf8_lossy(&cluster);
+            let (keyspace, ours) = (&options.keyspace, &options.cluster);
+            return Err(damaged(format_args!(
+                "the keyspace {keyspace} is the store of the cluster {theirs:?}, and this node is of {ours:?}"
+            )));
+        }
+        let log_id = log_id
+            .try_into()
+            .map(u128::from_be_bytes)
+            .map_err(|_| damaged("the log's id has another form"))?;
+        Ok(Self { db: Arc::new(db), log_id: LogId(log_id) })
+    }
+
+    async fn prepare(options: &CqlOptions) -> Stored<Db> {
+        let session = connect::connect(options).await?;
+        schema::make_keyspace(&session, &options.keyspace, options.replication).await?;
+        session.use_keyspace(&options.keyspace, true).await.map_err(unavailable)?;
+        schema::make_tables(&session).await?;
+        let statements = Statements::prepare(&session).await?;
+        Ok(Db { session, statements })
+    }
+
+    /// Does `work`, and measures it.
+    fn run<T, E, F>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce(Arc<Db>) -> F,
+    ) -> PortFuture<'static, Result<T, E>>
+    where
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let work = work(self.db.clone());
+        Box::pin(async move {
+            let began = Instant::now();
+            let result = work.await;
+            histogram!(SECONDS, "op" => what).record(began.elapsed());
+            if result.is_err() {
+                counter!(ERRORS, "op" => what).increment(1);
+            }
+            result
+        })
+    }
+}
+
+impl Store for CqlStore {
+    fn log_id(&self) -> LogId {
+        self.log_id
+    }
+
+    fn partitions(&self, candidate: Partitions) -> PortFuture<'_, Stored<Partitions>> {
+        self.run("partitions", async move |db| {
+            let kept = accounts::shared(&db, "partitions", candidate.count().to_be_bytes().to_vec()).await?;
+            let count = kept.try_into().ok().map(u16::from_be_bytes).and_then(Partitions::new);
+            count.ok_or_else(|| damaged("the number of partitions has another form"))
+        })
+    }
+
+    fn claim(&self, partition: Partition) -> PortFuture<'_, Stored<Epoch>> {
+        self.run("claim", async move |db| log::claim(&db, partition).await)
+    }
+
+    fn fence(&self, partition: Partition) -> PortFuture<'_, Stored<Epoch>> {
+        self.run("fence", async move |db| log::fence(&db, partition).await)
+    }
+
+    fn segments(&self, room: RoomId) -> PortFuture<'_, Stored<Vec<Segment>>> {
+        self.run("segments", async move |db| log::segments(&db, &room).await)
+    }
+
+    fn put_segment(&self, room: RoomId, segment: Segment) -> PortFuture<'_, Stored<()>> {
+        self.run("put_segment", async move |db| log::put_segment(&db, &room, segment).await)
+    }
+
+    fn append(&self, append: Append) -> PortFuture<'_, Stored<()>> {
+        self.run("append", async move |db| log::append(&db, append).await)
+    }
+
+    fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<Entry>>> {
+        self.run("read", async move |db| log::read(&db, read).await)
+    }
+
+    fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>> {
+        self.run("project", async move |db| project::project(&db, projection).await)
+    }
+
+    fn room(&self, room: RoomId) -> PortFuture<'_, Stored<Option<RoomRow>>> {
+        self.run("room", async move |db| lists::room(&db, room).await)
+    }
+
+    fn members(
+        &self,
+        room: RoomId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<MemberRow>>> {
+        self.run("members", async move |db| lists::members(&db, &room, after, limit).await)
+    }
+
+    fn rooms_of(
+        &self,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<JoinedRoom>>> {
+        self.run("rooms_of", async move |db| lists::rooms_of(&db, &user, after, limit).await)
+    }
+
+    fn directory(
+        &self,
+        after: Option<DirectoryCursor>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomRow>>> {
+        self.run("directory", async move |db| lists::directory(&db, after, limit).await)
+    }
+
+    fn check(&self) -> PortFuture<'_, Stored<()>> {
+        self.run("check", async move |db| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+            let probe = db.session.execute_unpaged(&db.statements.probe, (i64::try_from(now).unwrap_or(0),));
+            probe.await.map(drop).map_err(unavailable)
+        })
+    }
+}
+
+impl AccountStore for CqlStore {
+    fn insert(&self, account: AccountRow) -> PortFuture<'_, Result<(), AccountStoreError>> {
+        self.run("insert_account", async move |db| accounts::insert(&db, account).await)
+    }
+
+    fn by_email(&self, email: String) -> PortFuture<'_, Result<Option<AccountRow>, AccountStoreError>> {
+        self.run("account", async move |db| Ok(accounts::by_email(&db, email).await?))
+    }
+
+    fn shared_secret(
+        &self,
+        name: &'static str,
+        candidate: Vec<u8>,
+    ) -> PortFuture<'_, Result<Vec<u8>, AccountStoreError>> {
+        self.run("shared_secret", async move |db| Ok(accounts::shared(&db, name, candidate).await?))
+    }
+}

@@ -1,0 +1,70 @@
+//! The tables, and their version.
+//!
+//! Everything is made `IF NOT EXISTS`, so any number of nodes may do it at once and again. On a Cassandra of several nodes, make
+//! the schema once before the first start (`hubbub schema`): two of its nodes that make one table at the same time disagree on its id.
+
+use hubbub_core::ports::store::{StoreError, Stored};
+use scylla::client::session::Session;
+
+use super::failure::unavailable;
+
+/// Version of the layout below. A later one is made from it by statements that come after those of this one.
+pub(super) const VERSION: u32 = 1;
+
+/// Entries of one epoch of a room that share a partition of the database: a few MiB of text.
+pub(super) const BUCKET_SEQS: u64 = 5_000;
+
+/// Rooms of so many milliseconds share a partition of the directory: 30 days.
+pub(super) const PERIOD_MS: u64 = 30 * 24 * 3_600 * 1_000;
+
+const TABLES: [&str; 12] = [
+    // What is the same for every node: the log's id, the number of partitions, keys that sign tokens.
+    "CREATE TABLE IF NOT EXISTS shared (name text PRIMARY KEY, value blob)",
+    // Written by nobody who minds: whether a write can be had at all.
+    "CREATE TABLE IF NOT EXISTS probe (id int PRIMARY KEY, at bigint)",
+    "CREATE TABLE IF NOT EXISTS fence (partition int PRIMARY KEY, epoch bigint, nonce uuid)",
+    "CREATE TABLE IF NOT EXISTS segment (room text, epoch bigint, start bigint, prev bigint, PRIMARY KEY (room, epoch))",
+    "CREATE TABLE IF NOT EXISTS entry (room text, epoch bigint, bucket bigint, seq bigint, bytes blob, \
+     PRIMARY KEY ((room, epoch, bucket), seq))",
+    // The projections. Nothing is ever deleted from them, for a deletion is forgotten after a while and an older write
+    // that comes later would be back: who left has a row that says so.
+    "CREATE TABLE IF NOT EXISTS room (room text PRIMARY KEY, facts text, created_at bigint, member_count bigint, \
+     mark bigint, mark_at bigint)",
+    "CREATE TABLE IF NOT EXISTS member (room text, user text, name text, seq bigint, member boolean, PRIMARY KEY (room, user))",
+    "CREATE TABLE IF NOT EXISTS joined_room (user text, room text, seq bigint, member boolean, PRIMARY KEY (user, room))",
+    "CREATE TABLE IF NOT EXISTS directory (period bigint, created_at bigint, room text, PRIMARY KEY (period, created_at, room)) \
+     WITH CLUSTERING ORDER BY (created_at DESC, room DESC)",
+    "CREATE TABLE IF NOT EXISTS directory_period (directory int, period bigint, PRIMARY KEY (directory, period)) \
+     WITH CLUSTERING ORDER BY (period DESC)",
+    "CREATE TABLE IF NOT EXISTS account (email text PRIMARY KEY, id text, name text, password_hash text, created_at bigint)",
+    // Who has which id: an account has two names that must both be free.
+    "CREATE TABLE IF NOT EXISTS account_id (id text PRIMARY KEY, email text)",
+];
+
+/// Makes the keyspace, if it is not there, with so many replicas in each datacenter.
+pub(super) async fn make_keyspace(session: &Session, keyspace: &str, replication: u8) -> Stored<()> {
+    let statement = format!(
+        "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = \
+         {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}"
+    );
+    session.query_unpaged(statement, ()).await.map(drop).map_err(unavailable)
+}
+
+/// Makes the tables that are not there.
+pub(super) async fn make_tables(session: &Session) -> Stored<()> {
+    for statement in TABLES {
+        session.query_unpaged(statement, ()).await.map_err(unavailable)?;
+    }
+    Ok(())
+}
+
+/// Whether this program knows the layout that it found.
+pub(super) fn check_version(found: &[u8]) -> Stored<()> {
+    match <[u8; 4]>::try_from(found).map(u32::from_be_bytes) {
+        Ok(VERSION) => Ok(()),
+        Ok(other) => Err(StoreError::Damaged {
+            what: format!("the keyspace has layout {other}, and this program knows layout {VERSION}"),
+        }),
+        Err(_) => Err(StoreError::Damaged { what: "the keyspace's layout has no number".into() }),
+    }
+}

@@ -1,0 +1,236 @@
+//! The store on CQL, against a real Cassandra.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on is to fail")]
+
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use hubbub_adapters::store::{CqlOptions, CqlStore, CqlTls};
+use hubbub_core::entry::{Entry, Says};
+use hubbub_core::ids::{Epoch, Key, Millis, Partition, RoomId, Seq, User, UserId};
+use hubbub_core::limits::Content;
+use hubbub_core::ports::accounts::Secret;
+use hubbub_core::ports::store::{Append, Read, Store, StoreError};
+use hubbub_testkit::{Cassandra, eventually, in_time};
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+
+/// One for all suites, each in a keyspace of its own: it takes ten seconds to start.
+static CASSANDRA: OnceCell<Cassandra> = OnceCell::const_new();
+static KEYSPACES: AtomicU32 = AtomicU32::new(0);
+
+fn options_at(address: String) -> CqlOptions {
+    CqlOptions {
+        nodes: vec![address],
+        keyspace: format!("test_{}", KEYSPACES.fetch_add(1, SeqCst)),
+        replication: 1,
+        datacenter: None,
+        user: None,
+        tls: None,
+        // Making tables is slow on a busy machine.
+        request_timeout: Duration::from_secs(20),
+        cluster: "hub".into(),
+    }
+}
+
+async fn options() -> CqlOptions {
+    options_at(CASSANDRA.get_or_init(async || Cassandra::start().await.unwrap()).await.address())
+}
+
+async fn open(options: &CqlOptions) -> CqlStore {
+    in_time("a store", CqlStore::open(options)).await.unwrap()
+}
+
+fn open_now(options: &CqlOptions) -> CqlStore {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(open(options)))
+}
+
+mod contract {
+    macro_rules! on_cql {
+        ($suite:ident: fresh $($fresh:ident)*; reopened $($reopened:ident)*) => {
+            mod $suite {
+                use hubbub_core::contract::$suite;
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $fresh() {
+                    $suite::$fresh(&crate::open(&crate::options().await).await).await;
+                })*
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $reopened() {
+                    let options = crate::options().await;
+                    $suite::$reopened(&mut || Box::new(crate::open_now(&options))).await;
+                })*
+            }
+        };
+    }
+
+    on_cql!(store:
+        fresh
+        the_number_of_partitions_is_the_first_one
+        a_claim_is_higher_than_any_before
+        entries_are_read_as_they_were_written
+        each_room_and_epoch_has_its_own_rows
+        a_write_may_be_repeated_in_any_order
+        a_read_stops_when_its_bytes_are_reached
+        a_read_sees_what_was_written_before_it
+        segments_are_listed_by_epoch
+        a_projection_is_seen_when_it_returned
+        a_late_projection_changes_nothing_newer
+        members_come_in_pages
+        rooms_of_a_user_come_in_pages
+        the_directory_comes_in_pages_newest_first
+        a_dropped_write_is_unknown_and_repeatable
+        a_working_store_says_so;
+        reopened
+        a_claim_survives
+        what_was_acked_survives
+    );
+
+    on_cql!(account_store:
+        fresh
+        an_account_is_found_by_its_address
+        an_address_and_an_id_are_taken_once
+        a_shared_secret_is_the_first_candidate;
+        reopened
+        accounts_and_secrets_survive
+    );
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_store_is_shared() {
+        let store = crate::open(&crate::options().await).await;
+        hubbub_core::contract::store::a_store_is_shared(std::sync::Arc::new(store)).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_store_has_one_log_id_for_ever() {
+        let (one, another) = (crate::options().await, crate::options().await);
+        hubbub_core::contract::store::a_store_has_one_log_id_for_ever(
+            &mut || Box::new(crate::open_now(&one)),
+            &mut || Box::new(crate::open_now(&another)),
+        )
+        .await;
+    }
+}
+
+fn entry(seq: u64) -> Entry {
+    let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+    let content = Content::text(format!("number {seq}")).unwrap();
+    let key = Key::parse(&format!("key-{seq}")).unwrap();
+    Entry::new(&room(), Seq(seq), Millis(seq), &ann, Some(key), Says::Message(&content))
+}
+
+fn room() -> RoomId {
+    RoomId::parse("lobby").unwrap()
+}
+
+fn read(seqs: std::ops::RangeInclusive<u64>) -> Read {
+    Read { room: room(), epoch: Epoch(1), seqs, bytes_max: usize::MAX }
+}
+
+async fn append(store: &CqlStore, seqs: std::ops::Range<u64>) {
+    let entries: Vec<_> = seqs.map(entry).collect();
+    store.append(Append { room: room(), epoch: Epoch(1), entries }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_goes_over_the_ends_of_buckets() {
+    let store = open(&options().await).await;
+    // Buckets end at 4,999 and 9,999; the first one is not begun at its beginning.
+    append(&store, 4_990..10_010).await;
+    let found = store.read(read(4_990..=u64::MAX)).await.unwrap();
+    assert!(found.iter().map(|entry| entry.seq.0).eq(4_990..10_010));
+    let found = store.read(read(4_000..=5_001)).await.unwrap();
+    assert!(found.iter().map(|entry| entry.seq.0).eq(4_990..5_002));
+    let found = store.read(read(9_999..=10_000)).await.unwrap();
+    assert_eq!(found, [entry(9_999), entry(10_000)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_many_who_claim_at_once_each_gets_a_number_of_its_own() {
+    let options = options().await;
+    let mut claims = JoinSet::new();
+    for _ in 0..4 {
+        let store = std::sync::Arc::new(open(&options).await);
+        for _ in 0..3 {
+            let store = store.clone();
+            claims.spawn(async move { store.claim(Partition(1)).await });
+        }
+    }
+    let mut won: Vec<_> = claims.join_all().await.into_iter().flatten().collect();
+    let before = won.len();
+    won.sort();
+    won.dedup();
+    assert_eq!(won.len(), before, "two were told the same number");
+    assert!(!won.is_empty());
+    assert_eq!(open(&options).await.fence(Partition(1)).await.unwrap(), *won.last().unwrap());
+}
+
+#[tokio::test]
+async fn the_keyspace_of_another_cluster_is_refused() {
+    let ours = options().await;
+    let store = open(&ours).await;
+    let theirs = CqlOptions { cluster: "other".into(), ..ours.clone() };
+    let refused = in_time("an answer", CqlStore::open(&theirs)).await.err().unwrap();
+    assert!(
+        matches!(&refused, StoreError::Damaged { what } if what.contains("other") && what.contains("hub")),
+        "{refused}"
+    );
+    store.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acked_survives_a_kill_and_the_store_comes_back_by_itself() {
+    let mut cassandra = Cassandra::start().await.unwrap();
+    let options = CqlOptions { request_timeout: Duration::from_secs(2), ..options_at(cassandra.address()) };
+    // The tables first, with the patience that they need.
+    drop(open(&CqlOptions { request_timeout: Duration::from_secs(20), ..options.clone() }).await);
+    let store = open(&options).await;
+    append(&store, 1..50).await;
+    let epoch = store.claim(Partition(3)).await.unwrap();
+    cassandra.kill().unwrap();
+    let refused = in_time(
+        "an answer",
+        store.append(Append { room: room(), epoch: Epoch(1), entries: vec![entry(50)] }),
+    )
+    .await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+    assert!(in_time("an answer", store.check()).await.is_err());
+    assert!(in_time("an answer", store.claim(Partition(3))).await.is_err());
+    cassandra.start_again().await.unwrap();
+    eventually("the store works again", async || store.check().await.ok()).await;
+    let found = store.read(read(1..=49)).await.unwrap();
+    assert_eq!(found.len(), 49);
+    append(&store, 50..52).await;
+    assert_eq!(store.fence(Partition(3)).await.unwrap(), epoch);
+    assert!(store.claim(Partition(3)).await.unwrap() > epoch);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_is_reached_by_user_and_password_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
+    std::fs::write(folder.path().join("ca.pem"), &certificate).unwrap();
+    std::fs::write(folder.path().join("node.pem"), format!("{key}{certificate}")).unwrap();
+    let cassandra = Cassandra::start_in(
+        folder,
+        "authenticator: {class_name: org.apache.cassandra.auth.PasswordAuthenticator}\n\
+         authorizer: {class_name: org.apache.cassandra.auth.CassandraAuthorizer}\n\
+         role_manager: {class_name: org.apache.cassandra.auth.CassandraRoleManager}\n\
+         client_encryption_options:\n  enabled: true\n  optional: false\n  keystore: FOLDER/node.pem\n  \
+         ssl_context_factory:\n    class_name: org.apache.cassandra.security.PEMBasedSslContextFactory\n",
+    )
+    .await
+    .unwrap();
+    let user = |password: &str| Some(("cassandra".to_owned(), Secret::new(password.into())));
+    let tls = Some(CqlTls { ca: cassandra.folder().join("ca.pem"), identity: None });
+    let right = CqlOptions { user: user("cassandra"), tls, ..options_at(cassandra.address()) };
+    open(&right).await.check().await.unwrap();
+    for wrong in [
+        CqlOptions { user: user("guessed"), ..right.clone() },
+        CqlOptions { user: None, ..right.clone() },
+        CqlOptions { tls: None, ..right.clone() },
+    ] {
+        let opened = tokio::time::timeout(Duration::from_secs(5), CqlStore::open(&wrong)).await;
+        assert!(opened.is_err(), "let in with {wrong:?}");
+    }
+}

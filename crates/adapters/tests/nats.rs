@@ -1,0 +1,212 @@
+//! The adapters on NATS, against a real nats-server.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on is to fail")]
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hubbub_adapters::bus::{NatsBus, NatsOptions, NatsTls};
+use hubbub_adapters::leases::NatsLeases;
+use hubbub_core::ids::{NodeId, Partition};
+use hubbub_core::ports::accounts::Secret;
+use hubbub_core::ports::bus::{Bus, BusError, Subject};
+use hubbub_core::ports::leases::{LeaseError, Leases};
+use hubbub_testkit::{Nats, eventually, in_time};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+fn options(nats: &Nats) -> NatsOptions {
+    NatsOptions {
+        servers: vec![nats.url()],
+        user: None,
+        tls: None,
+        prefix: "hub".into(),
+        lease_replicas: 1,
+        name: "test".into(),
+    }
+}
+
+async fn bus(options: &NatsOptions) -> NatsBus {
+    in_time("a connection to NATS", NatsBus::connect(options)).await.unwrap()
+}
+
+mod contract {
+    use hubbub_adapters::leases::NatsLeases;
+    use hubbub_core::contract;
+    use hubbub_testkit::Nats;
+
+    macro_rules! of {
+        ($port:ident on $nats:ident: $on:expr; $($sentence:ident)*) => {
+            mod $port {
+                use super::*;
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $sentence() {
+                    let $nats = Nats::start().await.unwrap();
+                    contract::$port::$sentence(&$on).await;
+                })*
+            }
+        };
+    }
+
+    of!(bus on nats: crate::bus(&crate::options(&nats)).await;
+        a_listener_hears_its_subject_in_order
+        a_dropped_subscription_is_over
+        a_request_is_answered_once_and_in_order
+        an_unanswered_request_says_which
+        a_payload_over_the_limit_is_refused
+    );
+
+    of!(leases on nats: NatsLeases::new(&crate::bus(&crate::options(&nats)).await);
+        a_lease_is_taken_by_one
+        a_released_lease_is_free_at_once
+        each_partition_has_its_own
+    );
+}
+
+/// Hears what is published of new rooms.
+async fn listening(bus: &NatsBus) -> (mpsc::Receiver<Bytes>, hubbub_core::ports::bus::Subscription) {
+    let (to, heard) = mpsc::channel();
+    let subscription = bus.listen(Subject::Directory, Arc::new(move |payload| _ = to.send(payload)));
+    (heard, subscription.await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_server_died_all_is_as_before_and_losses_are_told() {
+    let mut nats = Nats::start().await.unwrap();
+    let options = options(&nats);
+    let (here, there) = (bus(&options).await, bus(&options).await);
+    let (heard, _listening) = listening(&here).await;
+    let answers = Arc::new(|payload, reply: hubbub_core::ports::bus::Reply| reply.send(payload));
+    let _serving = here.serve(Subject::Query, answers).await.unwrap();
+    let lost = Arc::new(AtomicBool::new(false));
+    let told = lost.clone();
+    let _watching = here.watch_losses(Arc::new(move || told.store(true, SeqCst)));
+    // The first connection may be told of as well.
+    let seen = |bus: &NatsBus| bus.is_connected().then_some(());
+    eventually("connected", async || seen(&here)).await;
+
+    nats.kill().unwrap();
+    eventually("the loss is known", async || (!there.is_connected() && !here.is_connected()).then_some(()))
+        .await;
+    let away = there.publish(&Subject::Directory, Bytes::from_static(b"lost"));
+    assert!(matches!(away, Err(BusError::Unavailable { .. })), "{away:?}");
+    let away = there.request(&Subject::Query, Bytes::new(), TIMEOUT).await;
+    assert!(matches!(away, Err(BusError::Unavailable { .. })), "{away:?}");
+    lost.store(false, SeqCst);
+    nats.start_again(true).await.unwrap();
+
+    eventually("losses are told", async || lost.load(SeqCst).then_some(())).await;
+    eventually("both are back", async || seen(&there)).await;
+    there.publish(&Subject::Directory, Bytes::from_static(b"after")).unwrap();
+    assert_eq!(heard.recv_timeout(TIMEOUT).unwrap(), "after");
+    let question = Bytes::from_static(b"?");
+    assert_eq!(there.request(&Subject::Query, question.clone(), TIMEOUT).await, Ok(question));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_is_too_slow_loses_messages_and_all_are_told() {
+    let nats = Nats::start().await.unwrap();
+    let options = options(&nats);
+    let (here, there) = (bus(&options).await, bus(&options).await);
+    let (go_on, gate) = mpsc::channel::<()>();
+    let gate = std::sync::Mutex::new(gate);
+    let (to, heard) = mpsc::channel();
+    let listener = Arc::new(move |payload: Bytes| {
+        if payload.is_empty() {
+            _ = gate.lock().unwrap().recv();
+        }
+        _ = to.send(payload);
+    });
+    let _listening = here.listen(Subject::Directory, listener).await.unwrap();
+    let lost = Arc::new(AtomicBool::new(false));
+    let told = lost.clone();
+    let _watching = here.watch_losses(Arc::new(move || told.store(true, SeqCst)));
+    there.publish(&Subject::Directory, Bytes::new()).unwrap();
+    let mut sent = 0;
+    eventually("messages are dropped and that is told", async || {
+        for _ in 0..1_000 {
+            sent += usize::from(there.publish(&Subject::Directory, Bytes::from_static(b"x")).is_ok());
+        }
+        lost.load(SeqCst).then_some(())
+    })
+    .await;
+    go_on.send(()).unwrap();
+    assert_eq!(heard.recv_timeout(TIMEOUT).unwrap(), "");
+    eventually("what was kept is heard", async || heard.try_recv().ok()).await;
+    assert!(heard.iter().take_while(|_| false).count() <= sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_clusters_on_one_nats_do_not_meet() {
+    let nats = Nats::start().await.unwrap();
+    let other = NatsOptions { prefix: "other".into(), ..options(&nats) };
+    let (one, other) = (bus(&options(&nats)).await, bus(&other).await);
+    let (heard, _listening) = listening(&one).await;
+    other.publish(&Subject::Directory, Bytes::from_static(b"other's")).unwrap();
+    let serving = one.serve(Subject::Query, Arc::new(|payload, reply| reply.send(payload)));
+    let _serving = serving.await.unwrap();
+    let asked = other.request(&Subject::Query, Bytes::new(), TIMEOUT).await;
+    assert_eq!(asked, Err(BusError::NoResponders));
+    one.publish(&Subject::Directory, Bytes::from_static(b"ours")).unwrap();
+    assert_eq!(heard.recv_timeout(TIMEOUT).unwrap(), "ours");
+    let (ann, bob) = (NodeId::parse("ann").unwrap(), NodeId::parse("bob").unwrap());
+    let (here, there) = (NatsLeases::new(&one), NatsLeases::new(&other));
+    here.take(Partition(1), ann, None).await.unwrap();
+    there.take(Partition(1), bob, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_are_made_anew_when_nats_lost_its_data() {
+    let mut nats = Nats::start().await.unwrap();
+    let leases = NatsLeases::new(&bus(&options(&nats)).await);
+    let bus = bus(&options(&nats)).await;
+    let leases_of_bus = NatsLeases::new(&bus);
+    let node = NodeId::parse("ann").unwrap();
+    let held = leases_of_bus.take(Partition(1), node.clone(), None).await.unwrap();
+    drop(leases);
+    nats.kill().unwrap();
+    let away = leases_of_bus.read(Partition(1)).await;
+    assert!(matches!(away, Err(LeaseError::Unavailable { .. })), "{away:?}");
+    nats.start_again(false).await.unwrap();
+    eventually("leases can be read", async || leases_of_bus.read(Partition(1)).await.ok()).await;
+    assert_eq!(leases_of_bus.renew(Partition(1), node.clone(), held).await, Err(LeaseError::Changed));
+    assert_eq!(leases_of_bus.read(Partition(1)).await, Ok(None));
+    leases_of_bus.take(Partition(1), node, None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn user_and_password_are_asked_for_and_a_wrong_one_is_not_let_in() {
+    let nats = Nats::start_with("authorization { user: hub, password: \"s3cret\" }").await.unwrap();
+    let user = |password: &str| Some(("hub".to_owned(), Secret::new(password.into())));
+    let right = bus(&NatsOptions { user: user("s3cret"), ..options(&nats) }).await;
+    assert!(right.is_connected());
+    let wrong = NatsOptions { user: user("guess"), ..options(&nats) };
+    let connecting = NatsBus::connect(&wrong);
+    let let_in =
+        tokio::time::timeout(Duration::from_millis(300), connecting).await.is_ok_and(|bus| bus.is_ok());
+    assert!(!let_in);
+    assert!(!format!("{wrong:?}").contains("guess"), "a password is printed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let ca = Some(certificate);
+    let tls = "tls { cert_file: \"FOLDER/server.pem\", key_file: \"FOLDER/key.pem\", timeout: 5 }";
+    let nats = Nats::start_in(folder, tls).await.unwrap();
+    let servers = vec![nats.url().replace("127.0.0.1", "localhost").replace("nats:", "tls:")];
+    let trusting =
+        NatsOptions { servers: servers.clone(), tls: Some(NatsTls { ca, identity: None }), ..options(&nats) };
+    assert!(bus(&trusting).await.is_connected());
+    let distrusting = NatsOptions { servers, tls: Some(NatsTls::default()), ..options(&nats) };
+    let connecting = NatsBus::connect(&distrusting);
+    let let_in =
+        tokio::time::timeout(Duration::from_millis(500), connecting).await.is_ok_and(|bus| bus.is_ok());
+    assert!(!let_in, "an unknown certificate was trusted");
+}

@@ -1,0 +1,124 @@
+//! A real nats-server as a child process.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use crate::process::{cache, free_port};
+use crate::{eventually, request};
+
+/// A nats-server with JetStream and a folder of its own, ended on drop.
+pub struct Nats {
+    folder: TempDir,
+    port: u16,
+    monitor: u16,
+    more: String,
+    child: Child,
+}
+
+impl Nats {
+    /// Starts one, and waits until it works.
+    ///
+    /// # Errors
+    /// When there is no nats-server, or it does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with("").await
+    }
+
+    /// Starts one with more lines in its configuration; `FOLDER` in them is its folder.
+    ///
+    /// # Errors
+    /// As of [`Nats::start`].
+    pub async fn start_with(more: &str) -> anyhow::Result<Self> {
+        Self::start_in(tempfile::tempdir()?, more).await
+    }
+
+    /// Starts one in a folder that has what its configuration names.
+    ///
+    /// # Errors
+    /// As of [`Nats::start`].
+    pub async fn start_in(folder: TempDir, more: &str) -> anyhow::Result<Self> {
+        let (port, monitor) = (free_port()?, free_port()?);
+        let more = more.replace("FOLDER", &folder.path().display().to_string());
+        let child = spawn(folder.path(), port, monitor, &more)?;
+        let nats = Self { folder, port, monitor, more, child };
+        nats.works().await?;
+        Ok(nats)
+    }
+
+    /// Where clients find it.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    /// Where its files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Ends it with no time to write anything.
+    ///
+    /// # Errors
+    /// When it can't be ended.
+    pub fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again on its port, with its data or without.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_again(&mut self, with_data: bool) -> anyhow::Result<()> {
+        if !with_data {
+            std::fs::remove_dir_all(self.folder.path().join("data"))?;
+        }
+        self.child = spawn(self.folder.path(), self.port, self.monitor, &self.more)?;
+        self.works().await
+    }
+
+    async fn works(&self) -> anyhow::Result<()> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.monitor));
+        eventually("nats-server works", async || {
+            let answer = request(address, "GET", "/healthz", None, None).await.ok()?;
+            (answer.status == 200).then_some(())
+        })
+        .await;
+        Ok(())
+    }
+}
+
+impl Drop for Nats {
+    fn drop(&mut self) {
+        // One that is gone already can't be ended, and that is all right.
+        let _ = self.kill();
+    }
+}
+
+fn spawn(folder: &Path, port: u16, monitor: u16, more: &str) -> anyhow::Result<Child> {
+    let config = folder.join("nats.conf");
+    let data = folder.join("data");
+    let lines = format!(
+        "listen: \"127.0.0.1:{port}\"\nhttp: \"127.0.0.1:{monitor}\"\n\
+         jetstream {{ store_dir: \"{}\", max_mem: 64MB, max_file: 1GB }}\n{more}\n",
+        data.display()
+    );
+    std::fs::write(&config, lines)?;
+    let log = File::options().create(true).append(true).open(folder.join("log"))?;
+    let mut command = Command::new(program()?);
+    command.arg("-c").arg(&config).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    command.spawn().context("nats-server can't be run")
+}
+
+fn program() -> anyhow::Result<PathBuf> {
+    let installed = cache()?.join("bin/nats-server");
+    if !installed.exists() {
+        bail!("there is no nats-server at {}; deploy/local/install-nats installs it", installed.display());
+    }
+    Ok(installed)
+}
