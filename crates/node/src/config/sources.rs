@@ -50,6 +50,14 @@ impl Sources {
         }
     }
 
+    /// Without the first word after the program, which said what the rest is for.
+    pub fn after_the_first_word(mut self) -> Self {
+        if self.args.len() > 1 {
+            self.args.remove(1);
+        }
+        self
+    }
+
     /// A command line, its program first, with no environment and no file.
     pub fn new<A: Into<OsString>>(args: impl IntoIterator<Item = A>) -> Self {
         Self { args: args.into_iter().map(Into::into).collect(), ..Self::default() }

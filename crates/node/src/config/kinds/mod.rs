@@ -8,7 +8,7 @@ mod net;
 
 pub use amounts::{Bytes, Count, Time};
 pub use level::{LogFilter, LogLevels};
-pub use net::{AllowedOrigins, Host, IpAddress, Origin, Origins, Port, Url};
+pub use net::{AllowedOrigins, Host, Hosts, IpAddress, Origin, Origins, Port, Url};
 
 /// A kind of value.
 pub trait Kind: Sync {
@@ -120,6 +120,25 @@ impl Kind for Text {
     }
     fn placeholder(&self) -> &'static str {
         "TEXT"
+    }
+}
+
+/// A name for use within other names: 1 to 48 letters, digits and `_`, the first a letter.
+pub struct Token;
+
+impl Kind for Token {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        let begins = text.starts_with(|first: char| first.is_ascii_alphabetic());
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        (begins && is_plain && text.len() <= 48).then(|| text.into())
+    }
+    fn allowed(&self) -> String {
+        "1 to 48 letters, digits and _, the first a letter".into()
+    }
+    fn placeholder(&self) -> &'static str {
+        "NAME"
     }
 }
 

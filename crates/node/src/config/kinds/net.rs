@@ -84,6 +84,31 @@ fn is_authority(text: &str) -> bool {
     host_is_right && port.is_none_or(|port| Port.parse(port).is_some_and(|port| port != 0))
 }
 
+/// Hosts with commas between them, each with or without a port, and with or without this scheme before it.
+pub struct Hosts(pub &'static str);
+
+impl Kind for Hosts {
+    type Value = Vec<String>;
+
+    fn parse(&self, text: &str) -> Option<Vec<String>> {
+        let host = |host: &str| {
+            let host = host.trim();
+            let host = host.strip_prefix(self.0).and_then(|rest| rest.strip_prefix("://")).unwrap_or(host);
+            is_authority(host).then(|| host.to_owned())
+        };
+        text.split(',').map(host).collect()
+    }
+    fn allowed(&self) -> String {
+        format!(
+            "hosts with commas between them, such as a.example.org:1234,b.example.org or {}://127.0.0.1:1234",
+            self.0
+        )
+    }
+    fn placeholder(&self) -> &'static str {
+        "HOSTS"
+    }
+}
+
 /// An `http` or `https` address without a query, kept without a slash at its end.
 pub struct Url;
 

@@ -1,11 +1,11 @@
-//! The all-in-one put together: which adapter stands behind which port, and in which order things begin and end.
+//! The all-in-one: gateway, room worker and history service in one process, over an in-process bus and an embedded store.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions, Rate};
+use hubbub_adapters::accounts::BuiltIn;
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
@@ -14,20 +14,47 @@ use hubbub_core::ports::bus::Bus;
 use hubbub_core::ports::store::Store;
 use hubbub_gateway::http::{HttpState, Readiness};
 use hubbub_gateway::{Gateway, listener};
+use hubbub_node::build_info;
 use hubbub_node::health::{Condition, Health};
 use hubbub_node::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::Settings;
+use crate::settings::{Settings, Surroundings};
 
 /// One process has one writer's loop: more partitions would only divide what it gathers.
 const PARTITIONS: u16 = 1;
 /// How often the store is asked whether it can be written to.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// When the port or the data folder can't be had, or the gateway ended.
+pub async fn serve(settings: Settings, metrics: Metrics, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let server = Server::start(&settings, metrics).await?;
+    announce(&settings, &server.url);
+    server.run(shutdown).await?;
+    tracing::info!("drained; all that was acknowledged is on disk");
+    Ok(())
+}
+
+/// Says what runs, and what to try next.
+fn announce(settings: &Settings, url: &str) {
+    let version = build_info::version_and_commit();
+    let data = settings.data.display();
+    match settings.env {
+        Surroundings::Production => tracing::info!(%version, %url, %data, "hubbub serves"),
+        Surroundings::Dev => println!(
+            "Hubbub {version} is at {url}  (data in {data}; stop with Ctrl-C)\n\
+             Try:  curl {url}/v1/accounts -d '{{\"name\":\"Ann\",\"email\":\"ann@example.org\",\"password\":\"correct horse\"}}' -H 'content-type: application/json'\n\
+             Then: open {url} for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
+        ),
+    }
+}
+
 /// The all-in-one, bound to its port.
-pub struct Server {
+struct Server {
     listener: TcpListener,
     url: String,
     gateway: Arc<Gateway>,
@@ -42,7 +69,7 @@ pub struct Server {
 
 impl Server {
     /// Binds the port, opens the store, and puts the tiers together. Nothing is served yet.
-    pub async fn start(settings: &Settings, metrics: Metrics) -> anyhow::Result<Self> {
+    async fn start(settings: &Settings, metrics: Metrics) -> anyhow::Result<Self> {
         // The port first: a second start by mistake should not touch the data folder.
         let address = SocketAddr::new(settings.interface, settings.port);
         let listener =
@@ -50,7 +77,7 @@ impl Server {
         let url = format!("http://{}", listener.local_addr()?);
         let options = Options { commit_pace: settings.commit_pace, ..Options::default() };
         let store = Arc::new(EmbeddedStore::open(&settings.data, options)?);
-        let accounts = BuiltIn::open(store.clone(), account_options(settings)).await?;
+        let accounts = BuiltIn::open(store.clone(), settings.accounts()).await?;
         let partitions = Partitions::new(PARTITIONS).context("at least one partition")?;
         let bus = Arc::new(LocalBus::default());
         let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts: Arc::new(accounts), partitions };
@@ -69,14 +96,9 @@ impl Server {
         })
     }
 
-    /// Where it is.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     /// Serves until `shutdown`, and then ends in order: the gateway lets its connections go, the worker finishes what is in
     /// flight, the store syncs and closes.
-    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+    async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let Self {
             listener,
             gateway,
@@ -132,20 +154,8 @@ impl Server {
     }
 }
 
-fn account_options(settings: &Settings) -> BuiltInOptions {
-    let rate = |per_second: u64, burst: u64| Rate {
-        burst: u32::try_from(per_second.saturating_mul(burst)).unwrap_or(u32::MAX),
-        interval: Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX),
-    };
-    BuiltInOptions {
-        token_ttl: settings.token_ttl,
-        logins: rate(settings.logins_per_second, 15),
-        registrations: rate(settings.registrations_per_second, 40),
-        ..BuiltInOptions::default()
-    }
-}
-
-fn http_state(gateway: &Arc<Gateway>, health: &Health, metrics: &Arc<Metrics>) -> HttpState {
+/// What a gateway's HTTP door is told of the process around it.
+pub(crate) fn http_state(gateway: &Arc<Gateway>, health: &Health, metrics: &Arc<Metrics>) -> HttpState {
     let (health, metrics) = (health.clone(), metrics.clone());
     HttpState {
         gateway: gateway.clone(),

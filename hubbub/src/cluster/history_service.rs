@@ -1,0 +1,45 @@
+//! A history service as a process.
+
+use hubbub_history_service::Config;
+use hubbub_node::telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+
+use super::{Node, door};
+use crate::settings::HistorySettings;
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// When its port can't be had, or the cluster is another one than it was told.
+pub async fn serve(
+    settings: HistorySettings,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let node = Node::new("history-service", metrics)?;
+    let listener = door::bind(settings.interface, settings.port).await?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, node = %node.id, "history-service starts");
+    tokio::select! {
+        ended = door::answer(listener, &node) => ended,
+        ended = work(&settings, &node, &shutdown) => ended,
+    }
+}
+
+async fn work(settings: &HistorySettings, node: &Node, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let start = async {
+        let reached = node.reach(settings).await?;
+        let partitions = reached.partitions(settings.partitions).await?;
+        anyhow::Ok((reached, partitions))
+    };
+    let Some(started) = shutdown.run_until_cancelled(start).await else { return Ok(()) };
+    let (reached, partitions) = started?;
+    tracing::info!(partitions = partitions.count(), "history-service serves");
+    let (bus, store, config) = (reached.bus.clone(), reached.store.clone(), Config::new(partitions));
+    tokio::select! {
+        () = hubbub_history_service::serve(bus, store, config, shutdown.clone()) => {}
+        () = node.watch(&reached, shutdown) => {}
+    }
+    tracing::info!("drained; all reads are answered");
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The tiers of a cluster, each a process of its own, over NATS and a database that speaks CQL.
+//!
+//! Every one listens first (`door`), so that it can be asked how it is from its first moment; then it waits for what it can't work without
+//! ([`Node::reach`]), and from then on keeps looking at it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hubbub_adapters::bus::NatsBus;
+use hubbub_adapters::store::CqlStore;
+use hubbub_core::ids::{NodeId, Partitions};
+use hubbub_core::ports::store::{Store, StoreError};
+use hubbub_node::health::{Condition, Health};
+use hubbub_node::telemetry::Metrics;
+use tokio_util::sync::CancellationToken;
+
+use crate::settings::{Database, Nats, SchemaSettings};
+
+mod door;
+pub mod gateway;
+pub mod history_service;
+pub mod room_worker;
+
+/// How many partitions a new cluster has that was told nothing: enough for as many workers, few enough that each gathers.
+const PARTITIONS: u16 = 32;
+/// How often the database is asked whether it can be written to.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// How old the last good answer of the database may be for a node that is fit for its work.
+const FIT_MAX: Duration = Duration::from_secs(3);
+/// Pause between two tries to agree on what is fixed.
+const AGREE_EVERY: Duration = Duration::from_millis(500);
+
+/// What a process of a cluster has before it has reached anything.
+struct Node {
+    id: NodeId,
+    tier: &'static str,
+    metrics: Arc<Metrics>,
+    health: Health,
+    nats: Condition,
+    database: Condition,
+    draining: Condition,
+}
+
+/// What it has after that.
+struct Reached {
+    bus: Arc<NatsBus>,
+    store: Arc<CqlStore>,
+    /// When the database was last well.
+    well: Mutex<Option<Instant>>,
+}
+
+impl Node {
+    fn new(tier: &'static str, metrics: Metrics) -> anyhow::Result<Self> {
+        let health = Health::default();
+        let draining = health.condition("draining", "not started");
+        draining.is_met();
+        Ok(Self {
+            // Another one at every start.
+            id: NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?,
+            tier,
+            metrics: Arc::new(metrics),
+            nats: health.condition("nats", "not connected yet"),
+            database: health.condition("database", "not connected yet"),
+            draining,
+            health,
+        })
+    }
+
+    /// Connects to NATS and the database, however long it takes.
+    async fn reach(&self, settings: &(impl Nats + Database)) -> anyhow::Result<Arc<Reached>> {
+        let bus = async {
+            let bus = NatsBus::connect(&settings.nats(self.tier, &self.id)).await?;
+            self.nats.is_met();
+            anyhow::Ok(bus)
+        };
+        let store = async {
+            let store = CqlStore::open(&settings.database()).await?;
+            self.database.is_met();
+            anyhow::Ok(store)
+        };
+        let (bus, store) = tokio::try_join!(bus, store)?;
+        let (bus, store) = (Arc::new(bus), Arc::new(store));
+        tracing::info!(node = %self.id, tier = self.tier, "reached NATS and the database");
+        Ok(Arc::new(Reached { bus, store, well: Mutex::new(Some(Instant::now())) }))
+    }
+
+    /// Keeps readiness and metrics up to date.
+    async fn watch(&self, reached: &Reached, shutdown: &CancellationToken) {
+        loop {
+            match reached.store.check().await {
+                Ok(()) => {
+                    self.database.is_met();
+                    *reached.lock_well() = Some(Instant::now());
+                }
+                Err(error) => self.database.is_not_met(&error.to_string()),
+            }
+            match reached.bus.is_connected() {
+                true => self.nats.is_met(),
+                false => self.nats.is_not_met("not connected"),
+            }
+            if shutdown.is_cancelled() {
+                self.draining.is_not_met("the process is draining");
+            }
+            self.metrics.run_upkeep();
+            tokio::time::sleep(CHECK_EVERY).await;
+        }
+    }
+}
+
+impl Reached {
+    /// Whether the database was well of late.
+    fn is_fit(&self) -> bool {
+        self.lock_well().is_some_and(|well| well.elapsed() < FIT_MAX)
+    }
+
+    fn lock_well(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        self.well.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many partitions this cluster has: as the store says, which refuses a node that was told another number.
+    async fn partitions(&self, told: Option<u64>) -> anyhow::Result<Partitions> {
+        let candidate = told.map_or(Ok(PARTITIONS), u16::try_from)?;
+        let candidate = Partitions::new(candidate).context("at least one partition")?;
+        let kept = loop {
+            match self.store.partitions(candidate).await {
+                Ok(kept) => break kept,
+                Err(error @ StoreError::Damaged { .. }) => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, "waits for the database to say how many partitions there are")
+                }
+            }
+            tokio::time::sleep(AGREE_EVERY).await;
+        };
+        anyhow::ensure!(
+            told.is_none() || kept == candidate,
+            "this cluster's rooms are divided into {} partitions and that can't be changed, but this node was told {}; \
+             start it with --partitions {}, or without",
+            kept.count(),
+            candidate.count(),
+            kept.count(),
+        );
+        Ok(kept)
+    }
+}
+
+/// `hubbub schema`: makes the tables where they are not there.
+///
+/// # Errors
+/// When what is there is another cluster's, or of another layout.
+pub async fn schema(
+    settings: SchemaSettings,
+    _metrics: Metrics,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let options = settings.database();
+    if let Some(store) = shutdown.run_until_cancelled(CqlStore::open(&options)).await {
+        store?;
+        tracing::info!(keyspace = options.keyspace, "the tables are there");
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! A room-worker as a process.
+
+use std::sync::Arc;
+
+use hubbub_adapters::leases::NatsLeases;
+use hubbub_node::roster::{Roster, give_signs_of_life};
+use hubbub_node::telemetry::Metrics;
+use hubbub_room_worker::placement::Placement;
+use hubbub_room_worker::{Config, Ports};
+use hubbub_wire::tier::node::Tier;
+use tokio_util::sync::CancellationToken;
+
+use super::{Node, door};
+use crate::settings::WorkerSettings;
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+/// When its port can't be had, or the cluster is another one than it was told.
+pub async fn serve(
+    settings: WorkerSettings,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let node = Node::new("room-worker", metrics)?;
+    let listener = door::bind(settings.interface, settings.port).await?;
+    let address = listener.local_addr()?;
+    tracing::info!(%address, node = %node.id, "room-worker starts");
+    tokio::select! {
+        ended = door::answer(listener, &node) => ended,
+        ended = work(&settings, &node, &shutdown) => ended,
+    }
+}
+
+async fn work(settings: &WorkerSettings, node: &Node, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let start = async {
+        let reached = node.reach(settings).await?;
+        let partitions = reached.partitions(settings.partitions).await?;
+        let roster = Roster::listen(&*reached.bus, Tier::RoomWorker).await?;
+        anyhow::Ok((reached, partitions, roster))
+    };
+    let Some(started) = shutdown.run_until_cancelled(start).await else { return Ok(()) };
+    let (reached, partitions, (roster, _heard)) = started?;
+    let ports = Ports {
+        bus: reached.bus.clone(),
+        store: reached.store.clone(),
+        leases: Arc::new(NatsLeases::new(&reached.bus)),
+    };
+    let config = Config {
+        members_max: usize::try_from(settings.members_max)?,
+        placement: Placement::Shared(roster),
+        ..Config::new(node.id.clone(), partitions)
+    };
+    let fit = reached.clone();
+    let signs = give_signs_of_life(
+        reached.bus.clone(),
+        node.id.clone(),
+        Tier::RoomWorker,
+        move || fit.is_fit(),
+        shutdown.clone(),
+    );
+    tracing::info!(partitions = partitions.count(), "room-worker serves");
+    let serve = async { tokio::join!(hubbub_room_worker::serve(ports, config, shutdown.clone()), signs) };
+    tokio::select! {
+        ((), ()) = serve => {}
+        () = node.watch(&reached, shutdown) => {}
+    }
+    tracing::info!("drained; its partitions are given back");
+    Ok(())
+}

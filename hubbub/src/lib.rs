@@ -1,0 +1,76 @@
+//! The processes of Hubbub: which adapter stands behind which port, and in which order things begin and end.
+//!
+//! [`all_in_one`] is everything in one process; [`cluster`] has each tier as a process of its own. What each can be told is in
+//! [`settings`], and what all do alike in [`process`].
+
+use std::process::ExitCode;
+
+use clap::Command;
+use hubbub_node::config::Sources;
+use hubbub_node::{build_info, telemetry};
+
+pub mod all_in_one;
+pub mod cluster;
+pub mod process;
+pub mod settings;
+
+/// Measured (`docs/decisions/0006-jemalloc.md`): a fifth of the memory after many logins, and 7 % less CPU a delivery.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+const ABOUT_SETTINGS: &str = "Each setting is taken from its flag, else from the environment, else from the file (--config, or ./hubbub.toml).";
+
+fn command(name: &'static str, about: &'static str) -> Command {
+    Command::new(name).version(build_info::version_and_commit()).about(about).after_help(ABOUT_SETTINGS)
+}
+
+/// `hubbub`: the all-in-one, or the tier that the first word names.
+pub fn hubbub() -> ExitCode {
+    let sources = Sources::of_this_process();
+    match std::env::args().nth(1).as_deref() {
+        Some("gateway") => return gateway(sources.after_the_first_word()),
+        Some("room-worker") => return room_worker(sources.after_the_first_word()),
+        Some("history-service") => return history_service(sources.after_the_first_word()),
+        Some("schema") => return schema(sources.after_the_first_word()),
+        _ => {}
+    }
+    let tier = |name: &'static str, about: &'static str| Command::new(name).about(about);
+    let command = command(
+        "hubbub",
+        "A public-chatroom server. Without a command it serves: chat, HTTP API and page on one port.",
+    )
+    .subcommand(tier("gateway", "Of a cluster: hold the clients' connections"))
+    .subcommand(tier("room-worker", "Of a cluster: order and keep what is said in rooms"))
+    .subcommand(tier("history-service", "Of a cluster: answer reads"))
+    .subcommand(tier("schema", "Of a cluster: make the tables in the database, and end"));
+    process::run(sources.with_retired(settings::RETIRED), command, all_in_one::serve)
+}
+
+/// `hubbub gateway`.
+pub fn gateway(sources: Sources) -> ExitCode {
+    let about = "A gateway of a Hubbub cluster: WebSocket, HTTP API and page for any number of clients. Keeps nothing.";
+    process::run(sources.with_retired(settings::RETIRED), command("gateway", about), cluster::gateway::serve)
+}
+
+/// `hubbub room-worker`.
+pub fn room_worker(sources: Sources) -> ExitCode {
+    let about = "A room-worker of a Hubbub cluster: writes the rooms of the partitions that it holds.";
+    process::run(sources, command("room-worker", about), cluster::room_worker::serve)
+}
+
+/// `hubbub history-service`.
+pub fn history_service(sources: Sources) -> ExitCode {
+    let about = "A history service of a Hubbub cluster: replays, members and the directory. Keeps nothing.";
+    process::run(sources, command("history-service", about), cluster::history_service::serve)
+}
+
+/// `hubbub schema`.
+fn schema(sources: Sources) -> ExitCode {
+    let about = "Makes the keyspace and the tables of a Hubbub cluster where they are not there, and ends.";
+    process::run(sources, command("schema", about), cluster::schema)
+}
+
+/// Says why the process can't go on.
+fn complain(program: &str, error: &dyn std::fmt::Display) {
+    telemetry::complain(program, error);
+}

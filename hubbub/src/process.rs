@@ -1,0 +1,97 @@
+//! What every process does: read its settings, start its logs, work until it is told to end, and say how it ended.
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, Command};
+use hubbub_node::config::{FromTable, Loaded, Sources};
+use hubbub_node::signals::{Ended, Shutdown, Signals, run_until_drained};
+use hubbub_node::telemetry::{self, Metrics};
+use tokio_util::sync::CancellationToken;
+
+use crate::complain;
+use crate::settings::Logs;
+
+/// A setting is wrong (`EX_USAGE`).
+const EXIT_USAGE: u8 = 64;
+/// What is needed to start is not there, or a drain took too long.
+const EXIT_FAILED: u8 = 1;
+
+/// Runs a process: `work` is given its settings, its metrics and what says that it is to end.
+pub fn run<S: FromTable + Logs>(
+    sources: Sources,
+    command: Command,
+    work: impl AsyncFnOnce(S, Metrics, CancellationToken) -> anyhow::Result<()>,
+) -> ExitCode {
+    let program = command.get_name().to_owned();
+    let command = command.subcommand(
+        Command::new("config")
+            .about("Print the settings in force, and where each comes from")
+            .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON")),
+    );
+    let loaded: Loaded<S> = match sources.load(command) {
+        Ok(loaded) => loaded,
+        Err(answer) if answer.is_answer() => {
+            print!("{answer}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            complain(&program, &error);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match loaded.matches.subcommand() {
+        Some(("config", flags)) if flags.get_flag("json") => {
+            println!("{:#}", loaded.in_force.to_json());
+            return ExitCode::SUCCESS;
+        }
+        Some(("config", _)) => {
+            print!("{}", loaded.in_force);
+            return ExitCode::SUCCESS;
+        }
+        Some((tier, _)) => {
+            complain(&program, &format_args!("{tier} comes first, before its settings: {program} {tier} …"));
+            return ExitCode::from(EXIT_USAGE);
+        }
+        None => {}
+    }
+    match serve(loaded, work) {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&program, &format_args!("{error:#}"));
+            ExitCode::from(EXIT_FAILED)
+        }
+    }
+}
+
+fn serve<S: Logs>(
+    loaded: Loaded<S>,
+    work: impl AsyncFnOnce(S, Metrics, CancellationToken) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
+    let settings = loaded.settings;
+    let metrics = telemetry::start(settings.filter(), settings.format())?;
+    for warning in loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let signals = Signals::listen()?;
+        let shutdown = Shutdown::default();
+        let limit = settings.drain_max();
+        let work = work(settings, metrics, shutdown.token());
+        anyhow::Ok(run_until_drained(work, &shutdown, signals, limit).await)
+    })?;
+    match ended {
+        Ended::Finished(result) => {
+            result?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Ended::Forced(signal) => {
+            tracing::warn!(signal = signal.as_str(), "a second signal: ending at once");
+            Ok(ExitCode::from(signal.exit_code()))
+        }
+        Ended::Overran => {
+            tracing::error!("the drain took longer than its limit; ending");
+            Ok(ExitCode::from(EXIT_FAILED))
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What each process can be told. Groups that several of them have are written once, here.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubbub_core::ports::accounts::Secret as Password;
+use hubbub_node::config::Retired;
+use hubbub_node::config::kinds::{
+    AllowedOrigins, Bool, Bytes, Count, Host, Hosts, IpAddress, LogFilter, LogLevels, OneOf, Optional,
+    Origins, Path, Port, Secret, Text, Time, Token,
+};
+use hubbub_node::telemetry::LogFormat;
+
+mod parts;
+
+pub use parts::{Database, Logs, Nats};
+
+const MIB: u64 = 1024 * 1024;
+
+/// How the seed called the kind of its surroundings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surroundings {
+    /// A developer's machine.
+    Dev,
+    /// In service.
+    Production,
+}
+
+const SURROUNDINGS: OneOf<Surroundings> =
+    OneOf(&[("dev", Surroundings::Dev), ("production", Surroundings::Production)]);
+
+/// Makes the settings of a process of the groups that are named in brackets, in that order.
+macro_rules! settings_of {
+    (@ [] { $($head:tt)* } $($groups:tt)*) => {
+        hubbub_node::settings! { $($head)* { $($groups)* } }
+    };
+    (@ [door $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Listening" => {
+            /// TCP port of HTTP and WebSocket; 0 lets the system choose.
+            port: u16 = Port, env ["PORT"], default "3000";
+            /// Address to listen on.
+            interface: IpAddr = IpAddress, env ["INTERFACE"], default "127.0.0.1";
+            /// Event loops that hold connections, a thread each; one is the cheapest, more are for capacity.
+            instances: u64 = Count::between(1, 256), env ["INSTANCES"], default "1";
+            /// Pages of other origins that may connect, with commas; * for any. Our own page always may.
+            origins: AllowedOrigins = Origins, env ["ORIGINS"], default "";
+        }
+        }
+    };
+    (@ [accounts $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Accounts" => {
+            /// How long an access token is valid.
+            token_ttl: Duration = Time::between_ms(1_000, 366 * 24 * 3_600_000), env ["TOKEN_TTL"], default "1h";
+            /// Logins of one address a second in the long run; then rate_limited.
+            logins_per_second: u64 = Count::between(1, 1_000_000), env ["LOGINS_PER_SECOND"], default "20";
+            /// Registrations of one address a second in the long run; then rate_limited.
+            registrations_per_second: u64 = Count::between(1, 1_000_000), env ["REGISTRATIONS_PER_SECOND"], default "50";
+        }
+        }
+    };
+    (@ [limits $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Limits" => {
+            /// Connections of all clients; beyond it 503 and try again later.
+            connections_max: u64 = Count::between(1, 100_000_000), env ["CONNECTIONS_MAX"], default "1000000";
+            /// Connections of one user; beyond it closed with 4429.
+            connections_of_user_max: u64 = Count::between(1, 10_000_000), env ["CONNECTIONS_OF_USER_MAX"], default "1000";
+            /// Connections of one address; beyond it closed at once.
+            connections_of_address_max: u64 = Count::between(1, 10_000_000), env ["CONNECTIONS_OF_ADDRESS_MAX"], default "50000";
+            /// Messages, joins and rooms of one user a second in the long run; then rate_limited.
+            sends_per_second: u64 = Count::between(1, 10_000_000), env ["SENDS_PER_SECOND"], default "500";
+            /// Reads of one user a second in the long run; then rate_limited.
+            reads_per_second: u64 = Count::between(1, 10_000_000), env ["READS_PER_SECOND"], default "200";
+            /// Rooms that one user may be in; then forbidden.
+            rooms_of_user_max: u64 = Count::between(1, 8_000), env ["ROOMS_OF_USER_MAX"], default "1000";
+            /// Bytes of one WebSocket message or HTTP body; then 1009 or 413.
+            frame_bytes_max: u64 = Bytes::between(16 * 1024, 16 * MIB), env ["FRAME_BYTES_MAX"], default "512KiB";
+            /// Bytes that wait for one slow connection; beyond it, it is told behind.
+            connection_bytes_max: u64 = Bytes::between(16 * 1024, 64 * MIB), env ["CONNECTION_BYTES_MAX"], default "256KiB";
+            /// How long a connection may be behind without reading; then closed with 4413.
+            slow_consumer_timeout: Duration = Time::between_ms(1_000, 3_600_000), env ["SLOW_CONSUMER_TIMEOUT"], default "15s";
+            /// Entries of a room that a resume sends; beyond it, behind.
+            resume_entries_max: u64 = Count::between(0, 100_000), env ["RESUME_ENTRIES_MAX"], default "1000";
+            /// Members up to which a room is told who comes and goes; above it, how many are there.
+            presence_members_max: u64 = Count::between(0, 1_000_000), env ["PRESENCE_MEMBERS_MAX"], default "200";
+        }
+        "Time" => {
+            /// How long an action may take; then unavailable.
+            action_timeout: Duration = Time::between_ms(100, 60_000), env ["ACTION_TIMEOUT"], default "5s";
+            /// How long a connection may stay without a token; then closed with 4408.
+            hello_timeout: Duration = Time::between_ms(1_000, 600_000), env ["HELLO_TIMEOUT"], default "10s";
+            /// Silence after which a connection is pinged; after twice as much it is closed.
+            heartbeat: Duration = Time::between_ms(1_000, 3_600_000), env ["HEARTBEAT"], default "30s";
+            /// Over how long the closes are spread when the server drains; it ends 15s later at the latest.
+            drain_window: Duration = Time::between_ms(0, 3_600_000), env ["DRAIN_WINDOW"], default "2s";
+        }
+        }
+    };
+    (@ [rooms $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Rooms" => {
+            /// Members that one room may have; then forbidden.
+            members_max: u64 = Count::between(1, 100_000_000), env ["MEMBERS_MAX"], default "1000000";
+        }
+        }
+    };
+    (@ [nats $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "NATS" => {
+            /// Addresses of NATS, with commas; one is enough, the others are learnt from it.
+            nats: Vec<String> = Hosts("nats"), env ["NATS_URL"], default "127.0.0.1:4222";
+            /// User of NATS.
+            nats_user: Option<String> = Optional(Text), env ["NATS_USER"], default "";
+            /// Password of NATS.
+            nats_password: Option<Password> = Optional(Secret), env ["NATS_PASSWORD"], default "";
+            /// Whether NATS is reached by TLS only.
+            nats_tls: bool = Bool, env ["NATS_TLS"], default "false";
+            /// Certificates to trust besides the system's, a PEM file; sets TLS.
+            nats_ca: Option<PathBuf> = Optional(Path), env ["NATS_CA"], default "";
+            /// Our certificate for NATS, a PEM file; needs the key, sets TLS.
+            nats_cert: Option<PathBuf> = Optional(Path), env ["NATS_CERT"], default "";
+            /// The key of our certificate for NATS, a PEM file.
+            nats_key: Option<PathBuf> = Optional(Path), env ["NATS_KEY"], default "";
+            /// Servers of NATS that keep the leases: 1, or 3 of a cluster.
+            nats_replicas: u64 = Count::between(1, 5), env ["NATS_REPLICAS"], default "1";
+        }
+        }
+    };
+    (@ [database $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Database" => {
+            /// Addresses of the database (ScyllaDB or Cassandra), with commas; one is enough, the others are learnt from it.
+            cql: Vec<String> = Hosts("cql"), env ["CQL_NODES"], default "127.0.0.1:9042";
+            /// Keyspace of the tables; made if it is not there.
+            cql_keyspace: String = Token, env ["CQL_KEYSPACE"], default "hubbub";
+            /// Replicas in each datacenter, if the keyspace is made.
+            cql_replication: u64 = Count::between(1, 16), env ["CQL_REPLICATION"], default "3";
+            /// Datacenter of the database's nodes that are asked.
+            cql_datacenter: Option<String> = Optional(Host), env ["CQL_DATACENTER"], default "";
+            /// User of the database.
+            cql_user: Option<String> = Optional(Text), env ["CQL_USER"], default "";
+            /// Password of the database.
+            cql_password: Option<Password> = Optional(Secret), env ["CQL_PASSWORD"], default "";
+            /// Certificates to trust, a PEM file; sets TLS.
+            cql_ca: Option<PathBuf> = Optional(Path), env ["CQL_CA"], default "";
+            /// Our certificate for the database, a PEM file; needs the key.
+            cql_cert: Option<PathBuf> = Optional(Path), env ["CQL_CERT"], default "";
+            /// The key of our certificate for the database, a PEM file.
+            cql_key: Option<PathBuf> = Optional(Path), env ["CQL_KEY"], default "";
+            /// How long one read or write may take; then it is tried again, or unavailable.
+            cql_timeout: Duration = Time::between_ms(100, 60_000), env ["CQL_TIMEOUT"], default "2s";
+        }
+        }
+    };
+    (@ [cluster $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Cluster" => {
+            /// Name of this cluster. Two with two names don't meet on one NATS, and refuse each other's keyspace.
+            cluster: String = Token, env ["CLUSTER"], default "hub";
+        }
+        }
+    };
+    (@ [partitions $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Partitions" => {
+            /// Into how many partitions the rooms are divided, each held by one worker; fixed by the first start (none given: 32).
+            partitions: Option<u64> = Optional(Count::between(1, 4_096)), env ["PARTITIONS"], default "";
+        }
+        }
+    };
+    (@ [logs $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Logs" => {
+            /// How much is logged: error, warn, info, http, verbose, debug or silly, or a list such as info,hubbub_gateway=debug.
+            log: LogFilter = LogLevels, env ["LOG"], default "info";
+            /// How a line is written: human or json.
+            log_format: LogFormat = LogFormat::KIND, env ["LOG_FORMAT"], default "human";
+        }
+        }
+    };
+    (@ [worker_door $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Listening" => {
+            /// TCP port of /healthz, /readyz and /metrics; 0 lets the system choose.
+            port: u16 = Port, env ["PORT"], default "3001";
+            /// Address to listen on.
+            interface: IpAddr = IpAddress, env ["INTERFACE"], default "127.0.0.1";
+        }
+        }
+    };
+    (@ [history_door $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Listening" => {
+            /// TCP port of /healthz, /readyz and /metrics; 0 lets the system choose.
+            port: u16 = Port, env ["PORT"], default "3002";
+            /// Address to listen on.
+            interface: IpAddr = IpAddress, env ["INTERFACE"], default "127.0.0.1";
+        }
+        }
+    };
+    (@ [data $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Data" => {
+            /// Folder of the logs and accounts; made if it is not there. One process at a time.
+            data: PathBuf = Path, env ["DATA_DIR"], default "./hubbub-data";
+            /// Least time from the start of one commit to the start of the next; a message that comes alone does not wait.
+            commit_pace: Duration = Time::between_ms(0, 1_000), env ["COMMIT_PACE"], default "2ms";
+        }
+        }
+    };
+    (@ [surroundings $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Surroundings" => {
+            /// Where this runs: dev or production; in production the first lines are a log entry.
+            env: Surroundings = SURROUNDINGS, env ["ENV"], default "dev";
+        }
+        }
+    };
+    ($(#[$meta:meta])* $vis:vis struct $name:ident [$($groups:ident)*]) => {
+        settings_of! { @ [$($groups)*] { $(#[$meta])* $vis struct $name } }
+    };
+}
+
+settings_of! {
+    /// All settings of the all-in-one.
+    #[derive(Debug, Clone)]
+    pub struct Settings [door data accounts limits rooms logs surroundings]
+}
+
+settings_of! {
+    /// All settings of a gateway in a cluster.
+    #[derive(Debug, Clone)]
+    pub struct GatewaySettings [door cluster nats database accounts limits logs]
+}
+
+settings_of! {
+    /// All settings of a room-worker in a cluster.
+    #[derive(Debug, Clone)]
+    pub struct WorkerSettings [worker_door cluster partitions nats database rooms logs]
+}
+
+settings_of! {
+    /// All settings of a history service in a cluster.
+    #[derive(Debug, Clone)]
+    pub struct HistorySettings [history_door cluster partitions nats database logs]
+}
+
+settings_of! {
+    /// All settings of the command that makes the schema.
+    #[derive(Debug, Clone)]
+    pub struct SchemaSettings [cluster database logs]
+}
+
+/// Settings of the server that this one replaces, and what took their place.
+pub const RETIRED: &[Retired] = &[
+    ("MONGODB_URI", "rooms and messages live in the data folder; see --data"),
+    ("REDIS_SERVER", "no adapter between processes is needed"),
+    ("REDIS_PORT", "no adapter between processes is needed"),
+    ("REDIS_KEY", "no adapter between processes is needed"),
+];

@@ -1,0 +1,174 @@
+//! What the groups of settings mean to the parts that they are for.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubbub_adapters::accounts::{BuiltInOptions, Rate};
+use hubbub_adapters::bus::{NatsOptions, NatsTls};
+use hubbub_adapters::store::{CqlOptions, CqlTls};
+use hubbub_core::ids::NodeId;
+use hubbub_gateway::config::{Config, Origins as AllowedFrom};
+use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
+use hubbub_node::telemetry::LogFormat;
+
+use super::{GatewaySettings, HistorySettings, SchemaSettings, Settings, WorkerSettings};
+
+/// How much is logged, and how.
+pub trait Logs {
+    /// What is logged.
+    fn filter(&self) -> LogFilter;
+    /// How a line is written.
+    fn format(&self) -> LogFormat;
+    /// How long a drain may take before the process ends all the same.
+    fn drain_max(&self) -> Duration;
+}
+
+/// How NATS is reached.
+pub trait Nats {
+    /// As this node.
+    fn nats(&self, tier: &str, node: &NodeId) -> NatsOptions;
+}
+
+/// How the database is reached.
+pub trait Database {
+    /// As a node of this cluster.
+    fn database(&self) -> CqlOptions;
+}
+
+/// How long after its window a drain may still take.
+const DRAIN_GRACE: Duration = Duration::from_secs(15);
+
+fn pair<T: Clone, U: Clone>(one: &Option<T>, other: &Option<U>) -> Option<(T, U)> {
+    one.clone().zip(other.clone())
+}
+
+macro_rules! logs {
+    ($($settings:ty: $settings_drain:expr;)*) => {
+        $(impl Logs for $settings {
+            fn filter(&self) -> LogFilter {
+                self.log.clone()
+            }
+            fn format(&self) -> LogFormat {
+                self.log_format
+            }
+            fn drain_max(&self) -> Duration {
+                let window: fn(&Self) -> Duration = $settings_drain;
+                window(self) + DRAIN_GRACE
+            }
+        })*
+    };
+}
+
+logs! {
+    Settings: |settings| settings.drain_window;
+    GatewaySettings: |settings| settings.drain_window;
+    WorkerSettings: |_| Duration::ZERO;
+    HistorySettings: |_| Duration::ZERO;
+    SchemaSettings: |_| Duration::ZERO;
+}
+
+macro_rules! nats {
+    ($($settings:ty)*) => {
+        $(impl Nats for $settings {
+            fn nats(&self, tier: &str, node: &NodeId) -> NatsOptions {
+                let identity = pair(&self.nats_cert, &self.nats_key);
+                let is_tls = self.nats_tls || self.nats_ca.is_some() || identity.is_some();
+                NatsOptions {
+                    servers: self.nats.clone(),
+                    user: pair(&self.nats_user, &self.nats_password),
+                    tls: is_tls.then(|| NatsTls { ca: self.nats_ca.clone(), identity }),
+                    prefix: self.cluster.clone(),
+                    lease_replicas: self.nats_replicas as usize,
+                    name: format!("hubbub {tier} {node}"),
+                }
+            }
+        })*
+    };
+}
+
+nats!(GatewaySettings WorkerSettings HistorySettings);
+
+macro_rules! database {
+    ($($settings:ty)*) => {
+        $(impl Database for $settings {
+            fn database(&self) -> CqlOptions {
+                let identity: Option<(PathBuf, PathBuf)> = pair(&self.cql_cert, &self.cql_key);
+                CqlOptions {
+                    nodes: self.cql.clone(),
+                    keyspace: self.cql_keyspace.clone(),
+                    replication: self.cql_replication as u8,
+                    datacenter: self.cql_datacenter.clone(),
+                    user: pair(&self.cql_user, &self.cql_password),
+                    tls: self.cql_ca.clone().map(|ca| CqlTls { ca, identity }),
+                    request_timeout: self.cql_timeout,
+                    cluster: self.cluster.clone(),
+                }
+            }
+        })*
+    };
+}
+
+database!(GatewaySettings WorkerSettings HistorySettings SchemaSettings);
+
+macro_rules! gateway {
+    ($($settings:ty: $durability:literal, $resync_every:expr;)*) => {
+        $(impl $settings {
+    /// The gateway's part.
+    pub fn gateway(&self) -> Config {
+        // The table bounds every number far below its target type.
+        Config {
+            durability: $durability,
+            shards: self.instances as usize,
+            origins: match &self.origins {
+                AllowedOrigins::Any => AllowedFrom::Any,
+                AllowedOrigins::Listed(list) if list.is_empty() => AllowedFrom::Same,
+                AllowedOrigins::Listed(list) => {
+                    AllowedFrom::These(list.iter().map(|origin| origin.as_str().to_owned()).collect())
+                }
+            },
+            action_timeout: self.action_timeout,
+            hello_timeout: self.hello_timeout,
+            heartbeat: self.heartbeat,
+            frame_bytes_max: self.frame_bytes_max as usize,
+            connection_bytes_max: self.connection_bytes_max as usize,
+            slow_consumer_timeout: self.slow_consumer_timeout,
+            resume_entries_max: self.resume_entries_max,
+            rooms_of_user_max: self.rooms_of_user_max as usize,
+            connections_max: self.connections_max as usize,
+            connections_of_user_max: self.connections_of_user_max as u32,
+            connections_of_address_max: self.connections_of_address_max as u32,
+            sends_per_second: self.sends_per_second as u32,
+            sends_burst: self.sends_per_second.saturating_mul(4) as u32,
+            reads_per_second: self.reads_per_second as u32,
+            reads_burst: self.reads_per_second.saturating_mul(10) as u32,
+            presence_members_max: self.presence_members_max,
+            drain_window: self.drain_window,
+            resync_every: $resync_every,
+            ..Config::default()
+        }
+    }
+
+            /// The built-in accounts' part.
+            pub fn accounts(&self) -> BuiltInOptions {
+                BuiltInOptions {
+                    token_ttl: self.token_ttl,
+                    logins: rate(self.logins_per_second, 15),
+                    registrations: rate(self.registrations_per_second, 40),
+                    ..BuiltInOptions::default()
+                }
+            }
+        })*
+    };
+}
+
+fn rate(per_second: u64, burst: u64) -> Rate {
+    Rate {
+        burst: u32::try_from(per_second.saturating_mul(burst)).unwrap_or(u32::MAX),
+        interval: Duration::from_secs(1) / u32::try_from(per_second.max(1)).unwrap_or(u32::MAX),
+    }
+}
+
+gateway! {
+    Settings: "disk", None;
+    GatewaySettings: "quorum", Some(Duration::from_secs(60));
+}
