@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
 
+use crate::folder::Folder;
 use crate::process::{cache, free_port};
 use crate::wait::eventually_within;
 
@@ -69,7 +69,7 @@ const UNTIL_THE_PIPE_CLOSES: &str = r#""$@" </dev/null & echo $! >"$0"; cat >/de
 /// One node of Cassandra with a folder of its own. It syncs its commit log before it answers a write, and is ended on drop, or
 /// when this process ends.
 pub struct Cassandra {
-    folder: TempDir,
+    folder: Folder,
     port: u16,
     watched: Child,
 }
@@ -80,14 +80,14 @@ impl Cassandra {
     /// # Errors
     /// When there is no Cassandra or no Java, or it does not start.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::start_in(tempfile::tempdir()?, "").await
+        Self::start_in(Folder::temporary()?, "").await
     }
 
     /// Starts one in a folder that has what its configuration names, with more lines of it; `FOLDER` in them is its folder.
     ///
     /// # Errors
     /// As of [`Cassandra::start`].
-    pub async fn start_in(folder: TempDir, more: &str) -> anyhow::Result<Self> {
+    pub async fn start_in(folder: Folder, more: &str) -> anyhow::Result<Self> {
         let (port, storage) = (free_port()?, free_port()?);
         let at = folder.path().display();
         let more = more.replace("FOLDER", &at.to_string());

@@ -2,20 +2,29 @@
 //!
 //! [`Hubbub`] is the real program with a data folder of its own: it can be killed, told to end, and started again on the
 //! same port and data, and is killed on drop. [`Person`] has an account there. [`eventually`] waits for a condition and
-//! not for time to pass. [`Nats`] is a real nats-server, and [`Cassandra`] a real database. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
+//! not for time to pass. [`Nats`] is a real nats-server, [`Cassandra`] a real database, and a [`Cluster`] has
+//! both with every tier; a [`Proxy`] between two of them can cut them off. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
 //! end, and names every promise that was broken.
 
 mod cassandra;
 pub mod checker;
+mod cluster;
+mod crowd;
+mod folder;
 mod http;
 mod nats;
 mod people;
 mod process;
+mod proxy;
 mod wait;
 
 pub use cassandra::Cassandra;
+pub use cluster::{Cluster, Plan};
+pub use crowd::{Crowd, Size, Verdict};
+pub use folder::Folder;
 pub use http::{Answer, request};
 pub use nats::Nats;
 pub use people::Person;
 pub use process::{Hubbub, Start};
+pub use proxy::Proxy;
 pub use wait::{DEADLINE, eventually, in_time};

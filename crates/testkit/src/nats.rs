@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
-use tempfile::TempDir;
 
+use crate::folder::Folder;
 use crate::process::{cache, free_port};
 use crate::{eventually, request};
 
 /// A nats-server with JetStream and a folder of its own, ended on drop.
 pub struct Nats {
-    folder: TempDir,
+    folder: Folder,
     port: u16,
     monitor: u16,
     more: String,
@@ -34,20 +34,55 @@ impl Nats {
     /// # Errors
     /// As of [`Nats::start`].
     pub async fn start_with(more: &str) -> anyhow::Result<Self> {
-        Self::start_in(tempfile::tempdir()?, more).await
+        Self::start_in(Folder::temporary()?, more).await
     }
 
     /// Starts one in a folder that has what its configuration names.
     ///
     /// # Errors
     /// As of [`Nats::start`].
-    pub async fn start_in(folder: TempDir, more: &str) -> anyhow::Result<Self> {
+    pub async fn start_in(folder: Folder, more: &str) -> anyhow::Result<Self> {
+        let nats = Self::spawn_in(folder, more)?;
+        nats.works().await?;
+        Ok(nats)
+    }
+
+    fn spawn_in(folder: Folder, more: &str) -> anyhow::Result<Self> {
         let (port, monitor) = (free_port()?, free_port()?);
         let more = more.replace("FOLDER", &folder.path().display().to_string());
         let child = spawn(folder.path(), port, monitor, &more)?;
-        let nats = Self { folder, port, monitor, more, child };
-        nats.works().await?;
-        Ok(nats)
+        Ok(Self { folder, port, monitor, more, child })
+    }
+
+    /// Starts so many as one cluster, each in a folder that this gives for its name.
+    ///
+    /// # Errors
+    /// As of [`Nats::start`].
+    pub async fn start_cluster(
+        count: usize,
+        mut folder: impl FnMut(String) -> anyhow::Result<Folder>,
+    ) -> anyhow::Result<Vec<Self>> {
+        let mut ports = Vec::new();
+        while ports.len() < count {
+            let port = free_port()?;
+            if !ports.contains(&port) {
+                ports.push(port);
+            }
+        }
+        let routes: Vec<_> = ports.iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
+        let mut all = Vec::new();
+        for (n, port) in ports.iter().enumerate() {
+            let name = format!("nats-{}", n + 1);
+            let more = format!(
+                "server_name: {name}\ncluster {{ name: local, listen: \"127.0.0.1:{port}\", routes: [{}] }}",
+                routes.join(", ")
+            );
+            all.push(Self::spawn_in(folder(name)?, if count > 1 { &more } else { "" })?);
+        }
+        for nats in &all {
+            nats.works().await?;
+        }
+        Ok(all)
     }
 
     /// Where clients find it.
@@ -58,6 +93,11 @@ impl Nats {
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it with no time to write anything.

@@ -8,8 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::folder::Folder;
 use crate::http::{Answer, request};
 use crate::{eventually, in_time};
 
@@ -39,13 +39,21 @@ pub(crate) fn cache() -> anyhow::Result<PathBuf> {
 #[derive(Debug, Clone)]
 pub struct Start {
     program: PathBuf,
+    tier: Option<&'static str>,
     flags: Vec<String>,
 }
 
 impl Start {
     /// This program with its usual settings; a test passes `env!("CARGO_BIN_EXE_hubbub")`.
     pub fn program(path: impl Into<PathBuf>) -> Self {
-        Self { program: path.into(), flags: Vec::new() }
+        Self { program: path.into(), tier: None, flags: Vec::new() }
+    }
+
+    /// As this tier of a cluster, which has no data folder.
+    #[must_use]
+    pub fn as_tier(mut self, tier: &'static str) -> Self {
+        self.tier = Some(tier);
+        self
     }
 
     /// With one more setting, such as `--drain-window=1s`.
@@ -75,7 +83,11 @@ impl Start {
         let mut command = Command::new(&self.program);
         // Settings of the surroundings are not the test's.
         command.env_clear();
-        command.args([format!("--port={port}"), format!("--data={}", data.display())]).args(&self.flags);
+        match self.tier {
+            Some(tier) => command.arg(tier),
+            None => command.arg(format!("--data={}", data.display())),
+        };
+        command.arg(format!("--port={port}")).args(&self.flags);
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         command.spawn().with_context(|| format!("starting {}", self.program.display()))
     }
@@ -105,7 +117,7 @@ pub struct Hubbub {
     start: Start,
     port: u16,
     process: Guard,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl Hubbub {
@@ -117,16 +129,31 @@ impl Hubbub {
     /// # Panics
     /// When it is not ready in time.
     pub async fn start(start: Start) -> anyhow::Result<Self> {
+        Self::start_in(start, Folder::temporary()?).await
+    }
+
+    /// Starts it with a folder that may be kept, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_in(start: Start, folder: Folder) -> anyhow::Result<Self> {
+        let port = fastrand::u16(PORTS);
+        let process = Guard(start.spawn(port, &data(&folder), &log(&folder))?);
+        let mut server = Self { start, port, process, folder };
         loop {
-            let folder = tempfile::tempdir()?;
-            let port = fastrand::u16(PORTS);
-            let process = Guard(start.spawn(port, &data(&folder), &log(&folder))?);
-            let mut server = Self { start: start.clone(), port, process, folder };
             match server.ready().await {
-                Err(_) if server.log().contains("can't listen on") => {}
+                Err(_) if server.log().contains("can't listen on") => {
+                    std::fs::remove_file(log(&server.folder))?;
+                    server.port = fastrand::u16(PORTS);
+                    server.process = Guard(server.spawn()?);
+                }
                 result => return result.map(|()| server),
             }
         }
+    }
+
+    fn spawn(&self) -> anyhow::Result<Child> {
+        self.start.spawn(self.port, &data(&self.folder), &log(&self.folder))
     }
 
     /// Starts it again after its end, on the same port and data, and waits until it is ready.
@@ -134,7 +161,7 @@ impl Hubbub {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = Guard(self.start.spawn(self.port, &data(&self.folder), &log(&self.folder))?);
+        self.process = Guard(self.spawn()?);
         self.ready().await
     }
 
@@ -169,7 +196,20 @@ impl Hubbub {
     /// # Errors
     /// The system's: it has ended.
     pub fn ask_to_end(&self) -> anyhow::Result<()> {
-        Ok(kill_process(Pid::from_child(&self.process.0), Signal::TERM)?)
+        self.signal(Signal::TERM)
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// The system's: it has ended.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.process.0), signal)?)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
     }
 
     /// Waits for the end.
@@ -269,10 +309,10 @@ impl Drop for Hubbub {
     }
 }
 
-fn data(folder: &TempDir) -> PathBuf {
+fn data(folder: &Folder) -> PathBuf {
     folder.path().join("data")
 }
 
-fn log(folder: &TempDir) -> PathBuf {
+fn log(folder: &Folder) -> PathBuf {
     folder.path().join("log")
 }

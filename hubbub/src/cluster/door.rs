@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use hubbub_node::health::{self, Health};
@@ -21,19 +21,41 @@ struct Asked {
     metrics: Arc<Metrics>,
 }
 
+/// What is said of other paths.
+#[derive(Clone, Copy)]
+pub(super) enum Others {
+    /// They are not there.
+    Absent,
+    /// They will be soon.
+    NotYet,
+}
+
+impl Others {
+    fn answer(self) -> Response {
+        match self {
+            Self::Absent => StatusCode::NOT_FOUND.into_response(),
+            Self::NotYet => {
+                let later = [(header::RETRY_AFTER, "1")];
+                (StatusCode::SERVICE_UNAVAILABLE, later, "the gateway is starting\n").into_response()
+            }
+        }
+    }
+}
+
 /// Takes the port.
 pub(super) async fn bind(interface: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(interface, port);
     TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))
 }
 
-/// Answers until dropped.
-pub(super) async fn answer(listener: TcpListener, node: &Node) -> anyhow::Result<()> {
+/// Answers until dropped. Every other path is not there: for ever, or before a gateway serves, when clients are to come again.
+pub(super) async fn answer(listener: TcpListener, node: &Node, others: Others) -> anyhow::Result<()> {
     let asked = Asked { health: node.health.clone(), metrics: node.metrics.clone() };
     let router = Router::new()
         .route("/healthz", get(async || Json(health::alive())))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .fallback(move || async move { others.answer() })
         .with_state(asked);
     axum::serve(listener, router).await.context("the HTTP door ended")
 }

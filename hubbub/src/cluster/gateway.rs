@@ -40,12 +40,13 @@ pub async fn serve(
     let early = TcpListener::from_std(listener.try_clone()?)?;
     let starting = shutdown.run_until_cancelled(start(&settings, &node));
     let started = tokio::select! {
-        ended = door::answer(early, &node) => return ended,
+        ended = door::answer(early, &node, door::Others::NotYet) => return ended,
         started = starting => started,
     };
     let Some(started) = started else { return Ok(()) };
     let (reached, gateway) = started?;
     let router = hubbub_gateway::http::router(http_state(&gateway, &node.health, &node.metrics));
+    node.serving.is_met();
     tracing::info!(%url, "gateway serves");
     let drain = async {
         shutdown.cancelled().await;

@@ -21,7 +21,7 @@ pub async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, node = %node.id, "history-service starts");
     tokio::select! {
-        ended = door::answer(listener, &node) => ended,
+        ended = door::answer(listener, &node, door::Others::Absent) => ended,
         ended = work(&settings, &node, &shutdown) => ended,
     }
 }
@@ -34,6 +34,7 @@ async fn work(settings: &HistorySettings, node: &Node, shutdown: &CancellationTo
     };
     let Some(started) = shutdown.run_until_cancelled(start).await else { return Ok(()) };
     let (reached, partitions) = started?;
+    node.serving.is_met();
     tracing::info!(partitions = partitions.count(), "history-service serves");
     let (bus, store, config) = (reached.bus.clone(), reached.store.clone(), Config::new(partitions));
     tokio::select! {

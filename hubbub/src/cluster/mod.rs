@@ -39,7 +39,7 @@ struct Node {
     health: Health,
     nats: Condition,
     database: Condition,
-    draining: Condition,
+    serving: Condition,
 }
 
 /// What it has after that.
@@ -53,8 +53,6 @@ struct Reached {
 impl Node {
     fn new(tier: &'static str, metrics: Metrics) -> anyhow::Result<Self> {
         let health = Health::default();
-        let draining = health.condition("draining", "not started");
-        draining.is_met();
         Ok(Self {
             // Another one at every start.
             id: NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?,
@@ -62,7 +60,7 @@ impl Node {
             metrics: Arc::new(metrics),
             nats: health.condition("nats", "not connected yet"),
             database: health.condition("database", "not connected yet"),
-            draining,
+            serving: health.condition("serving", "not yet"),
             health,
         })
     }
@@ -99,11 +97,13 @@ impl Node {
                 true => self.nats.is_met(),
                 false => self.nats.is_not_met("not connected"),
             }
-            if shutdown.is_cancelled() {
-                self.draining.is_not_met("the process is draining");
-            }
             self.metrics.run_upkeep();
-            tokio::time::sleep(CHECK_EVERY).await;
+            let pause = tokio::time::sleep(CHECK_EVERY);
+            if shutdown.is_cancelled() {
+                pause.await;
+            } else if shutdown.run_until_cancelled(pause).await.is_none() {
+                self.serving.is_not_met("the process is draining");
+            }
         }
     }
 }

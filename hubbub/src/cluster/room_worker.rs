@@ -27,7 +27,7 @@ pub async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, node = %node.id, "room-worker starts");
     tokio::select! {
-        ended = door::answer(listener, &node) => ended,
+        ended = door::answer(listener, &node, door::Others::Absent) => ended,
         ended = work(&settings, &node, &shutdown) => ended,
     }
 }
@@ -59,6 +59,7 @@ async fn work(settings: &WorkerSettings, node: &Node, shutdown: &CancellationTok
         move || fit.is_fit(),
         shutdown.clone(),
     );
+    node.serving.is_met();
     tracing::info!(partitions = partitions.count(), "room-worker serves");
     let serve = async { tokio::join!(hubbub_room_worker::serve(ports, config, shutdown.clone()), signs) };
     tokio::select! {

@@ -87,9 +87,8 @@ impl CqlStore {
     async fn prepare(options: &CqlOptions) -> Stored<Db> {
         let session = connect::connect(options).await?;
         schema::make_keyspace(&session, &options.keyspace, options.replication).await?;
-        session.use_keyspace(&options.keyspace, true).await.map_err(unavailable)?;
-        schema::make_tables(&session).await?;
-        let statements = Statements::prepare(&session).await?;
+        schema::make_tables(&session, &options.keyspace).await?;
+        let statements = Statements::prepare(&session, &options.keyspace).await?;
         Ok(Db { session, statements })
     }
 

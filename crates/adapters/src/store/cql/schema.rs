@@ -19,26 +19,26 @@ pub(super) const PERIOD_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
 const TABLES: [&str; 12] = [
     // What is the same for every node: the log's id, the number of partitions, keys that sign tokens.
-    "CREATE TABLE IF NOT EXISTS shared (name text PRIMARY KEY, value blob)",
+    "CREATE TABLE IF NOT EXISTS ks.shared (name text PRIMARY KEY, value blob)",
     // Written by nobody who minds: whether a write can be had at all.
-    "CREATE TABLE IF NOT EXISTS probe (id int PRIMARY KEY, at bigint)",
-    "CREATE TABLE IF NOT EXISTS fence (partition int PRIMARY KEY, epoch bigint, nonce uuid)",
-    "CREATE TABLE IF NOT EXISTS segment (room text, epoch bigint, start bigint, prev bigint, PRIMARY KEY (room, epoch))",
-    "CREATE TABLE IF NOT EXISTS entry (room text, epoch bigint, bucket bigint, seq bigint, bytes blob, \
+    "CREATE TABLE IF NOT EXISTS ks.probe (id int PRIMARY KEY, at bigint)",
+    "CREATE TABLE IF NOT EXISTS ks.fence (partition int PRIMARY KEY, epoch bigint, nonce uuid)",
+    "CREATE TABLE IF NOT EXISTS ks.segment (room text, epoch bigint, start bigint, prev bigint, PRIMARY KEY (room, epoch))",
+    "CREATE TABLE IF NOT EXISTS ks.entry (room text, epoch bigint, bucket bigint, seq bigint, bytes blob, \
      PRIMARY KEY ((room, epoch, bucket), seq))",
     // The projections. Nothing is ever deleted from them, for a deletion is forgotten after a while and an older write
     // that comes later would be back: who left has a row that says so.
-    "CREATE TABLE IF NOT EXISTS room (room text PRIMARY KEY, facts text, created_at bigint, member_count bigint, \
+    "CREATE TABLE IF NOT EXISTS ks.room (room text PRIMARY KEY, facts text, created_at bigint, member_count bigint, \
      mark bigint, mark_at bigint)",
-    "CREATE TABLE IF NOT EXISTS member (room text, user text, name text, seq bigint, member boolean, PRIMARY KEY (room, user))",
-    "CREATE TABLE IF NOT EXISTS joined_room (user text, room text, seq bigint, member boolean, PRIMARY KEY (user, room))",
-    "CREATE TABLE IF NOT EXISTS directory (period bigint, created_at bigint, room text, PRIMARY KEY (period, created_at, room)) \
+    "CREATE TABLE IF NOT EXISTS ks.member (room text, user text, name text, seq bigint, member boolean, PRIMARY KEY (room, user))",
+    "CREATE TABLE IF NOT EXISTS ks.joined_room (user text, room text, seq bigint, member boolean, PRIMARY KEY (user, room))",
+    "CREATE TABLE IF NOT EXISTS ks.directory (period bigint, created_at bigint, room text, PRIMARY KEY (period, created_at, room)) \
      WITH CLUSTERING ORDER BY (created_at DESC, room DESC)",
-    "CREATE TABLE IF NOT EXISTS directory_period (directory int, period bigint, PRIMARY KEY (directory, period)) \
+    "CREATE TABLE IF NOT EXISTS ks.directory_period (directory int, period bigint, PRIMARY KEY (directory, period)) \
      WITH CLUSTERING ORDER BY (period DESC)",
-    "CREATE TABLE IF NOT EXISTS account (email text PRIMARY KEY, id text, name text, password_hash text, created_at bigint)",
+    "CREATE TABLE IF NOT EXISTS ks.account (email text PRIMARY KEY, id text, name text, password_hash text, created_at bigint)",
     // Who has which id: an account has two names that must both be free.
-    "CREATE TABLE IF NOT EXISTS account_id (id text PRIMARY KEY, email text)",
+    "CREATE TABLE IF NOT EXISTS ks.account_id (id text PRIMARY KEY, email text)",
 ];
 
 /// Makes the keyspace, if it is not there, with so many replicas in each datacenter.
@@ -51,8 +51,9 @@ pub(super) async fn make_keyspace(session: &Session, keyspace: &str, replication
 }
 
 /// Makes the tables that are not there.
-pub(super) async fn make_tables(session: &Session) -> Stored<()> {
+pub(super) async fn make_tables(session: &Session, keyspace: &str) -> Stored<()> {
     for statement in TABLES {
+        let statement = statement.replace(" ks.", &format!(" \"{keyspace}\"."));
         session.query_unpaged(statement, ()).await.map_err(unavailable)?;
     }
     Ok(())

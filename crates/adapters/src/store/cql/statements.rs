@@ -26,47 +26,49 @@ macro_rules! statements {
 
         impl Statements {
             /// Prepares them.
-            pub(super) async fn prepare(session: &Session) -> Stored<Self> {
-                Ok(Self { $($name: prepare(session, $text, Repeat::$repeat).await?,)* })
+            pub(super) async fn prepare(session: &Session, keyspace: &str) -> Stored<Self> {
+                Ok(Self { $($name: prepare(session, keyspace, $text, Repeat::$repeat).await?,)* })
             }
         }
     };
 }
 
 statements! {
-    shared: Harmless = "SELECT value FROM shared WHERE name = ?";
-    put_shared: Tells = "INSERT INTO shared (name, value) VALUES (?, ?) IF NOT EXISTS";
-    probe: Harmless = "INSERT INTO probe (id, at) VALUES (0, ?)";
-    fence: Harmless = "SELECT epoch FROM fence WHERE partition = ?";
+    shared: Harmless = "SELECT value FROM ks.shared WHERE name = ?";
+    put_shared: Tells = "INSERT INTO ks.shared (name, value) VALUES (?, ?) IF NOT EXISTS";
+    probe: Harmless = "INSERT INTO ks.probe (id, at) VALUES (0, ?)";
+    fence: Harmless = "SELECT epoch FROM ks.fence WHERE partition = ?";
     /// The fence with all claims that were begun.
-    fence_settled: Serial = "SELECT epoch, nonce FROM fence WHERE partition = ?";
-    claim_first: Tells = "INSERT INTO fence (partition, epoch, nonce) VALUES (?, 1, ?) IF NOT EXISTS";
-    claim: Tells = "UPDATE fence SET epoch = ?, nonce = ? WHERE partition = ? IF epoch = ?";
-    segments: Harmless = "SELECT epoch, start, prev FROM segment WHERE room = ?";
-    put_segment: Harmless = "INSERT INTO segment (room, epoch, start, prev) VALUES (?, ?, ?, ?)";
-    append: Harmless = "INSERT INTO entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?)";
-    read: Harmless = "SELECT seq, bytes FROM entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ? AND seq <= ?";
-    put_room: Harmless = "UPDATE room USING TIMESTAMP ? SET member_count = ?, mark = ?, mark_at = ? WHERE room = ?";
-    put_facts: Harmless = "UPDATE room USING TIMESTAMP ? SET facts = ? WHERE room = ?";
-    put_created: Harmless = "UPDATE room USING TIMESTAMP ? SET created_at = ? WHERE room = ?";
-    put_member: Harmless = "INSERT INTO member (room, user, name, seq, member) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
-    put_joined: Harmless = "INSERT INTO joined_room (user, room, seq, member) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
-    put_directory: Harmless = "INSERT INTO directory (period, created_at, room) VALUES (?, ?, ?)";
-    put_period: Harmless = "INSERT INTO directory_period (directory, period) VALUES (0, ?)";
-    room: Harmless = "SELECT facts, created_at, member_count, mark, mark_at FROM room WHERE room = ?";
-    members: Harmless = "SELECT user, name, seq, member FROM member WHERE room = ? AND user > ?";
-    rooms_of: Harmless = "SELECT room, seq, member FROM joined_room WHERE user = ? AND room > ?";
-    periods: Harmless = "SELECT period FROM directory_period WHERE directory = 0 AND period <= ?";
-    directory: Harmless = "SELECT created_at, room FROM directory WHERE period = ? AND (created_at, room) < (?, ?)";
-    directory_all: Harmless = "SELECT created_at, room FROM directory WHERE period = ?";
-    account: Harmless = "SELECT id, name, password_hash, created_at FROM account WHERE email = ?";
-    put_account: Tells = "INSERT INTO account (email, id, name, password_hash, created_at) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS";
-    take_account_id: Tells = "INSERT INTO account_id (id, email) VALUES (?, ?) IF NOT EXISTS";
-    give_account_id_back: Tells = "DELETE FROM account_id WHERE id = ? IF email = ?";
+    fence_settled: Serial = "SELECT epoch, nonce FROM ks.fence WHERE partition = ?";
+    claim_first: Tells = "INSERT INTO ks.fence (partition, epoch, nonce) VALUES (?, 1, ?) IF NOT EXISTS";
+    claim: Tells = "UPDATE ks.fence SET epoch = ?, nonce = ? WHERE partition = ? IF epoch = ?";
+    segments: Harmless = "SELECT epoch, start, prev FROM ks.segment WHERE room = ?";
+    put_segment: Harmless = "INSERT INTO ks.segment (room, epoch, start, prev) VALUES (?, ?, ?, ?)";
+    append: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?)";
+    read: Harmless = "SELECT seq, bytes FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ? AND seq <= ?";
+    put_room: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET member_count = ?, mark = ?, mark_at = ? WHERE room = ?";
+    put_facts: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET facts = ? WHERE room = ?";
+    put_created: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET created_at = ? WHERE room = ?";
+    put_member: Harmless = "INSERT INTO ks.member (room, user, name, seq, member) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    put_joined: Harmless = "INSERT INTO ks.joined_room (user, room, seq, member) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
+    put_directory: Harmless = "INSERT INTO ks.directory (period, created_at, room) VALUES (?, ?, ?)";
+    put_period: Harmless = "INSERT INTO ks.directory_period (directory, period) VALUES (0, ?)";
+    room: Harmless = "SELECT facts, created_at, member_count, mark, mark_at FROM ks.room WHERE room = ?";
+    members: Harmless = "SELECT user, name, seq, member FROM ks.member WHERE room = ? AND user > ?";
+    rooms_of: Harmless = "SELECT room, seq, member FROM ks.joined_room WHERE user = ? AND room > ?";
+    periods: Harmless = "SELECT period FROM ks.directory_period WHERE directory = 0 AND period <= ?";
+    directory: Harmless = "SELECT created_at, room FROM ks.directory WHERE period = ? AND (created_at, room) < (?, ?)";
+    directory_all: Harmless = "SELECT created_at, room FROM ks.directory WHERE period = ?";
+    account: Harmless = "SELECT id, name, password_hash, created_at FROM ks.account WHERE email = ?";
+    put_account: Tells = "INSERT INTO ks.account (email, id, name, password_hash, created_at) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS";
+    take_account_id: Tells = "INSERT INTO ks.account_id (id, email) VALUES (?, ?) IF NOT EXISTS";
+    give_account_id_back: Tells = "DELETE FROM ks.account_id WHERE id = ? IF email = ?";
 }
 
-async fn prepare(session: &Session, text: &str, repeat: Repeat) -> Stored<PreparedStatement> {
-    let mut statement = session.prepare(text).await.map_err(unavailable)?;
+/// `ks` stands for the keyspace: a session that has one of its own would be warned of at each statement.
+async fn prepare(session: &Session, keyspace: &str, text: &str, repeat: Repeat) -> Stored<PreparedStatement> {
+    let mut statement =
+        session.prepare(text.replace(" ks.", &format!(" \"{keyspace}\"."))).await.map_err(unavailable)?;
     statement.set_is_idempotent(repeat != Repeat::Tells);
     if repeat == Repeat::Serial {
         statement.set_consistency(Consistency::Serial);

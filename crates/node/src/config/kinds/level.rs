@@ -17,6 +17,9 @@ const LEVELS: [(&str, LevelFilter); 9] = [
     ("trace", LevelFilter::TRACE),
 ];
 
+/// Libraries whose `info` is for those who write them: of theirs only this, unless more than `info` is asked for.
+const QUIET: [(&str, LevelFilter); 2] = [("scylla", LevelFilter::WARN), ("async_nats", LevelFilter::ERROR)];
+
 /// What is logged: a level, and other levels for some modules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogFilter(pub(crate) Targets);
@@ -24,7 +27,8 @@ pub struct LogFilter(pub(crate) Targets);
 impl LogFilter {
     /// One level for all.
     pub fn level(level: LevelFilter) -> Self {
-        Self(Targets::new().with_default(level))
+        let quiet = QUIET.into_iter().filter(|_| level == LevelFilter::INFO);
+        Self(quiet.collect::<Targets>().with_default(level))
     }
 }
 
@@ -38,17 +42,18 @@ impl Kind for LogLevels {
         let level = |word: &str| {
             LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(word.trim())).map(|(_, level)| *level)
         };
-        let (mut default, mut targets) = (LevelFilter::INFO, Targets::new());
+        let (mut default, mut targets) = (LevelFilter::INFO, Vec::new());
         for part in text.split(',') {
             match part.split_once('=') {
                 Some((module, word)) if !module.trim().is_empty() => {
-                    targets = targets.with_target(module.trim(), level(word)?);
+                    targets.push((module.trim(), level(word)?));
                 }
                 Some(_) => return None,
                 None => default = level(part)?,
             }
         }
-        Some(LogFilter(targets.with_default(default)))
+        let LogFilter(all) = LogFilter::level(default);
+        Some(LogFilter(targets.into_iter().fold(all, |all, (module, level)| all.with_target(module, level))))
     }
     fn allowed(&self) -> String {
         let words: Vec<_> = LEVELS.iter().map(|(word, _)| *word).collect();

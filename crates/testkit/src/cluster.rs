@@ -1,0 +1,166 @@
+//! A whole cluster on this machine.
+
+use std::path::PathBuf;
+
+use crate::{Cassandra, Folder, Hubbub, Nats, Start};
+
+/// What a cluster is to have.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The program, which is every tier.
+    pub program: PathBuf,
+    /// Where its logs and data are kept; in a folder that is removed at its end if there is none.
+    pub folder: Option<PathBuf>,
+    /// Servers of NATS: 1, or 3.
+    pub nats: usize,
+    /// Gateways.
+    pub gateways: usize,
+    /// Room-workers.
+    pub workers: usize,
+    /// History services.
+    pub histories: usize,
+    /// More settings for gateways.
+    pub gateway_flags: Vec<String>,
+    /// More settings for workers.
+    pub worker_flags: Vec<String>,
+}
+
+impl Plan {
+    /// Three servers of NATS, the database, two of each tier.
+    pub fn of(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+            folder: None,
+            nats: 3,
+            gateways: 2,
+            workers: 2,
+            histories: 2,
+            gateway_flags: Vec::new(),
+            worker_flags: Vec::new(),
+        }
+    }
+
+    fn folder(&self, name: impl AsRef<str>) -> anyhow::Result<Folder> {
+        match &self.folder {
+            Some(folder) => Folder::kept(folder.join(name.as_ref())),
+            None => Folder::temporary(),
+        }
+    }
+}
+
+/// A cluster of real servers and real processes.
+pub struct Cluster {
+    // In the order in which they end: first who is served.
+    /// Gateways.
+    pub gateways: Vec<Hubbub>,
+    /// Room-workers.
+    pub workers: Vec<Hubbub>,
+    /// History services.
+    pub histories: Vec<Hubbub>,
+    /// Servers of NATS.
+    pub nats: Vec<Nats>,
+    /// The database.
+    pub database: Cassandra,
+    plan: Plan,
+}
+
+impl Cluster {
+    /// Starts it, and waits until each part is ready. `progress` is told what is waited for.
+    ///
+    /// # Errors
+    /// When a part does not start; the error has its log.
+    pub async fn start(plan: Plan, progress: impl Fn(&str)) -> anyhow::Result<Self> {
+        progress("starting the database");
+        let database = Cassandra::start_in(plan.folder("database")?, "").await?;
+        progress("starting NATS");
+        let nats = Nats::start_cluster(plan.nats, |name| plan.folder(name)).await?;
+        let mut cluster =
+            Self { gateways: Vec::new(), workers: Vec::new(), histories: Vec::new(), nats, database, plan };
+        progress("starting history services");
+        for _ in 0..cluster.plan.histories {
+            let start = cluster.tier("history-service");
+            cluster.add_history(start).await?;
+        }
+        progress("starting room-workers");
+        for _ in 0..cluster.plan.workers {
+            let start = cluster.tier("room-worker");
+            cluster.add_worker(start).await?;
+        }
+        progress("starting gateways");
+        for _ in 0..cluster.plan.gateways {
+            let start = cluster.tier("gateway");
+            cluster.add_gateway(start).await?;
+        }
+        Ok(cluster)
+    }
+
+    /// How a tier of this cluster is started.
+    pub fn tier(&self, tier: &'static str) -> Start {
+        let nats: Vec<_> = self.nats.iter().map(Nats::url).collect();
+        let start = Start::program(&self.plan.program)
+            .as_tier(tier)
+            .with(&format!("--nats={}", nats.join(",")))
+            .with(&format!("--nats-replicas={}", self.nats.len()))
+            .with(&format!("--cql={}", self.database.address()))
+            .with("--cql-replication=1");
+        let flags = match tier {
+            "gateway" => self.plan.gateway_flags.as_slice(),
+            "room-worker" => &self.plan.worker_flags,
+            _ => &[],
+        };
+        flags.iter().fold(start, |start, flag| start.with(flag))
+    }
+
+    /// Starts one more gateway.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_gateway(&mut self, start: Start) -> anyhow::Result<()> {
+        let folder = self.plan.folder(format!("gateway-{}", self.gateways.len() + 1))?;
+        self.gateways.push(Hubbub::start_in(start, folder).await?);
+        Ok(())
+    }
+
+    /// Starts one more room-worker.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_worker(&mut self, start: Start) -> anyhow::Result<()> {
+        let folder = self.plan.folder(format!("room-worker-{}", self.workers.len() + 1))?;
+        self.workers.push(Hubbub::start_in(start, folder).await?);
+        Ok(())
+    }
+
+    /// Starts one more history service.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_history(&mut self, start: Start) -> anyhow::Result<()> {
+        let folder = self.plan.folder(format!("history-service-{}", self.histories.len() + 1))?;
+        self.histories.push(Hubbub::start_in(start, folder).await?);
+        Ok(())
+    }
+
+    /// Ends the tiers in order, each with the time that it takes.
+    ///
+    /// # Errors
+    /// The system's.
+    pub async fn end(mut self, progress: impl Fn(&str)) -> anyhow::Result<()> {
+        for (what, tier) in [
+            ("gateways", &mut self.gateways),
+            ("room-workers", &mut self.workers),
+            ("history services", &mut self.histories),
+        ] {
+            progress(&format!("ending {what}"));
+            for one in tier.iter() {
+                // One that has ended already is no less ended.
+                let _ = one.ask_to_end();
+            }
+            for one in tier {
+                one.ended().await?;
+            }
+        }
+        progress("ending NATS and the database");
+        Ok(())
+    }
+}
