@@ -2,8 +2,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use ::metrics::counter;
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, Partitions, RoomId, Seq, User, UserId};
@@ -13,12 +14,18 @@ use hubbub_wire::tier::act::{Ask, Synced, Told, What};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Joined, Listed, Member, Query, Replay};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::error::Failure;
+use crate::metrics;
 
 /// Pause before the first retry to a partition that nobody holds just now; it doubles, with jitter.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
 const RETRY_LAST: Duration = Duration::from_millis(200);
+
+/// How long an answer is waited for before what may be asked twice is asked again: its holder may have died with the
+/// question, and the next one has not heard it. It doubles each time.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A page of a log.
 #[derive(Debug)]
@@ -97,36 +104,45 @@ impl Asker {
     fn ask(&self, room: RoomId, what: What) -> impl Future<Output = Result<Bytes, Failure>> + 'static {
         let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
+        let patience = if may_be_asked_twice(&what) { ASK_AGAIN_AFTER } else { self.timeout };
         let payload = parcel::pack(&Ask { room, what, timeout_ms });
-        self.request(subject, payload)
+        self.request(subject, payload, patience)
     }
 
-    /// The first try is made now; tries that nobody served are made again until the time is over.
+    /// The first try is made now. Tries that nobody served are made again until the time is over, and so are those that
+    /// were not answered within `patience`.
     fn request(
         &self,
         subject: Subject,
         payload: Bytes,
+        mut patience: Duration,
     ) -> impl Future<Output = Result<Bytes, Failure>> + 'static {
         let (bus, deadline) = (self.bus.clone(), Instant::now() + self.timeout);
-        let first = bus.request(&subject, payload.clone(), self.timeout);
+        let first = bus.request(&subject, payload.clone(), patience.min(self.timeout));
         async move {
             let mut answer = first.await;
             let mut pause = RETRY_FIRST;
-            while answer == Err(BusError::NoResponders) {
+            loop {
+                match answer {
+                    Err(BusError::NoResponders) => {
+                        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+                        pause = (pause * 2).min(RETRY_LAST);
+                    }
+                    Err(BusError::TimedOut) => patience *= 2,
+                    answer => return Ok(answer?),
+                }
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(Failure::Unavailable);
                 }
-                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64()).min(left)).await;
-                pause = (pause * 2).min(RETRY_LAST);
-                answer = bus.request(&subject, payload.clone(), left).await;
+                counter!(metrics::ASKED_AGAIN).increment(1);
+                answer = bus.request(&subject, payload.clone(), patience.min(left)).await;
             }
-            Ok(answer?)
         }
     }
 
     async fn query(&self, query: &Query) -> Result<(Found, Bytes), Failure> {
-        let mut payload = self.request(Subject::Query, parcel::pack(query)).await?;
+        let mut payload = self.request(Subject::Query, parcel::pack(query), ASK_AGAIN_AFTER).await?;
         match parcel::header::<Found>(&mut payload)? {
             Found::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Found::BadCursor => Err(Failure::Bad(hubbub_wire::native::request::BadRequest {
@@ -184,6 +200,15 @@ impl Asker {
     }
 }
 
+/// Whether a second asking changes nothing. A message is found by its key and a room by its id; one who asked to join and then
+/// to leave would be in again by a second asking to join, and what has no key would be there twice.
+fn may_be_asked_twice(what: &What) -> bool {
+    match what {
+        What::Sync { .. } => true,
+        What::Do { verb, .. } => matches!(verb, Verb::Create { .. } | Verb::Send { key: Some(_), .. }),
+    }
+}
+
 /// The id of a room that is being made. With a key it is made from user and key, so that a repeat, whichever gateway it
 /// comes to, asks for the same room; without one it is new.
 pub fn room_id(user: &UserId, key: Option<&Key>) -> RoomId {
@@ -204,7 +229,51 @@ pub fn room_id(user: &UserId, key: Option<&Key>) -> RoomId {
 
 #[cfg(test)]
 mod tests {
+    use hubbub_adapters::bus::LocalBus;
+    use hubbub_core::ids::Millis;
+    use hubbub_core::ports::bus::Reply;
+    use std::sync::Mutex;
+
     use super::*;
+
+    fn user() -> User {
+        User { id: UserId::parse("ann").unwrap(), name: "Ann".into() }
+    }
+
+    fn said(key: Option<&str>) -> Verb {
+        let content = hubbub_core::limits::Content::text("hello".into()).unwrap();
+        Verb::Send { content, key: key.map(|key| Key::parse(key).unwrap()), after: None }
+    }
+
+    /// A holder that dies with the first question; the next one answers.
+    async fn asked_of_one_that_dies(verb: Verb) -> (Result<Answer, Failure>, usize) {
+        let bus = Arc::new(LocalBus::default());
+        let asker = Asker::new(bus.clone(), Partitions::new(1).unwrap(), Duration::from_secs(5));
+        let held: Arc<Mutex<Vec<Reply>>> = Arc::default();
+        let questions = held.clone();
+        let serve = move |_, reply: Reply| {
+            let mut questions = questions.lock().unwrap();
+            let answered = Told::Done(Answer::Kept { seq: Seq(7), at: Some(Millis(1)) });
+            match questions.is_empty() {
+                true => questions.push(reply),
+                false => reply.send(parcel::pack(&answered)),
+            }
+        };
+        let room = RoomId::parse("a").unwrap();
+        let _served = bus.serve(Subject::Act(asker.partition(&room)), Arc::new(serve)).await.unwrap();
+        let began = Instant::now();
+        let answer = asker.act(room, user(), verb).await;
+        let waited = began.elapsed();
+        (answer, waited.as_secs() as usize)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_died_with_its_holder_is_asked_again_if_that_changes_nothing() {
+        let (answer, waited) = asked_of_one_that_dies(said(Some("k"))).await;
+        assert_eq!((answer.unwrap(), waited), (Answer::Kept { seq: Seq(7), at: Some(Millis(1)) }, 1));
+        let (answer, waited) = asked_of_one_that_dies(said(None)).await;
+        assert_eq!((answer.unwrap_err(), waited), (Failure::Unavailable, 5));
+    }
 
     #[test]
     fn a_repeated_create_asks_for_the_same_room() {

@@ -20,6 +20,8 @@ pub const DELIVERIES: &str = "hubbub_gateway_deliveries_total";
 pub const DELIVERED_BYTES: &str = "hubbub_gateway_delivered_bytes_total";
 /// From a `send` to its `ok`.
 pub const ACK_SECONDS: &str = "hubbub_gateway_ack_seconds";
+/// Questions to other tiers that were asked again: nobody was there, or nobody answered.
+pub const ASKED_AGAIN: &str = "hubbub_gateway_asked_again_total";
 /// Connections that were told `behind`.
 pub const BEHIND: &str = "hubbub_gateway_behind_total";
 /// Rooms read again from their holder, by cause.
@@ -40,6 +42,7 @@ pub fn describe() {
     describe_counter!(DELIVERIES, Unit::Count, "entries written to connections");
     describe_counter!(DELIVERED_BYTES, Unit::Bytes, "bytes that fan-out wrote to connections");
     describe_histogram!(ACK_SECONDS, Unit::Seconds, "from a send to its ok");
+    describe_counter!(ASKED_AGAIN, Unit::Count, "questions asked again: nobody served or answered them");
     describe_counter!(BEHIND, Unit::Count, "times a slow consumer was told behind");
     describe_counter!(SYNCS, Unit::Count, "rooms read again from their holder, by cause");
     describe_gauge!(ROOMS, Unit::Count, "rooms with members on this gateway");

@@ -11,7 +11,7 @@ use hubbub_core::ids::{Epoch, Key, Millis, Partition, RoomId, Seq, User, UserId}
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::store::{Append, Read, Store, StoreError};
-use hubbub_testkit::{Cassandra, eventually, in_time};
+use hubbub_testkit::{Cassandra, Folder, eventually, in_time};
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
@@ -206,7 +206,7 @@ async fn what_was_acked_survives_a_kill_and_the_store_comes_back_by_itself() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_is_reached_by_user_and_password_over_tls() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::temporary().unwrap();
     let signed = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let (certificate, key) = (signed.cert.pem(), signed.signing_key.serialize_pem());
     std::fs::write(folder.path().join("ca.pem"), &certificate).unwrap();

@@ -13,7 +13,7 @@ use hubbub_core::ids::{NodeId, Partition};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::bus::{Bus, BusError, Subject};
 use hubbub_core::ports::leases::{LeaseError, Leases};
-use hubbub_testkit::{Nats, eventually, in_time};
+use hubbub_testkit::{Folder, Nats, eventually, in_time};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -192,7 +192,7 @@ async fn user_and_password_are_asked_for_and_a_wrong_one_is_not_let_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_is_spoken_with_a_server_whose_certificate_is_trusted() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::temporary().unwrap();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let (certificate, key) = (folder.path().join("server.pem"), folder.path().join("key.pem"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();

@@ -97,11 +97,16 @@ impl Cluster {
     /// How a tier of this cluster is started.
     pub fn tier(&self, tier: &'static str) -> Start {
         let nats: Vec<_> = self.nats.iter().map(Nats::url).collect();
+        self.tier_by(tier, &nats.join(","), &self.database.address())
+    }
+
+    /// How it is started if it is to find the servers elsewhere, as behind a [`Proxy`](crate::Proxy).
+    pub fn tier_by(&self, tier: &'static str, nats: &str, database: &str) -> Start {
         let start = Start::program(&self.plan.program)
             .as_tier(tier)
-            .with(&format!("--nats={}", nats.join(",")))
+            .with(&format!("--nats={nats}"))
             .with(&format!("--nats-replicas={}", self.nats.len()))
-            .with(&format!("--cql={}", self.database.address()))
+            .with(&format!("--cql={database}"))
             .with("--cql-replication=1");
         let flags = match tier {
             "gateway" => self.plan.gateway_flags.as_slice(),

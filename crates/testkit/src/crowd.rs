@@ -37,11 +37,14 @@ struct Run {
     positions: Mutex<BTreeMap<(usize, RoomId), u64>>,
 }
 
+/// What a sender was told of what it sent.
+type Told = Vec<(RoomId, Sent)>;
+
 /// A crowd at work.
 pub struct Crowd {
     run: Arc<Run>,
     judge: Client,
-    senders: Vec<JoinHandle<anyhow::Result<Vec<(RoomId, Sent)>>>>,
+    senders: Vec<JoinHandle<anyhow::Result<Told>>>,
     readers: Vec<(String, JoinHandle<BTreeMap<RoomId, Reader>>)>,
     tell_heads: watch::Sender<Option<BTreeMap<RoomId, u64>>>,
 }
@@ -59,8 +62,17 @@ pub struct Verdict {
     pub unknown: usize,
     /// Messages that were refused in the end.
     pub refused: usize,
-    /// From sending to the acknowledgement, ascending.
-    pub waits: Vec<Duration>,
+    /// The wait for each acknowledgement, by its length.
+    pub waits: Vec<Wait>,
+}
+
+/// From the first sending of a message to its acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// When it was first sent, since the crowd began.
+    pub began: Duration,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Verdict {
@@ -76,7 +88,7 @@ impl Verdict {
     /// The wait that this part of all was below: 1.0 for the longest.
     pub fn wait(&self, quantile: f64) -> Duration {
         let at = (self.waits.len() as f64 * quantile) as usize;
-        self.waits.get(at.min(self.waits.len().saturating_sub(1))).copied().unwrap_or_default()
+        self.waits.get(at.min(self.waits.len().saturating_sub(1))).map_or(Duration::ZERO, |wait| wait.took)
     }
 }
 
@@ -119,6 +131,11 @@ impl Crowd {
             senders.push(tokio::spawn(send_all(client, name, run.clone(), rng.fork())));
         }
         Ok(Self { run, judge, senders, readers, tell_heads })
+    }
+
+    /// How long it is at work.
+    pub fn elapsed(&self) -> Duration {
+        self.run.began.elapsed()
     }
 
     /// Messages acknowledged until now.
@@ -187,11 +204,13 @@ impl Crowd {
         let sent = || histories.values().flat_map(|history| &history.sent);
         let mut waits: Vec<_> = sent()
             .filter_map(|sent| match sent.outcome {
-                Outcome::Acked { at, .. } => Some(at.saturating_sub(sent.began)),
+                Outcome::Acked { at, .. } => {
+                    Some(Wait { began: sent.began, took: at.saturating_sub(sent.began) })
+                }
                 Outcome::Refused | Outcome::Unknown => None,
             })
             .collect();
-        waits.sort_unstable();
+        waits.sort_unstable_by_key(|wait| wait.took);
         Ok(Verdict {
             violations,
             acked: self.run.acked.load(Ordering::Relaxed),
@@ -223,12 +242,7 @@ async fn member(server: &Hubbub, run: &Run, name: &str) -> anyhow::Result<(Clien
 }
 
 /// Sends as fast as answers come.
-async fn send_all(
-    client: Client,
-    name: String,
-    run: Arc<Run>,
-    mut rng: Rng,
-) -> anyhow::Result<Vec<(RoomId, Sent)>> {
+async fn send_all(client: Client, name: String, run: Arc<Run>, mut rng: Rng) -> anyhow::Result<Told> {
     let mut all = Vec::new();
     for n in 0.. {
         if run.over.load(Ordering::Relaxed) {

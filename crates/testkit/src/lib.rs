@@ -20,11 +20,12 @@ mod wait;
 
 pub use cassandra::Cassandra;
 pub use cluster::{Cluster, Plan};
-pub use crowd::{Crowd, Size, Verdict};
+pub use crowd::{Crowd, Size, Verdict, Wait};
 pub use folder::Folder;
 pub use http::{Answer, request};
 pub use nats::Nats;
 pub use people::Person;
 pub use process::{Hubbub, Start};
 pub use proxy::Proxy;
+pub use rustix::process::Signal;
 pub use wait::{DEADLINE, eventually, in_time};

@@ -77,7 +77,8 @@ impl Node {
             self.database.is_met();
             anyhow::Ok(store)
         };
-        let (bus, store) = tokio::try_join!(bus, store)?;
+        // Boxed: they are large, and there is one of each.
+        let (bus, store) = tokio::try_join!(Box::pin(bus), Box::pin(store))?;
         let (bus, store) = (Arc::new(bus), Arc::new(store));
         tracing::info!(node = %self.id, tier = self.tier, "reached NATS and the database");
         Ok(Arc::new(Reached { bus, store, well: Mutex::new(Some(Instant::now())) }))

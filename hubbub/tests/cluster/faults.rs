@@ -1,29 +1,178 @@
-//! Whatever is killed, paused or cut off: nothing acknowledged is lost, doubled or reordered, and everybody is whole again.
+//! Whatever is killed, paused, cut off or rolled: nothing acknowledged is lost, doubled or reordered, and everybody is whole again.
 
 use std::time::Duration;
 
+use hubbub_client::answer::Range;
+use hubbub_core::code::Code;
+use hubbub_core::ids::Seq;
+use hubbub_testkit::{Hubbub, Person, Plan, Proxy, Signal, eventually, in_time};
+
 use crate::world::{World, plan};
+
+/// A metric of a worker: partitions that it holds.
+const HELD: &str = "hubbub_worker_partitions_held";
+/// A metric of a worker: partitions that it gave up because of a newer holder.
+const FENCED: &str = "hubbub_worker_fenced_total";
+
+async fn at_least(what: &str, server: &Hubbub, metric: &str, count: f64) {
+    let reached = async || (server.metric(metric).await.ok()? >= count).then_some(());
+    eventually(what, reached).await;
+}
+
+/// Waits until so many partitions have a holder again, with this one for all.
+async fn takes_all(worker: &Hubbub) {
+    at_least("the other worker takes all", worker, HELD, 32.0).await;
+}
 
 #[tokio::test]
 async fn any_tier_is_killed_and_started_again() {
     let mut world = World::of(plan()).await;
     for round in 0..2 {
         for n in 0..2 {
+            world.breaks(format!("round {round}: room-worker {n} killed"));
             world.cluster.workers[n].kill().await.unwrap();
             world.crowd.acks(20).await;
             world.cluster.workers[n].restart().await.unwrap();
-            world.heals(&format!("round {round}: room-worker {n} killed")).await;
+            world.heals().await;
 
+            world.breaks(format!("round {round}: history service {n} killed"));
             world.cluster.histories[n].kill().await.unwrap();
             world.crowd.acks(20).await;
             world.cluster.histories[n].restart().await.unwrap();
-            world.heals(&format!("round {round}: history service {n} killed")).await;
+            world.heals().await;
 
+            world.breaks(format!("round {round}: gateway {n} killed"));
             world.cluster.gateways[n].kill().await.unwrap();
             tokio::time::sleep(Duration::from_millis(world.rng.u64(..300))).await;
             world.cluster.gateways[n].restart().await.unwrap();
-            world.heals(&format!("round {round}: gateway {n} killed")).await;
+            world.heals().await;
         }
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn each_tier_is_rolled() {
+    let mut world = World::of(plan()).await;
+    for n in 0..2 {
+        world.breaks(format!("room-worker {n} restarted"));
+        assert!(world.cluster.workers[n].terminate().await.unwrap().success());
+        world.crowd.acks(20).await;
+        world.cluster.workers[n].restart().await.unwrap();
+        at_least("a share for it", &world.cluster.workers[n], HELD, 1.0).await;
+        world.heals().await;
+
+        world.breaks(format!("history service {n} restarted"));
+        assert!(world.cluster.histories[n].terminate().await.unwrap().success());
+        world.cluster.histories[n].restart().await.unwrap();
+        world.heals().await;
+
+        world.breaks(format!("gateway {n} restarted"));
+        assert!(world.cluster.gateways[n].terminate().await.unwrap().success());
+        world.cluster.gateways[n].restart().await.unwrap();
+        world.heals().await;
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn nats_is_killed_server_by_server_and_wiped() {
+    let mut world = World::of(plan()).await;
+    for n in 0..3 {
+        world.breaks(format!("nats-server {n} killed"));
+        world.cluster.nats[n].kill().unwrap();
+        world.crowd.acks(50).await;
+        world.cluster.nats[n].start_again(true).await.unwrap();
+        world.heals().await;
+    }
+    world.breaks("all of NATS killed, and its data wiped");
+    let mut all = std::mem::take(&mut world.cluster.nats);
+    all.iter_mut().for_each(|nats| nats.kill().unwrap());
+    let again = all.iter_mut().map(|nats| nats.start_again(false));
+    futures_util::future::try_join_all(again).await.unwrap();
+    world.cluster.nats = all;
+    world.heals().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn without_the_database_sends_are_refused_and_what_is_cached_is_read() {
+    let mut world = World::of(Plan { histories: 1, ..plan() }).await;
+    let gateway = &world.cluster.gateways[0];
+    let (talker, _events) = Person::register(gateway, "talker").await.unwrap().connect().await.unwrap();
+    let room = talker.create("a room with a past", "").await.unwrap().id;
+    for n in 0..20 {
+        talker.send_text(&room, &n.to_string(), None).await.unwrap();
+    }
+    let page = async || in_time("a page", talker.history(&room, Range::After(Seq(2)), Some(10))).await;
+    let before = page().await.unwrap();
+    assert_eq!(before.entries.len(), 10);
+
+    world.breaks("the database killed");
+    world.cluster.database.kill().unwrap();
+    let refused = in_time("an answer", talker.send_text(&room, "now", None)).await.unwrap_err();
+    assert_eq!(refused.code(), Some(Code::Unavailable), "{refused}");
+    assert_eq!(page().await.unwrap().entries, before.entries);
+    for tier in [&world.cluster.gateways[0], &world.cluster.workers[0], &world.cluster.histories[0]] {
+        eventually("it says that it is not ready", async || {
+            let ready = tier.get("/readyz", None).await.ok()?;
+            (ready.status == 503 && ready.text.contains("database")).then_some(())
+        })
+        .await;
+        assert_eq!(tier.get("/healthz", None).await.unwrap().status, 200);
+    }
+    world.cluster.database.start_again().await.unwrap();
+    eventually("it takes messages again", async || talker.send_text(&room, "again", None).await.ok()).await;
+    world.heals().await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_was_paused_tells_nothing_when_it_wakes() {
+    let mut world = World::of(plan()).await;
+    // Woken as soon as another has its partitions, there are still some who wait for its answer; after 15 s there are none.
+    for (round, pause) in [0, 0, 0, 15].map(Duration::from_secs).into_iter().enumerate() {
+        let (paused, other) = (round % 2, (round + 1) % 2);
+        for worker in &world.cluster.workers {
+            at_least("both have a share", worker, HELD, 1.0).await;
+        }
+        let fenced = world.cluster.workers[paused].metric(FENCED).await.unwrap();
+        world.breaks(format!("room-worker {paused} paused until it is replaced, and {pause:?} more"));
+        world.cluster.workers[paused].signal(Signal::STOP).unwrap();
+        takes_all(&world.cluster.workers[other]).await;
+        tokio::time::sleep(pause).await;
+        world.cluster.workers[paused].signal(Signal::CONT).unwrap();
+        at_least("it finds that it is fenced", &world.cluster.workers[paused], FENCED, fenced + 1.0).await;
+        world.heals().await;
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_worker_is_cut_off_from_nats_and_the_database() {
+    let mut world = World::of(Plan { nats: 1, workers: 1, ..plan() }).await;
+    let nats = Proxy::to(world.cluster.nats[0].url().trim_start_matches("nats://").parse().unwrap());
+    let database = Proxy::to(world.cluster.database.address().parse().unwrap());
+    let (nats, database) = (nats.await.unwrap(), database.await.unwrap());
+    let start = world.cluster.tier_by(
+        "room-worker",
+        &format!("nats://{}", nats.address()),
+        &database.address().to_string(),
+    );
+    world.cluster.add_worker(start).await.unwrap();
+    for (what, ways) in [
+        ("NATS", vec![&nats]),
+        ("the database", vec![&database]),
+        ("NATS and the database", vec![&nats, &database]),
+    ] {
+        at_least("a share for it", &world.cluster.workers[1], HELD, 1.0).await;
+        world.crowd.acks(50).await;
+        world.breaks(format!("room-worker 1 cut off from {what}"));
+        ways.iter().for_each(|way| way.cut());
+        takes_all(&world.cluster.workers[0]).await;
+        world.crowd.acks(50).await;
+        ways.iter().for_each(|way| way.heal());
+        world.heals().await;
     }
     world.end().await;
 }

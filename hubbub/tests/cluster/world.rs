@@ -1,5 +1,7 @@
 //! A cluster with a crowd in it.
 
+use std::time::Duration;
+
 use fastrand::Rng;
 use hubbub_testkit::{Cluster, Crowd, Hubbub, Plan, Size, Verdict};
 use tokio::sync::{Mutex, MutexGuard};
@@ -11,13 +13,22 @@ pub struct World {
     pub cluster: Cluster,
     pub crowd: Crowd,
     pub rng: Rng,
+    faults: Vec<Fault>,
     _alone: MutexGuard<'static, ()>,
+}
+
+/// Something that breaks; the times are the crowd's.
+struct Fault {
+    what: String,
+    began: Duration,
+    whole_after: Option<Duration>,
 }
 
 /// The program under test. Limits on how much one user may do are far away: these tests are of other promises.
 pub fn plan() -> Plan {
     Plan {
         gateway_flags: vec!["--sends-per-second=100000".into(), "--reads-per-second=100000".into()],
+        folder: std::env::var_os("HUBBUB_CLUSTER_FOLDER").map(Into::into),
         ..Plan::of(env!("CARGO_BIN_EXE_hubbub"))
     }
 }
@@ -35,17 +46,26 @@ impl World {
         let size = Size { rooms: 6, senders: 8, readers: 4 };
         let crowd = Crowd::gather(&gateways, size, &mut rng).await.unwrap();
         crowd.acks(50).await;
-        Self { cluster, crowd, rng, _alone: alone }
+        Self { cluster, crowd, rng, faults: Vec::new(), _alone: alone }
     }
 
-    /// Waits until everybody is whole again after a fault, and says how long that took.
-    pub async fn heals(&self, fault: &str) {
+    /// Says that something is about to break.
+    pub fn breaks(&mut self, what: impl Into<String>) {
+        let began = self.crowd.elapsed();
+        self.faults.push(Fault { what: what.into(), began, whole_after: None });
+    }
+
+    /// Waits until everybody is whole again after the end of the fault.
+    pub async fn heals(&mut self) {
+        let ended = self.crowd.elapsed();
         self.crowd.acks(20).await;
-        let whole = self.crowd.whole().await.unwrap();
-        println!("{fault}: whole after {whole:?}");
+        self.crowd.whole().await.unwrap();
+        if let Some(fault) = self.faults.last_mut() {
+            fault.whole_after = Some(self.crowd.elapsed().saturating_sub(ended));
+        }
     }
 
-    /// Judges.
+    /// Judges, and prints what a user would have felt of each fault.
     pub async fn end(self) -> Verdict {
         let verdict = self.crowd.disperse().await.unwrap();
         println!(
@@ -58,6 +78,17 @@ impl World {
             verdict.wait(0.99),
             verdict.wait(1.0)
         );
+        for (n, fault) in self.faults.iter().enumerate() {
+            let next = self.faults.get(n + 1).map_or(Duration::MAX, |next| next.began);
+            // The longest are at the end.
+            let longest = verdict.waits.iter().rev().find(|wait| {
+                let acked = wait.began + wait.took;
+                acked >= fault.began && acked < next
+            });
+            let whole = fault.whole_after.unwrap_or_default();
+            let longest = longest.map_or(Duration::ZERO, |wait| wait.took);
+            println!("{}: longest wait {longest:.0?}, whole {whole:.0?} after its end", fault.what);
+        }
         verdict.is_clean();
         verdict
     }

@@ -60,6 +60,11 @@ impl CqlStore {
     pub async fn open(options: &CqlOptions) -> Stored<Self> {
         describe_histogram!(SECONDS, Unit::Seconds, "how long the database took, by what was asked of it");
         describe_counter!(ERRORS, Unit::Count, "what the database did not do, by what was asked of it");
+        // Boxed: it is large, and whoever waits for it need not be.
+        Box::pin(Self::opened(options)).await
+    }
+
+    async fn opened(options: &CqlOptions) -> Stored<Self> {
         let db = patiently(async || Self::prepare(options).await).await?;
         let (log_id, cluster, version) = patiently(async || {
             let candidate = uuid::Uuid::new_v4().as_bytes().to_vec();
