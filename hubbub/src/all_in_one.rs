@@ -171,10 +171,14 @@ async fn watch(
     metrics: Arc<Metrics>,
     end: CancellationToken,
 ) {
+    condition.is_met();
     loop {
         match store.check().await {
-            Ok(()) => condition.is_met(),
-            Err(error) => condition.is_not_met(&error.to_string()),
+            Ok(()) if condition.is_met() => tracing::info!("the store takes writes again"),
+            Err(error) if condition.is_not_met(&error.to_string()) => {
+                tracing::error!(%error, "the store takes no writes");
+            }
+            _ => {}
         }
         metrics.run_upkeep();
         if end.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_none() {

@@ -49,15 +49,16 @@ impl Health {
 }
 
 impl Condition {
-    /// From now on the condition is met.
-    pub fn is_met(&self) {
-        self.health.unmet.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
+    /// From now on the condition is met. Says whether that is news.
+    pub fn is_met(&self) -> bool {
+        self.health.unmet.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name).is_some()
     }
 
-    /// From now on the condition is not met. The reason is a sentence for an operator, shown to anybody who asks.
-    pub fn is_not_met(&self, reason: &str) {
+    /// From now on the condition is not met. The reason is a sentence for an operator, shown to anybody who asks. Says whether
+    /// that is news.
+    pub fn is_not_met(&self, reason: &str) -> bool {
         let mut unmet = self.health.unmet.lock().unwrap_or_else(PoisonError::into_inner);
-        unmet.insert(self.name, reason.into());
+        unmet.insert(self.name, reason.into()).is_none()
     }
 }
 

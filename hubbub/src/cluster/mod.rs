@@ -89,14 +89,21 @@ impl Node {
         loop {
             match reached.store.check().await {
                 Ok(()) => {
-                    self.database.is_met();
                     *reached.lock_well() = Some(Instant::now());
+                    if self.database.is_met() {
+                        tracing::info!("the database is there again");
+                    }
                 }
-                Err(error) => self.database.is_not_met(&error.to_string()),
+                Err(error) => {
+                    if self.database.is_not_met(&error.to_string()) {
+                        tracing::error!(%error, "the database is away");
+                    }
+                }
             }
             match reached.bus.is_connected() {
-                true => self.nats.is_met(),
-                false => self.nats.is_not_met("not connected"),
+                true if self.nats.is_met() => tracing::info!("NATS is there again"),
+                false if self.nats.is_not_met("not connected") => tracing::error!("NATS is away"),
+                _ => {}
             }
             self.metrics.run_upkeep();
             let pause = tokio::time::sleep(CHECK_EVERY);

@@ -17,8 +17,9 @@ const LEVELS: [(&str, LevelFilter); 9] = [
     ("trace", LevelFilter::TRACE),
 ];
 
-/// Libraries whose `info` is for those who write them: of theirs only this, unless more than `info` is asked for.
-const QUIET: [(&str, LevelFilter); 2] = [("scylla", LevelFilter::WARN), ("async_nats", LevelFilter::ERROR)];
+/// Libraries whose `info` is for those who write them: of theirs only this, unless more than `info` is asked for. While a
+/// server is away they would say so every second, and we say it once.
+const QUIET: [(&str, LevelFilter); 2] = [("scylla", LevelFilter::OFF), ("async_nats", LevelFilter::ERROR)];
 
 /// What is logged: a level, and other levels for some modules.
 #[derive(Debug, Clone, PartialEq)]
