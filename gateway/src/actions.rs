@@ -75,12 +75,11 @@ impl Asker {
     ) -> impl Future<Output = Result<Answer, Failure>> + 'static {
         let answer = self.ask(room, What::Do { user, verb });
         async move {
-            let mut payload = answer.await?;
-            match parcel::header::<Told>(&mut payload)? {
+            match answer.await?.0 {
                 Told::Done(Answer::Refused(refusal)) => Err(refusal.into()),
                 Told::Done(answer) => Ok(answer),
                 Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-                Told::Unavailable | Told::Synced(_) => Err(Failure::Unavailable),
+                Told::Unavailable | Told::Moved | Told::Synced(_) => Err(Failure::Unavailable),
             }
         }
     }
@@ -93,43 +92,48 @@ impl Asker {
         newest: u32,
         users: Vec<UserId>,
     ) -> Result<(Synced, Vec<Entry>), Failure> {
-        let mut payload = self.ask(room.clone(), What::Sync { newest, users }).await?;
-        match parcel::header::<Told>(&mut payload)? {
+        let (told, payload) = self.ask(room.clone(), What::Sync { newest, users }).await?;
+        match told {
             Told::Synced(synced) => Ok((synced, parcel::entries(room, payload)?)),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-            Told::Unavailable | Told::Done(_) => Err(Failure::Unavailable),
+            Told::Unavailable | Told::Moved | Told::Done(_) => Err(Failure::Unavailable),
         }
     }
 
-    fn ask(&self, room: RoomId, what: What) -> impl Future<Output = Result<Bytes, Failure>> + 'static {
+    fn ask(
+        &self,
+        room: RoomId,
+        what: What,
+    ) -> impl Future<Output = Result<(Told, Bytes), Failure>> + 'static {
         let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
-        let patience = if may_be_asked_twice(&what) { ASK_AGAIN_AFTER } else { self.timeout };
-        let payload = parcel::pack(&Ask { room, what, timeout_ms });
-        self.request(subject, payload, patience)
+        let twice = may_be_asked_twice(&what);
+        self.request(subject, parcel::pack(&Ask { room, what, timeout_ms }), twice)
     }
 
-    /// The first try is made now. Tries that nobody served are made again until the time is over, and so are those that
-    /// were not answered within `patience`.
-    fn request(
+    /// The first try is made now. Tries that nobody served are made again until the time is over; what may be asked `twice` is
+    /// also asked again when nobody answered for a while, or the one who was asked is the wrong one by now.
+    fn request<T: Header>(
         &self,
         subject: Subject,
         payload: Bytes,
-        mut patience: Duration,
-    ) -> impl Future<Output = Result<Bytes, Failure>> + 'static {
+        twice: bool,
+    ) -> impl Future<Output = Result<(T, Bytes), Failure>> + 'static {
         let (bus, deadline) = (self.bus.clone(), Instant::now() + self.timeout);
-        let first = bus.request(&subject, payload.clone(), patience.min(self.timeout));
+        let mut patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
+        let first = bus.request(&subject, payload.clone(), patience);
         async move {
             let mut answer = first.await;
             let mut pause = RETRY_FIRST;
             loop {
                 match answer {
-                    Err(BusError::NoResponders) => {
-                        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-                        pause = (pause * 2).min(RETRY_LAST);
-                    }
                     Err(BusError::TimedOut) => patience *= 2,
-                    answer => return Ok(answer?),
+                    Err(BusError::NoResponders) => wait(&mut pause).await,
+                    Err(error) => return Err(error.into()),
+                    Ok(mut payload) => match parcel::header::<T>(&mut payload)? {
+                        header if header.has_moved() && twice => wait(&mut pause).await,
+                        header => return Ok((header, payload)),
+                    },
                 }
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -142,8 +146,8 @@ impl Asker {
     }
 
     async fn query(&self, query: &Query) -> Result<(Found, Bytes), Failure> {
-        let mut payload = self.request(Subject::Query, parcel::pack(query), ASK_AGAIN_AFTER).await?;
-        match parcel::header::<Found>(&mut payload)? {
+        let (found, payload) = self.request(Subject::Query, parcel::pack(query), true).await?;
+        match found {
             Found::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Found::BadCursor => Err(Failure::Bad(hubbub_wire::native::request::BadRequest {
                 code: hubbub_core::code::Code::BadRequest,
@@ -198,6 +202,30 @@ impl Asker {
             _ => Err(Failure::Unavailable),
         }
     }
+}
+
+/// What an answer begins with.
+trait Header: serde::de::DeserializeOwned {
+    /// Whether it is for somebody else to answer now.
+    fn has_moved(&self) -> bool;
+}
+
+impl Header for Told {
+    fn has_moved(&self) -> bool {
+        matches!(self, Self::Moved)
+    }
+}
+
+impl Header for Found {
+    fn has_moved(&self) -> bool {
+        false
+    }
+}
+
+/// Takes a pause, and makes the next one longer.
+async fn wait(pause: &mut Duration) {
+    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+    *pause = (*pause * 2).min(RETRY_LAST);
 }
 
 /// Whether a second asking changes nothing. A message is found by its key and a room by its id; one who asked to join and then

@@ -14,6 +14,9 @@ use crate::error::Failure;
 /// How long to wait before a holder that is not there, or not able, is asked again: takeovers pass.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How long an answer is waited for before the question is asked again: its holder may have died with it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Asks the holder where the log ends, until it tells or `until` has passed.
 pub(crate) async fn sync(tier: &Tier, room: &RoomId, until: Instant) -> Result<ReadTo, Failure> {
     let subject = Subject::Act(tier.config.partitions.of(room));
@@ -24,17 +27,15 @@ pub(crate) async fn sync(tier: &Tier, room: &RoomId, until: Instant) -> Result<R
             what: What::Sync { newest: 0, users: vec![] },
             timeout_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
         };
-        let failed = match tier.bus.request(&subject, parcel::pack(&ask), left).await {
+        let failed = match tier.bus.request(&subject, parcel::pack(&ask), left.min(PATIENCE)).await {
             Ok(mut told) => match parcel::header(&mut told)? {
                 Told::Synced(synced) => return Ok(ReadTo { epoch: synced.epoch, head: synced.info.head }),
                 Told::NoSuchRoom => return Err(Failure::NoSuchRoom),
-                Told::Unavailable => "it is not able just now".to_owned(),
+                Told::Unavailable | Told::Moved => "it is not able just now".to_owned(),
                 Told::Done(_) => return Err(Failure::Holder("it answered something else".into())),
             },
-            Err(error @ (BusError::NoResponders | BusError::Unavailable { .. })) => error.to_string(),
-            Err(error @ (BusError::TimedOut | BusError::TooLarge)) => {
-                return Err(Failure::Holder(error.to_string()));
-            }
+            Err(error @ BusError::TooLarge) => return Err(Failure::Holder(error.to_string())),
+            Err(error) => error.to_string(),
         };
         if Instant::now() + PAUSE >= until {
             return Err(Failure::Holder(failed));

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_core::ids::{Epoch, Partition};
+use hubbub_core::ids::Partition;
 use hubbub_core::ports::bus::{Subject, Subscription};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::inbox::Inbox;
+use crate::lease::Fresh;
 use crate::partition::{Ended, Writer};
 use crate::retry::{Backoff, until_done};
 use crate::{Tier, lease, metrics};
@@ -18,6 +19,24 @@ const PLACEMENT_LOOK: Duration = Duration::from_millis(200);
 /// How long giving a lease back may take: its time-to-live does the same.
 const RELEASE_MAX: Duration = Duration::from_secs(1);
 
+/// How long a hand-over may take to finish what is in flight: somebody else is ready to do it.
+const HAND_OVER_MAX: Duration = Duration::from_secs(1);
+
+/// What ends a holding in order.
+struct End {
+    /// The process ends.
+    process: CancellationToken,
+    /// That, or the partition is for another worker.
+    holding: CancellationToken,
+}
+
+impl End {
+    fn drain_max(&self, tier: &Tier) -> Duration {
+        let most = tier.config.drain_max;
+        if self.process.is_cancelled() { most } else { most.min(HAND_OVER_MAX) }
+    }
+}
+
 /// Holds the partition as often as it can be had, until `shutdown`.
 pub(crate) async fn hold(tier: Arc<Tier>, partition: Partition, shutdown: CancellationToken) {
     let config = &tier.config;
@@ -25,11 +44,12 @@ pub(crate) async fn hold(tier: Arc<Tier>, partition: Partition, shutdown: Cancel
         let Some(mut held) = shutdown.run_until_cancelled(lease::take(&tier, partition)).await else {
             return;
         };
-        let hand_over = shutdown.child_token();
+        let end = End { process: shutdown.clone(), holding: shutdown.child_token() };
+        let fresh = held.fresh();
         let ended = tokio::select! {
-            ended = claim_and_serve(&tier, partition, &hand_over) => ended,
+            ended = claim_and_serve(&tier, partition, fresh, &end) => ended,
             () = held.keep() => Ended::LeaseLost,
-            () = cancel_when_for_another(&tier, partition, &hand_over) => Ended::LeaseLost,
+            () = cancel_when_for_another(&tier, partition, &end.holding) => Ended::LeaseLost,
         };
         match ended {
             Ended::ShutDown => {
@@ -57,51 +77,46 @@ pub(crate) async fn hold(tier: Arc<Tier>, partition: Partition, shutdown: Cancel
 }
 
 /// Ends the holding in order once the partition is for another worker. Never returns.
-async fn cancel_when_for_another(tier: &Tier, partition: Partition, hand_over: &CancellationToken) {
+async fn cancel_when_for_another(tier: &Tier, partition: Partition, holding: &CancellationToken) {
     let config = &tier.config;
     while config.placement.is_for(&config.node, partition) {
         sleep(PLACEMENT_LOOK).await;
     }
-    hand_over.cancel();
+    holding.cancel();
     std::future::pending().await
 }
 
 /// Serves the partition in a new epoch. Dropped, it is mute from that instant: what it still had to tell is `unavailable`.
-async fn claim_and_serve(tier: &Arc<Tier>, partition: Partition, shutdown: &CancellationToken) -> Ended {
+async fn claim_and_serve(tier: &Arc<Tier>, partition: Partition, fresh: Fresh, end: &End) -> Ended {
     let store = &tier.ports.store;
     let claim = until_done("claim", || store.claim(partition));
-    let Some(epoch) = shutdown.run_until_cancelled(claim).await else { return Ended::ShutDown };
+    let Some(epoch) = end.holding.run_until_cancelled(claim).await else { return Ended::ShutDown };
     let inbox = Inbox::new(tier.config.inbox_asks_max, tier.config.inbox_bytes_max);
     let _closed = CloseOnDrop(inbox.clone());
     let listen = listen(tier, partition, &inbox);
-    let Some(serving) = shutdown.run_until_cancelled(listen).await else { return Ended::ShutDown };
+    let Some(serving) = end.holding.run_until_cancelled(listen).await else { return Ended::ShutDown };
     tracing::info!(%partition, %epoch, "holds the partition");
     let _counted = Counted::new();
-    serve_until(tier, partition, epoch, (inbox, serving), shutdown).await
+    let writer = Writer::new(tier.clone(), partition, epoch, (inbox.clone(), fresh));
+    serve_until(writer, &inbox, serving, end).await
 }
 
-async fn serve_until(
-    tier: &Arc<Tier>,
-    partition: Partition,
-    epoch: Epoch,
-    (inbox, serving): (Arc<Inbox>, Subscription),
-    shutdown: &CancellationToken,
-) -> Ended {
-    let mut writer = Writer::new(tier.clone(), partition, epoch, inbox.clone());
+async fn serve_until(mut writer: Writer, inbox: &Inbox, serving: Subscription, end: &End) -> Ended {
     // The loop says itself when others have their turn: a budget would cut a batch in two.
     let serve = tokio::task::coop::unconstrained(writer.run());
-    if let Some(ended) = shutdown.run_until_cancelled(serve).await {
+    if let Some(ended) = end.holding.run_until_cancelled(serve).await {
         return ended;
     }
     drop(serving);
     inbox.close();
+    let (drain_max, partition) = (end.drain_max(&writer.tier), writer.voice.partition);
     let drain = tokio::task::coop::unconstrained(writer.drain());
-    match timeout(tier.config.drain_max, drain).await {
+    match timeout(drain_max, drain).await {
         Ok(Some(fenced)) => fenced,
         Ok(None) => Ended::ShutDown,
         Err(_) => {
             let left = inbox.held();
-            tracing::warn!(%partition, left, "shut down with work in flight; its askers are told unavailable");
+            tracing::warn!(%partition, left, "ended with work in flight; what became of it is unknown to its askers");
             Ended::ShutDown
         }
     }

@@ -1,10 +1,10 @@
 //! Where asks wait for the partition's loop, bounded in number and bytes.
 //!
 //! The bounds count every ask from its arrival to its answer, wherever in the loop it waits: what a stuck store holds up
-//! is bounded with it. When full, an ask is answered `unavailable` at once.
+//! is bounded with it. When full, an ask is answered `unavailable` at once; when closed, that the partition has moved.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hubbub_core::ports::bus::Reply;
@@ -17,18 +17,13 @@ use crate::metrics;
 
 /// The asks of one partition.
 pub(crate) struct Inbox {
-    queue: Mutex<Queue>,
+    waiting: Mutex<Vec<Asked>>,
+    closed: AtomicBool,
     notify: Notify,
     asks: AtomicUsize,
     bytes: AtomicUsize,
     asks_max: usize,
     bytes_max: usize,
-}
-
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Asked>,
-    closed: bool,
 }
 
 /// An ask as it came.
@@ -38,7 +33,7 @@ pub(crate) struct Asked {
     pub(crate) arrived: Instant,
 }
 
-/// Somebody who waits for an answer and gets one: dropped, it is `unavailable`.
+/// Somebody who waits for an answer and gets one: dropped, it is `unavailable`, or of a closed inbox that the partition has moved.
 pub(crate) struct Asker {
     reply: Option<Reply>,
     inbox: Arc<Inbox>,
@@ -48,7 +43,8 @@ pub(crate) struct Asker {
 impl Inbox {
     pub(crate) fn new(asks_max: usize, bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            queue: Mutex::default(),
+            waiting: Mutex::default(),
+            closed: AtomicBool::new(false),
             notify: Notify::new(),
             asks: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
@@ -66,24 +62,23 @@ impl Inbox {
         if asks_before >= self.asks_max || bytes_before + bytes > self.bytes_max {
             return;
         }
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.closed {
+        let mut waiting = self.lock();
+        if self.closed.load(Ordering::Relaxed) {
             // Answering may run the asker's code: not under the lock.
-            drop(queue);
+            drop(waiting);
             return;
         }
-        queue.waiting.push(Asked { payload, asker, arrived: Instant::now() });
+        waiting.push(Asked { payload, asker, arrived: Instant::now() });
         // The loop takes all that waits: only the first has to wake it.
-        if queue.waiting.len() == 1 {
-            drop(queue);
+        if waiting.len() == 1 {
+            drop(waiting);
             self.notify.notify_one();
         }
     }
 
     /// Takes all that waits, in the order of arrival. `into` is empty, and lends its memory.
     pub(crate) fn take_all(&self, into: &mut Vec<Asked>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut queue.waiting, into);
+        std::mem::swap(&mut *self.lock(), into);
     }
 
     /// Waits until something is there.
@@ -93,7 +88,14 @@ impl Inbox {
 
     /// Takes no more from now on. What waits is still to be taken.
     pub(crate) fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        // Under the lock: whoever holds it sees either state to its end.
+        let _waiting = self.lock();
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {
+        // Each change is one call: a panic elsewhere leaves nothing half done.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many asks are not answered yet.
@@ -116,8 +118,12 @@ impl Drop for Asker {
         self.inbox.asks.fetch_sub(1, Ordering::Relaxed);
         self.inbox.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         if let Some(reply) = self.reply.take() {
-            ::metrics::counter!(metrics::ASKS.name, "outcome" => "unavailable").increment(1);
-            reply.send(parcel::pack(&Told::Unavailable));
+            let (outcome, told) = match self.inbox.closed.load(Ordering::Relaxed) {
+                true => ("moved", Told::Moved),
+                false => ("unavailable", Told::Unavailable),
+            };
+            ::metrics::counter!(metrics::ASKS.name, "outcome" => outcome).increment(1);
+            reply.send(parcel::pack(&told));
         }
     }
 }
@@ -134,8 +140,12 @@ mod tests {
         from
     }
 
+    fn told(answer: &mpsc::Receiver<Bytes>) -> Option<Told> {
+        answer.try_recv().ok().map(|mut payload| parcel::header(&mut payload).unwrap())
+    }
+
     fn is_unavailable(answer: &mpsc::Receiver<Bytes>) -> bool {
-        answer.try_recv().is_ok_and(|mut p| matches!(parcel::header(&mut p), Ok(Told::Unavailable)))
+        matches!(told(answer), Some(Told::Unavailable))
     }
 
     #[test]
@@ -155,7 +165,7 @@ mod tests {
         drop(taken);
         assert!(is_unavailable(&second), "dropped is not silence");
         inbox.close();
-        assert!(is_unavailable(&ask(&inbox, 0)));
+        assert!(matches!(told(&ask(&inbox, 0)), Some(Told::Moved)));
         assert!(third.try_recv().is_err(), "what waits when it closes is still to be taken");
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hubbub_core::ids::{NodeId, Partition};
 use hubbub_core::ports::leases::{Lease, LeaseError, Leases, Revision};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::Tier;
@@ -17,6 +18,29 @@ const LOOKS_A_TTL: u32 = 10;
 /// How often a contender looks at a lease whose holder lives and is to hand it over.
 const LOOK_AT_HAND_OVER: Duration = Duration::from_millis(20);
 
+/// How long a holder goes on without having heard of its lease: longer than a renewal may take, shorter than a contender waits.
+/// One that was paused may have a successor, who hears the same asks.
+const FRESH_MAX: Duration = Duration::from_secs(2);
+
+/// When a lease was last found to be ours, or nobody could say.
+#[derive(Clone)]
+pub(crate) struct Fresh(watch::Receiver<Instant>);
+
+impl Fresh {
+    /// Whether that was of late.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.0.borrow().elapsed() < FRESH_MAX
+    }
+
+    /// Waits until it is looked at again.
+    pub(crate) async fn looked_at(&mut self) {
+        if self.0.changed().await.is_err() {
+            // It is given up, and so will be whoever waits here.
+            std::future::pending().await
+        }
+    }
+}
+
 /// A lease that this node has.
 pub(crate) struct Held {
     leases: Arc<dyn Leases>,
@@ -24,6 +48,7 @@ pub(crate) struct Held {
     node: NodeId,
     ttl: Duration,
     revision: Revision,
+    looked_at: watch::Sender<Instant>,
 }
 
 /// Waits until the lease can be had, and takes it: it is free, it is ours from a call whose answer was lost, or its revision has
@@ -52,7 +77,10 @@ pub(crate) async fn take(tier: &Tier, partition: Partition) -> Held {
                     }
                 } else if is_ours_to_take {
                     match leases.take(partition, node.clone(), seen).await {
-                        Ok(revision) => return Held { leases, partition, node, ttl, revision },
+                        Ok(revision) => {
+                            let looked_at = watch::Sender::new(Instant::now());
+                            return Held { leases, partition, node, ttl, revision, looked_at };
+                        }
                         // Somebody was quicker: look again at once.
                         Err(LeaseError::Changed) => continue,
                         Err(LeaseError::Unavailable { inside }) => unavailable(partition, &inside),
@@ -104,7 +132,13 @@ impl Held {
                 }
                 Err(LeaseError::Unavailable { inside }) => unavailable(self.partition, &inside),
             }
+            self.looked_at.send_replace(Instant::now());
         }
+    }
+
+    /// For whoever must know how long ago the lease was looked at.
+    pub(crate) fn fresh(&self) -> Fresh {
+        Fresh(self.looked_at.subscribe())
     }
 
     /// After a change that we know nothing of: it may be our own, whose answer was lost.

@@ -24,6 +24,7 @@ use crate::commit::Covered;
 use crate::error::OpenError;
 use crate::heads::{Busy, HEADS_EVERY};
 use crate::inbox::{Asked, Inbox};
+use crate::lease::Fresh;
 use crate::memory::SWEEP_EVERY;
 use crate::metrics::{self, BatchMeters, Outcomes};
 use crate::recovery::{Opened, keyed};
@@ -59,6 +60,9 @@ pub(crate) struct Writer {
     pub(crate) tier: Arc<Tier>,
     pub(crate) voice: Voice,
     inbox: Arc<Inbox>,
+    /// While the lease was not looked at of late, asks are left to wait.
+    fresh: Fresh,
+    held_back: bool,
     arrivals: Vec<Asked>,
     pub(crate) rooms: HashMap<RoomId, Slot>,
     pub(crate) work: FuturesUnordered<Work>,
@@ -77,12 +81,19 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(tier: Arc<Tier>, partition: Partition, epoch: Epoch, inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(
+        tier: Arc<Tier>,
+        partition: Partition,
+        epoch: Epoch,
+        (inbox, fresh): (Arc<Inbox>, Fresh),
+    ) -> Self {
         let (bus, log) = (tier.ports.bus.clone(), tier.ports.store.log_id());
         Self {
             tier,
             voice: Voice { bus, partition, epoch, log, meters: BatchMeters::new() },
             inbox,
+            fresh,
+            held_back: false,
             arrivals: Vec::new(),
             rooms: HashMap::new(),
             work: FuturesUnordered::new(),
@@ -105,6 +116,7 @@ impl Writer {
             }
             tokio::select! {
                 () = self.inbox.arrival() => {}
+                () = self.fresh.looked_at(), if self.held_back => {}
                 Some(done) = self.work.next() => {
                     if let Err(fenced) = self.on_done(done) {
                         return fenced;
@@ -170,6 +182,10 @@ impl Writer {
     }
 
     fn take_asks(&mut self) {
+        self.held_back = !self.fresh.is_fresh();
+        if self.held_back {
+            return;
+        }
         let mut arrivals = std::mem::take(&mut self.arrivals);
         self.inbox.take_all(&mut arrivals);
         if !arrivals.is_empty() {

@@ -105,10 +105,14 @@ pub async fn give_signs_of_life(
             tracing::debug!(%error, "a sign of life was not sent");
         }
     };
+    let mut was_fit = false;
     while leaving.run_until_cancelled(beat.tick()).await.is_some() {
-        if is_fit() {
-            say(false);
+        let fit = is_fit();
+        // Once that it is unfit is enough: from then on there is silence.
+        if fit || was_fit {
+            say(!fit);
         }
+        was_fit = fit;
     }
     say(true);
 }

@@ -105,19 +105,32 @@ impl Bus for LocalBus {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Box::pin(std::future::ready(Err(BusError::TooLarge)));
         }
-        let server = {
+        let (first, others) = {
             let mut table = lock(&self.table);
-            table.servers.get_mut(subject).and_then(|servers| {
-                // In turn, so that several servers share the work.
-                servers.rotate_left(1);
-                servers.last().map(|(_, server)| server.clone())
-            })
-        };
-        let Some(server) = server else {
-            return Box::pin(std::future::ready(Err(BusError::NoResponders)));
+            let Some(servers) = table.servers.get_mut(subject) else {
+                return Box::pin(std::future::ready(Err(BusError::NoResponders)));
+            };
+            // In turn, so that several servers share the work.
+            servers.rotate_left(1);
+            let mut servers = servers.iter().rev().map(|(_, server)| server.clone());
+            let first = servers.next();
+            (first, if subject.is_shared() { Vec::new() } else { servers.collect() })
         };
         let (reply, answer) = oneshot::channel();
-        server(payload, Reply::new(move |payload| _ = reply.send(payload)));
+        match (first, others.is_empty()) {
+            (Some(server), true) => server(payload, Reply::new(move |payload| _ = reply.send(payload))),
+            (first, _) => {
+                let reply = Arc::new(Mutex::new(Some(reply)));
+                for server in first.into_iter().chain(others) {
+                    let reply = reply.clone();
+                    let answer = move |payload| {
+                        let first = reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+                        first.map(|reply| _ = reply.send(payload)).unwrap_or_default()
+                    };
+                    server(payload.clone(), Reply::new(answer));
+                }
+            }
+        }
         Box::pin(async move {
             match tokio::time::timeout(timeout, answer).await {
                 Ok(Ok(payload)) => Ok(payload),

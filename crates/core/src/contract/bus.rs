@@ -55,7 +55,7 @@ pub async fn a_dropped_subscription_is_over(bus: &dyn Bus) {
     assert_eq!(answer, Err(BusError::NoResponders));
 }
 
-/// A request is answered by one server; requests arrive in the order in which they were made.
+/// A request of a shared subject is heard by one server; requests arrive in the order in which they were made.
 pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let mut servers = Vec::new();
@@ -82,6 +82,22 @@ pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
         assert_eq!(answer.await.as_ref(), Ok(payload));
     }
     assert_eq!(*seen.lock().expect("not poisoned"), asked, "in the order of the calls, not of the polls");
+}
+
+/// Of a subject that is not shared every server hears a request, and one that says nothing is in nobody's way.
+pub async fn a_silent_server_does_not_keep_another_from_answering(bus: &dyn Bus) {
+    let act = Subject::Act(Partition(5));
+    let held = Arc::new(Mutex::new(Vec::new()));
+    let silent = held.clone();
+    let paused = Arc::new(move |_, reply| silent.lock().expect("not poisoned").push(reply));
+    let _paused = bus.serve(act.clone(), paused).await.expect("serves");
+    let _other =
+        bus.serve(act.clone(), Arc::new(|payload, reply| reply.send(payload))).await.expect("serves");
+    for n in 0..10u8 {
+        let asked = Bytes::from(vec![n]);
+        assert_eq!(bus.request(&act, asked.clone(), TIMEOUT).await, Ok(asked));
+    }
+    assert_eq!(held.lock().expect("not poisoned").len(), 10, "it hears them all");
 }
 
 /// Nobody there is known at once; somebody who never answers, after the timeout.

@@ -6,8 +6,9 @@
 //! - Once [`Bus::listen`] or [`Bus::serve`] has returned, what anyone publishes or asks after that is heard.
 //! - A listener's handler is called on the bus's thread or the publisher's own. It takes what it is given to a
 //!   bounded queue of its own and returns; it must not block nor call the bus.
-//! - [`Bus::request`] is answered by exactly one server of the subject. `NoResponders` is known at once and means that it
-//!   was not done; `TimedOut` means that this is unknown.
+//! - Of several servers of one subject all hear a [`Bus::request`], and the first answer counts; of a subject that
+//!   [is shared](Subject::is_shared) one of them hears it. `NoResponders` is known at once and means that it was not done;
+//!   `TimedOut` means that this is unknown.
 //! - After a message may have been lost without a trace (the connection was away, a listener was too slow), all watchers of
 //!   [`Bus::watch_losses`] are called, when messages arrive again.
 //! - The payload is at most 1 MiB: that is what NATS takes by default.
@@ -26,7 +27,8 @@ pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 /// What a message is about, and so who hears it. A room is in it only as a checked [`RoomId`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// Actions on rooms of a partition: served by its holder.
+    /// Actions on rooms of a partition: served by its holder. For a while there may be two, one of which does not know yet that it
+    /// is none any more, or is paused: both hear, so that the other one answers.
     Act(Partition),
     /// Where the logs of a partition's busy rooms end: how the loss of a last entry is seen.
     Heads(Partition),
@@ -48,6 +50,13 @@ pub enum Subject {
     Control,
     /// Questions to one node.
     Node(NodeId),
+}
+
+impl Subject {
+    /// Whether its servers share the requests, so that each is heard by one of them.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Query)
+    }
 }
 
 /// Why a message was not sent or a request not answered.
@@ -119,8 +128,7 @@ pub trait Bus: Send + Sync + 'static {
     /// listener it must not block.
     fn watch_losses(&self, watcher: LossWatcher) -> Subscription;
 
-    /// Serves requests from now on, until the subscription is dropped. Of several servers of one subject each request
-    /// goes to one.
+    /// Serves requests from now on, until the subscription is dropped.
     fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>>;
 
     /// Asks whoever serves the subject. Requests of one asker on one subject arrive in the order of the calls, not of

@@ -47,6 +47,8 @@ pub enum Told {
     NoSuchRoom,
     /// Not now; whether it was done is unknown.
     Unavailable,
+    /// The one who was asked holds the partition no more; whether it was done is unknown. Another holder can be asked at once.
+    Moved,
 }
 
 /// A room at its head, as its holder vouches for it: all of it durable, and no newer holder had claimed it.

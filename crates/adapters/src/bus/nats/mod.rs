@@ -32,7 +32,7 @@ use subjects::Subjects;
 const DISCONNECTS: &str = "hubbub_nats_disconnects_total";
 /// Messages that were dropped here because a handler was too slow.
 const DROPPED: &str = "hubbub_nats_dropped_total";
-/// Servers of one subject share its requests under this name.
+/// Servers of a shared subject share its requests under this name.
 const QUEUE_GROUP: &str = "hubbub";
 /// How long a subscription may take to be known to the server.
 const SUBSCRIBE_MAX: Duration = Duration::from_secs(5);
@@ -204,7 +204,8 @@ impl Bus for NatsBus {
 
     fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>> {
         let outbox = self.outbox.clone();
-        Box::pin(self.subscribe(subject, Some(QUEUE_GROUP), move |message| {
+        let group = subject.is_shared().then_some(QUEUE_GROUP);
+        Box::pin(self.subscribe(subject, group, move |message| {
             let Some(to) = message.reply else { return };
             let outbox = outbox.clone();
             let reply = Reply::new(move |payload| {
