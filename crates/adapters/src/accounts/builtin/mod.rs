@@ -13,14 +13,16 @@
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use hubbub_core::ids::{Millis, User, UserId};
+use hubbub_core::ids::{User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{
     Account, AccountRow, AccountStore, AccountStoreError, Accounts, AccountsError, BuiltInAccounts,
     Registration, Role, Secret,
 };
+
+use super::{now, unavailable};
 
 mod attempts;
 mod fields;
@@ -85,10 +87,10 @@ impl BuiltIn {
     /// `Unavailable`.
     pub async fn open(store: Arc<dyn AccountStore>, options: BuiltInOptions) -> Result<Self, AccountsError> {
         let mut candidate = vec![0; KEY_BYTES];
-        getrandom::fill(&mut candidate).map_err(|error| unavailable(&error))?;
-        let key = store.shared_secret("token_key", candidate).await.map_err(|error| unavailable(&error))?;
+        getrandom::fill(&mut candidate).map_err(unavailable)?;
+        let key = store.shared_secret("token_key", candidate).await.map_err(unavailable)?;
         if key.len() < KEY_BYTES {
-            return Err(unavailable(&"the stored token key is too short"));
+            return Err(unavailable("the stored token key is too short"));
         }
         let hasher =
             Hasher::start(options.hashing_max, options.hashing_waiting_max).await.map_err(refused)?;
@@ -115,8 +117,7 @@ impl BuiltIn {
             return Err(AccountsError::AddressTaken);
         }
         let password_hash = self.hasher.hash(registration.password).await.map_err(refused)?;
-        let id =
-            UserId::parse(&uuid::Uuid::now_v7().simple().to_string()).map_err(|error| unavailable(&error))?;
+        let id = UserId::parse(&uuid::Uuid::now_v7().simple().to_string()).map_err(unavailable)?;
         let user = User { id: id.clone(), name: name.clone() };
         let row = AccountRow { id, name, email, password_hash, created_at: now() };
         self.store.insert(row).await.map_err(not_kept)?;
@@ -149,7 +150,7 @@ impl BuiltIn {
         match row {
             Some(row) if is_right => {
                 let user = User { id: row.id, name: row.name };
-                self.tokens.issue(user, vec![Role::User], now()).map_err(|error| unavailable(&error))
+                self.tokens.issue(user, vec![Role::User], now()).map_err(unavailable)
             }
             _ => Err(AccountsError::InvalidCredentials),
         }
@@ -198,32 +199,22 @@ fn network(address: IpAddr) -> u128 {
     }
 }
 
-fn now() -> Millis {
-    // A clock before 1970 makes every token expire, which is the safe side.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
 fn lock(budgets: &Mutex<Budgets>) -> std::sync::MutexGuard<'_, Budgets> {
     // A panic elsewhere can at worst leave a key in one of two indexes, which costs that key a budget, not safety.
     budgets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn unavailable(inside: &dyn std::fmt::Display) -> AccountsError {
-    AccountsError::Unavailable { inside: inside.to_string() }
-}
-
 fn refused(error: HashingError) -> AccountsError {
     match error {
         HashingError::Full => AccountsError::RateLimited { retry_after: FULL_RETRY_AFTER },
-        HashingError::Failed(_) => unavailable(&error),
+        HashingError::Failed(_) => unavailable(error),
     }
 }
 
 fn not_kept(error: AccountStoreError) -> AccountsError {
     match error {
         AccountStoreError::Taken => AccountsError::AddressTaken,
-        AccountStoreError::Store(_) => unavailable(&error),
+        AccountStoreError::Store(_) => unavailable(error),
     }
 }
 

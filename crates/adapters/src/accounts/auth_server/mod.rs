@@ -1,0 +1,285 @@
+//! Accounts of another service, asked as the system did that this one replaces: `GET {base}/v1/accounts/validate` with the
+//! bearer token. What its answers mean is in [`verdict`].
+//!
+//! - *Cached*: a valid token for `valid_ttl` or until its end, a refused one for `refused_ttl`. So a token that is called back
+//!   counts for up to `valid_ttl` more. Kept is a keyed hash of a token and never the token. The two kinds have a bound each:
+//!   a flood of made-up tokens pushes out no good answer.
+//! - *One call a token*: who asks about a token while a call about it is under way gets that call's answer.
+//! - *Away*: an answer that does not come, or says nothing of the token, is `Unavailable`, and not kept. After
+//!   `breaker_failures` of them in a row all tokens that are not cached are `Unavailable` at once for `breaker_pause`; then
+//!   one call tries.
+//! - *Bounded*: see [`HttpOptions`]; and at most `asked_max` tokens are asked about at once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hubbub_core::ids::Millis;
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, BuiltInAccounts, Secret};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::client::{CallError, HttpClient, HttpOptions, url};
+use super::metrics::{ServiceMeters, of_failure};
+use super::option::BadOption;
+use super::{foreign, now, unavailable};
+
+mod breaker;
+mod cache;
+mod verdict;
+
+use breaker::{Breaker, Change};
+use cache::{Cache, Hasher, TokenHash};
+use verdict::Verdict;
+
+/// Where the account service answers, under its base address.
+const PATH: &str = "/v1/accounts/validate";
+const BASE: &str = "AUTH_SERVER";
+
+/// What may be set of the adapter of an account service.
+#[derive(Debug, Clone)]
+pub struct AuthServerOptions {
+    /// Of the calls.
+    pub http: HttpOptions,
+    /// How long a valid token is not asked about again. Default 30 s.
+    pub valid_ttl: Duration,
+    /// How long a refused token is not asked about again. Default 5 s.
+    pub refused_ttl: Duration,
+    /// Answers that are kept, of either kind: some 300 bytes a valid one, 100 a refused one. Default 20,000.
+    pub cached_max: usize,
+    /// Tokens that are asked about at once, those that wait for a place among the calls included; more are `Unavailable`
+    /// at once. Default 1,024.
+    pub asked_max: usize,
+    /// When an account ends whose token's end neither the service nor the token tells: then a connection has to show its
+    /// token again. Default 1 h.
+    pub session_max: Duration,
+    /// Failures in a row that open the breaker; 0 counts as 1. Default 5.
+    pub breaker_failures: u32,
+    /// For how long it opens. Default 5 s.
+    pub breaker_pause: Duration,
+}
+
+impl Default for AuthServerOptions {
+    fn default() -> Self {
+        Self {
+            http: HttpOptions::default(),
+            valid_ttl: Duration::from_secs(30),
+            refused_ttl: Duration::from_secs(5),
+            cached_max: 20_000,
+            asked_max: 1_024,
+            session_max: Duration::from_secs(3_600),
+            breaker_failures: 5,
+            breaker_pause: Duration::from_secs(5),
+        }
+    }
+}
+
+type Validated = Result<Account, AccountsError>;
+
+/// Accounts of another service.
+pub struct AuthServer(Arc<Inner>);
+
+struct Inner {
+    client: HttpClient,
+    options: AuthServerOptions,
+    hasher: Hasher,
+    started: Instant,
+    state: Mutex<State>,
+    meters: ServiceMeters,
+}
+
+struct State {
+    valid: Cache<Account>,
+    refused: Cache<()>,
+    /// The calls under way: where each will put its answer.
+    calls: HashMap<TokenHash, watch::Receiver<Option<Validated>>>,
+    breaker: Breaker,
+}
+
+/// What to do about a token.
+enum Plan {
+    Answered(Validated),
+    Wait(watch::Receiver<Option<Validated>>),
+}
+
+impl AuthServer {
+    /// The accounts of the service at a base address, such as `https://accounts.example.org`. Nothing is called yet.
+    ///
+    /// # Errors
+    /// An address that is not http or https, or has a user, a query or a fragment; certificates that can't be read.
+    pub fn new(base: &str, options: AuthServerOptions) -> Result<Self, BadOption> {
+        let client = HttpClient::new(url::under(BASE, base, PATH)?, &options.http)?;
+        let mut key = [0; 64];
+        getrandom::fill(&mut key).map_err(|error| BadOption::new("the random source", error.to_string()))?;
+        let state = State {
+            valid: Cache::new(options.cached_max),
+            refused: Cache::new(options.cached_max),
+            calls: HashMap::new(),
+            breaker: Breaker::new(options.breaker_failures, options.breaker_pause),
+        };
+        Ok(Self(Arc::new(Inner {
+            client,
+            options,
+            hasher: Hasher::new(&key),
+            started: Instant::now(),
+            state: Mutex::new(state),
+            meters: ServiceMeters::new(),
+        })))
+    }
+
+    async fn account_of(&self, token: &Secret) -> Validated {
+        if !foreign::may_be_token(token) {
+            return Err(AccountsError::InvalidToken);
+        }
+        let mut answer = match self.plan(token) {
+            Plan::Answered(answer) => return answer,
+            Plan::Wait(answer) => answer,
+        };
+        let answer = answer.wait_for(Option::is_some).await.ok().and_then(|answer| answer.clone());
+        answer.unwrap_or_else(|| Err(unavailable("the call ended without an answer")))
+    }
+
+    fn plan(&self, token: &Secret) -> Plan {
+        let Inner { hasher, meters, options, .. } = &*self.0;
+        let (key, now) = (hasher.hash(token), self.0.now());
+        let mut state = self.0.lock();
+        // By both clocks: the one that can't be set back, and the one that the account's end is of.
+        if let Some(account) = state.valid.get(&key, now).filter(|account| account.expires_at > super::now())
+        {
+            meters.hits_valid.increment(1);
+            return Plan::Answered(Ok(account));
+        }
+        if state.refused.get(&key, now).is_some() {
+            meters.hits_refused.increment(1);
+            return Plan::Answered(Err(AccountsError::InvalidToken));
+        }
+        if let Some(answer) = state.calls.get(&key) {
+            meters.hits_shared.increment(1);
+            return Plan::Wait(answer.clone());
+        }
+        if state.calls.len() >= options.asked_max {
+            meters.unasked_full.increment(1);
+            return Plan::Answered(Err(unavailable("too many tokens are being asked about")));
+        }
+        if !state.breaker.admits(now) {
+            meters.unasked_breaker.increment(1);
+            return Plan::Answered(Err(unavailable(
+                "the account service failed and is not asked for a while",
+            )));
+        }
+        let (tell, answer) = watch::channel(None);
+        state.calls.insert(key, answer.clone());
+        let landing = Landing { inner: self.0.clone(), key, tell, outcome: None, was_asked: true };
+        tokio::spawn(call(landing, token.clone()));
+        Plan::Wait(answer)
+    }
+}
+
+impl Accounts for AuthServer {
+    /// # Cancel safety
+    /// A call goes on when the future is dropped: others may wait for it, and its answer is kept. It ends within its timeout.
+    fn validate<'a>(&'a self, token: &'a Secret) -> PortFuture<'a, Validated> {
+        Box::pin(self.account_of(token))
+    }
+
+    fn built_in(&self) -> Option<&dyn BuiltInAccounts> {
+        None
+    }
+}
+
+impl Inner {
+    /// A time that never runs backwards.
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic elsewhere can at worst leave an answer in one of two indexes, which costs a place, not safety.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until when a valid token counts: what the service says, what the token says, or the longest session.
+    fn end(&self, said: Option<Millis>, token: &Secret) -> Millis {
+        let session = u64::try_from(self.options.session_max.as_millis()).unwrap_or(u64::MAX);
+        let told = [said, foreign::end_by_itself(token)].into_iter().flatten().min();
+        told.unwrap_or(Millis(now().0.saturating_add(session)))
+    }
+}
+
+/// Puts a call's outcome where it belongs, whichever way the call ends: in its `Drop`.
+struct Landing {
+    inner: Arc<Inner>,
+    key: TokenHash,
+    tell: watch::Sender<Option<Validated>>,
+    outcome: Option<Validated>,
+    /// Whether the outcome tells how the service is.
+    was_asked: bool,
+}
+
+async fn call(mut landing: Landing, token: Secret) {
+    let inner = landing.inner.clone();
+    let began = inner.started.elapsed();
+    let answer = inner.client.get(Some(&token)).await;
+    inner.meters.call_seconds.record(inner.now().saturating_sub(began));
+    let verdict = answer.map(|answer| verdict::read(answer.status, &answer.body));
+    let (label, outcome) = match verdict {
+        Ok(Verdict::Valid { user, roles, end }) => {
+            let expires_at = inner.end(end.map(|end| end.millis()), &token);
+            match expires_at > now() {
+                true => ("valid", Ok(Account { user, roles, expires_at })),
+                false => ("refused", Err(AccountsError::InvalidToken)),
+            }
+        }
+        Ok(Verdict::Refused) => ("refused", Err(AccountsError::InvalidToken)),
+        Ok(Verdict::Trouble(what)) => ("trouble", Err(unavailable(what))),
+        Err(error) => {
+            landing.was_asked = error != CallError::Busy;
+            (of_failure(&error), Err(unavailable(error)))
+        }
+    };
+    inner.meters.call(label);
+    landing.outcome = Some(outcome);
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        // Without an outcome the task was ended, by a panic or with its runtime.
+        let outcome = self.outcome.take().unwrap_or_else(|| Err(unavailable("the call was ended")));
+        let (inner, key, now) = (&*self.inner, self.key, self.inner.now());
+        let mut state = inner.lock();
+        state.calls.remove(&key);
+        let change = match &outcome {
+            Ok(account) => {
+                let left = Duration::from_millis(account.expires_at.0.saturating_sub(super::now().0));
+                let end = now.saturating_add(inner.options.valid_ttl.min(left));
+                state.valid.put(key, account.clone(), now, end);
+                state.breaker.answered()
+            }
+            Err(AccountsError::InvalidToken) => {
+                state.valid.remove(&key);
+                state.refused.put(key, (), now, now.saturating_add(inner.options.refused_ttl));
+                state.breaker.answered()
+            }
+            Err(_) if self.was_asked => state.breaker.failed(now),
+            Err(_) => {
+                state.breaker.gave_up(now);
+                None
+            }
+        };
+        drop(state);
+        match (change, &outcome) {
+            (Some(Change::Opened), Err(AccountsError::Unavailable { inside })) => {
+                inner.meters.breaker_open.set(1.0);
+                let pause = inner.options.breaker_pause;
+                tracing::warn!(inside, ?pause, "the account service fails and is not asked for a while");
+            }
+            (Some(Change::Closed), _) => {
+                inner.meters.breaker_open.set(0.0);
+                tracing::info!("the account service answers again");
+            }
+            _ => {}
+        }
+        self.tell.send_replace(Some(outcome));
+    }
+}
