@@ -2,7 +2,8 @@
 //!
 //! - *Time*: a whole call, from waiting for a place to the last byte of the answer, has one deadline.
 //! - *Number*: only so many calls run at once, over at most as many kept connections.
-//! - *Size*: an answer's head of 64 KiB and its body have limits, and beyond them the connection is closed.
+//! - *Size*: an answer's head (64 KiB, seen when at most twice as much was read) and its body have limits, and beyond them the
+//!   connection is closed.
 //! - *Reach*: redirects are not followed and no proxy is used, so a token goes to the address it is meant for and no other.
 //!
 //! A call is made a second time, within its deadline, if the connection ended before an answer began: the other side may
@@ -29,7 +30,7 @@ use super::option::BadOption;
 mod tls;
 pub mod url;
 
-/// Largest head of an answer.
+/// Largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
 
 /// What may be set of a client.
