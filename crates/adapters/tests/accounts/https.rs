@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use hubbub_adapters::accounts::HttpOptions;
 use rustls::ServerConfig;
-use rustls::crypto::ring::default_provider;
 
 use super::server::Doing;
 use super::*;
@@ -13,9 +12,7 @@ use super::*;
 async fn start(name: &str) -> (Server, String) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
+    let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();

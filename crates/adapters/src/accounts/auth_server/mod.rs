@@ -177,6 +177,8 @@ impl AuthServer {
 }
 
 impl Accounts for AuthServer {
+    /// Needs a tokio runtime with I/O and time.
+    ///
     /// # Cancel safety
     /// A call goes on when the future is dropped: others may wait for it, and its answer is kept. It ends within its timeout.
     fn validate<'a>(&'a self, token: &'a Secret) -> PortFuture<'a, Validated> {

@@ -30,13 +30,15 @@ use super::option::BadOption;
 mod tls;
 pub mod url;
 
+/// Longest timeout: beyond it a deadline might not be a moment any more.
+const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
 
 /// What may be set of a client.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// How long a call may take in all. Default 3 s, which leaves an action with its 5 s time to answer.
+    /// How long a call may take in all: up to a day. Default 3 s, which leaves an action with its 5 s time to answer.
     pub timeout: Duration,
     /// Calls at once, each with a connection; 0 counts as 1. Default 64.
     pub calls_max: usize,
@@ -113,7 +115,7 @@ impl HttpClient {
             .pool_max_idle_per_host(calls_max)
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .build(connector.wrap_connector(tcp));
-        let (timeout, body_bytes_max) = (options.timeout, options.body_bytes_max);
+        let (timeout, body_bytes_max) = (options.timeout.min(TIMEOUT_MAX), options.body_bytes_max);
         Ok(Self { url, client, places: Semaphore::new(calls_max), timeout, body_bytes_max })
     }
 

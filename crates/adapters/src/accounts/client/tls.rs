@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -10,8 +11,8 @@ use super::super::option::BadOption;
 
 const EXTRA: &str = "extra_roots_pem";
 
-/// Rules for https: TLS 1.2 and 1.3 by the aws-lc-rs provider, which is named, so that it does not matter what another part of
-/// the process made the default. Reads the machine's certificates from disk, which may take some 10 ms.
+/// Rules for https: TLS 1.2 and 1.3 by a provider that is named, so that it does not matter what another part of the process
+/// made the default. Reads the machine's certificates from disk, which may take some 10 ms.
 pub fn https(extra_roots_pem: Option<&str>) -> Result<ClientConfig, BadOption> {
     let mut roots = RootCertStore::empty();
     // What can't be read is left out: if the one that matters is among them, the calls say so.
@@ -39,7 +40,7 @@ pub fn none() -> Result<ClientConfig, BadOption> {
 }
 
 fn build(roots: RootCertStore) -> Result<ClientConfig, BadOption> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(provider::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| BadOption::new(EXTRA, error.to_string()))?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())

@@ -132,6 +132,8 @@ fn refused(why: &'static str) -> AccountsError {
 }
 
 impl Accounts for Jwt {
+    /// With keys behind an address it needs a tokio runtime with I/O and time.
+    ///
     /// # Cancel safety
     /// Nothing is half done when the future is dropped; a fetch of keys that it began goes on, for others may wait for it.
     fn validate<'a>(&'a self, token: &'a Secret) -> PortFuture<'a, Result<Account, AccountsError>> {
