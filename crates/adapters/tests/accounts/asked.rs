@@ -88,12 +88,12 @@ async fn a_valid_token_is_asked_about_again_after_a_while() {
     let accounts = asking(&server, AuthServerOptions::default());
     for _ in 0..3 {
         assert!(validate(&accounts, "t").await.is_ok());
-        later(Duration::from_secs(9)).await;
+        later(Duration::from_secs(8)).await;
     }
     assert_eq!(server.calls(), 1);
     // Called back: that is seen when the time is over.
     server.answers(401, "");
-    later(Duration::from_secs(4)).await;
+    later(Duration::from_secs(6)).await;
     assert_eq!(validate(&accounts, "t").await, Err(AccountsError::InvalidToken));
     assert_eq!(server.calls(), 2);
 }
@@ -150,6 +150,10 @@ async fn so_many_answers_are_kept_and_no_more() {
     }
     assert!(validate(&accounts, "good6").await.is_ok(), "a flood of bad ones pushes out no good one");
     assert_eq!(server.calls(), 21);
+    assert!(validate(&accounts, "bad9").await.is_err());
+    assert_eq!(server.calls(), 21, "of the bad ones the last are kept");
+    assert!(validate(&accounts, "bad0").await.is_err());
+    assert_eq!(server.calls(), 22, "and the others are not");
 }
 
 #[tokio::test]
@@ -184,4 +188,14 @@ async fn a_connection_is_kept_and_made_anew_when_it_was_closed() {
     server.close_connections();
     assert!(validate(&accounts, "b").await.is_ok());
     assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_closes_just_then_costs_no_answer() {
+    let server = Server::start(Doing::OnceAConnection(ANA.into())).await;
+    let accounts = asking(&server, AuthServerOptions::default());
+    for token in 0..3 {
+        assert!(validate(&accounts, &token.to_string()).await.is_ok());
+    }
+    assert_eq!((server.calls(), server.connections()), (5, 3), "each but the first was sent twice");
 }

@@ -71,7 +71,7 @@ async fn a_service_that_hangs_is_unavailable_when_the_time_is_over() {
     // The clock stands still where nobody waits for it, so nothing but the deadline can have come.
     assert!(is_unavailable(&answer.await));
     let took = began.elapsed();
-    assert!(took >= timeout && took < timeout + Duration::from_millis(100), "{took:?}");
+    assert!(took >= timeout && took < timeout + Duration::from_secs(1), "{took:?}");
     tokio::time::resume();
     assert!(metrics.render().contains(r#"hubbub_accounts_calls_total{outcome="timed_out"} 1"#));
     server.answers(200, ANA);

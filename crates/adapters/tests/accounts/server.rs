@@ -33,6 +33,8 @@ pub enum Doing {
     Hold(Arc<Semaphore>, String),
     /// Closes the connection.
     Close,
+    /// Answers the first request of a connection, and closes it at the second.
+    OnceAConnection(String),
     /// Repeats the request's token in status, body and `Location`.
     Echo(u16),
     /// Answers as an account service with these accounts.
@@ -154,13 +156,13 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Sha
 }
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
-    let close = shared.clone();
+    let (close, requests) = (shared.clone(), AtomicUsize::new(0));
     let service = service_fn(move |request| {
-        let shared = shared.clone();
+        let (shared, is_first) = (shared.clone(), requests.fetch_add(1, Ordering::SeqCst) == 0);
         async move {
             let now = shared.now.fetch_add(1, Ordering::SeqCst) + 1;
             shared.most.fetch_max(now, Ordering::SeqCst);
-            let answer = answer(&shared, request).await;
+            let answer = answer(&shared, request, is_first).await;
             shared.now.fetch_sub(1, Ordering::SeqCst);
             answer
         }
@@ -173,7 +175,11 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>)
     }
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, &'static str> {
+async fn answer(
+    shared: &Shared,
+    request: Request<Incoming>,
+    is_first: bool,
+) -> Result<Response<Full<Bytes>>, &'static str> {
     let header = request.headers().get(AUTHORIZATION).map(|header| header.to_str().unwrap().to_owned());
     let header = header.unwrap_or_default();
     shared.seen.lock().unwrap().push((request.uri().to_string(), header.clone()));
@@ -194,7 +200,8 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Result<Response<
             gate.acquire().await.unwrap().forget();
             Ok(plain(200, body))
         }
-        Doing::Close => Err("closed"),
+        Doing::OnceAConnection(body) if is_first => Ok(plain(200, body)),
+        Doing::Close | Doing::OnceAConnection(_) => Err("closed"),
         Doing::Echo(status) => Ok(redirect(status, token, format!(r#"{{"user":"{token} {token}""#))),
         Doing::Validate(accounts) => Ok(verdict(&*accounts, token).await),
     }

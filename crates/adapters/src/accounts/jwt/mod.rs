@@ -29,7 +29,7 @@ use key::Key;
 /// By what tokens are checked.
 #[derive(Debug, Clone)]
 pub enum JwtKeys {
-    /// A secret of at least 32 bytes that the service signs with: HS256.
+    /// A secret of at least 32 bytes that the service signs with: HS256. The text as it is, not decoded from base64.
     Secret(Secret),
     /// The text of a public key file, PEM: RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA).
     PublicKeyPem(String),
