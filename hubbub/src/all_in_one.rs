@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hubbub_adapters::accounts::BuiltIn;
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
@@ -33,18 +32,23 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// When the port or the data folder can't be had, or the gateway ended.
 pub async fn serve(settings: Settings, metrics: Metrics, shutdown: CancellationToken) -> anyhow::Result<()> {
     let server = Server::start(&settings, metrics).await?;
-    announce(&settings, &server.url);
+    announce(&settings, &server);
     server.run(shutdown).await?;
     tracing::info!("drained; all that was acknowledged is on disk");
     Ok(())
 }
 
 /// Says what runs, and what to try next.
-fn announce(settings: &Settings, url: &str) {
+fn announce(settings: &Settings, Server { url, gateway, .. }: &Server) {
     let version = build_info::version_and_commit();
     let data = settings.data.display();
     match settings.env {
         Surroundings::Production => tracing::info!(%version, %url, %data, "hubbub serves"),
+        Surroundings::Dev if gateway.accounts.built_in().is_none() => println!(
+            "Hubbub {version} is at {url}  (data in {data}; accounts are of another service; stop with Ctrl-C)\n\
+             Try:  curl {url}/v1/accounts/validate -H \"Authorization: Bearer $TOKEN\"  with an access token of that service\n\
+             Then: open {url} for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
+        ),
         Surroundings::Dev => println!(
             "Hubbub {version} is at {url}  (data in {data}; stop with Ctrl-C)\n\
              Try:  curl {url}/v1/accounts -d '{{\"name\":\"Ann\",\"email\":\"ann@example.org\",\"password\":\"correct horse\"}}' -H 'content-type: application/json'\n\
@@ -70,17 +74,18 @@ struct Server {
 impl Server {
     /// Binds the port, opens the store, and puts the tiers together. Nothing is served yet.
     async fn start(settings: &Settings, metrics: Metrics) -> anyhow::Result<Self> {
-        // The port first: a second start by mistake should not touch the data folder.
+        let accounts = settings.accounts().choose()?;
+        // The port before the data: a second start by mistake should not touch the data folder.
         let address = SocketAddr::new(settings.interface, settings.port);
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
         let url = format!("http://{}", listener.local_addr()?);
         let options = Options { commit_pace: settings.commit_pace, ..Options::default() };
         let store = Arc::new(EmbeddedStore::open(&settings.data, options)?);
-        let accounts = BuiltIn::open(store.clone(), settings.accounts()).await?;
+        let accounts = accounts.open(store.clone()).await?;
         let partitions = Partitions::new(PARTITIONS).context("at least one partition")?;
         let bus = Arc::new(LocalBus::default());
-        let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts: Arc::new(accounts), partitions };
+        let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions };
         let health = Health::default();
         Ok(Self {
             listener,

@@ -1,7 +1,7 @@
 //! The processes of Hubbub: which adapter stands behind which port, and in which order things begin and end.
 //!
 //! [`all_in_one`] is everything in one process; [`cluster`] has each tier as a process of its own. What each can be told is in
-//! [`settings`], and what all do alike in [`process`].
+//! [`settings`], what all do alike in [`process`], and whose accounts count in [`accounts`].
 
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use clap::Command;
 use hubbub_node::config::Sources;
 use hubbub_node::{build_info, telemetry};
 
+pub mod accounts;
 pub mod all_in_one;
 pub mod cluster;
 pub mod process;

@@ -16,6 +16,11 @@ const EXIT_USAGE: u8 = 64;
 /// What is needed to start is not there, or a drain took too long.
 const EXIT_FAILED: u8 = 1;
 
+/// Settings that are right one by one and wrong together, or name what can't be used. In one line, with what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct WrongSettings(pub String);
+
 /// Runs a process: `work` is given its settings, its metrics and what says that it is to end.
 pub fn run<S: FromTable + Logs>(
     sources: Sources,
@@ -58,7 +63,7 @@ pub fn run<S: FromTable + Logs>(
         Ok(code) => code,
         Err(error) => {
             complain(&program, &format_args!("{error:#}"));
-            ExitCode::from(EXIT_FAILED)
+            ExitCode::from(if error.is::<WrongSettings>() { EXIT_USAGE } else { EXIT_FAILED })
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::Hubbub;
 
 const PASSWORD: &str = "correct horse battery staple";
 
-/// Someone who registered and logged in.
+/// Someone with an account.
 #[derive(Debug, Clone)]
 pub struct Person {
     /// Who.
@@ -42,6 +42,11 @@ impl Person {
             token: answer.json()["token"].as_str().context("no token in the answer")?.into(),
             url: server.ws_url(),
         })
+    }
+
+    /// Someone whose account is of another service.
+    pub fn from_elsewhere(server: &Hubbub, id: UserId, name: &str, token: String) -> Self {
+        Self { id, name: name.into(), token, url: server.ws_url() }
     }
 
     /// The usual options of a client that does not connect again.

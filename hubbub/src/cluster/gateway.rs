@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use hubbub_adapters::accounts::BuiltIn;
 use hubbub_core::ids::Partitions;
 use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_gateway::{Gateway, Ports, listener};
@@ -15,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, Reached, door};
+use crate::accounts::Whose;
 use crate::all_in_one::http_state;
 use crate::settings::GatewaySettings;
 
@@ -25,12 +25,13 @@ const FACTS_EVERY: Duration = Duration::from_millis(250);
 /// Serves until `shutdown`.
 ///
 /// # Errors
-/// When its port can't be had, or the cluster is another one than it was told.
+/// When its port can't be had, its settings of accounts don't go together, or the cluster is another one than it was told.
 pub async fn serve(
     settings: GatewaySettings,
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let accounts = settings.accounts().choose()?;
     let node = Node::new("gateway", metrics)?;
     let listener = door::bind(settings.interface, settings.port).await?;
     let url = format!("http://{}", listener.local_addr()?);
@@ -38,7 +39,7 @@ pub async fn serve(
     // Two handles to one port: what answers while the gateway is not there yet is dropped before it is.
     let listener = listener.into_std()?;
     let early = TcpListener::from_std(listener.try_clone()?)?;
-    let starting = shutdown.run_until_cancelled(start(&settings, &node));
+    let starting = shutdown.run_until_cancelled(start(&settings, accounts, &node));
     let started = tokio::select! {
         ended = door::answer(early, &node, door::Others::NotYet) => return ended,
         started = starting => started,
@@ -66,11 +67,15 @@ pub async fn serve(
     Ok(())
 }
 
-async fn start(settings: &GatewaySettings, node: &Node) -> anyhow::Result<(Arc<Reached>, Arc<Gateway>)> {
+async fn start(
+    settings: &GatewaySettings,
+    accounts: Whose,
+    node: &Node,
+) -> anyhow::Result<(Arc<Reached>, Arc<Gateway>)> {
     let reached = node.reach(settings).await?;
     let partitions = partitions(&*reached.bus).await?;
-    let accounts = BuiltIn::open(reached.store.clone(), settings.accounts()).await?;
-    let ports = Ports { bus: reached.bus.clone(), accounts: Arc::new(accounts), partitions };
+    let accounts = accounts.open(reached.store.clone()).await?;
+    let ports = Ports { bus: reached.bus.clone(), accounts, partitions };
     Ok((reached, Gateway::new(settings.gateway(), ports)))
 }
 

@@ -8,7 +8,7 @@ use hubbub_core::ports::accounts::Secret as Password;
 use hubbub_node::config::Retired;
 use hubbub_node::config::kinds::{
     AllowedOrigins, Bool, Bytes, Count, Host, Hosts, IpAddress, LogFilter, LogLevels, OneOf, Optional,
-    Origins, Path, Port, Secret, Text, Time, Token,
+    Origins, Path, Port, Secret, Text, Time, Token, Url, UrlWithQuery,
 };
 use hubbub_node::telemetry::LogFormat;
 
@@ -52,12 +52,30 @@ macro_rules! settings_of {
     (@ [accounts $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
         settings_of! { @ [$($more)*] { $($head)* } $($groups)*
         "Accounts" => {
-            /// How long an access token is valid.
+            /// How long an access token is valid; with AUTH_SERVER, one whose end it does not tell.
             token_ttl: Duration = Time::between_ms(1_000, 366 * 24 * 3_600_000), env ["TOKEN_TTL"], default "1h";
             /// Logins of one address a second in the long run; then rate_limited.
             logins_per_second: u64 = Count::between(1, 1_000_000), env ["LOGINS_PER_SECOND"], default "20";
             /// Registrations of one address a second in the long run; then rate_limited.
             registrations_per_second: u64 = Count::between(1, 1_000_000), env ["REGISTRATIONS_PER_SECOND"], default "50";
+            /// Accounts of another service: its address, asked under /v1/accounts/validate who a token stands for.
+            auth_server: Option<String> = Optional(Url), env ["AUTH_SERVER"], default "";
+            /// How long it is not asked again about a token that it found valid.
+            auth_server_cache: Duration = Time::between_ms(0, 3_600_000), env ["AUTH_SERVER_CACHE"], default "30s";
+            /// Accounts of another service: the address of the keys that it signs its tokens with (JWKS).
+            jwks_url: Option<String> = Optional(UrlWithQuery), env ["JWKS_URL"], default "";
+            /// The same by one public key, a PEM file: RSA, P-256 or Ed25519.
+            jwt_key_file: Option<PathBuf> = Optional(Path), env ["JWT_KEY_FILE"], default "";
+            /// The same by a secret of at least 32 bytes that it signs with (HS256).
+            jwt_secret: Option<Password> = Optional(Secret), env ["JWT_SECRET"], default "";
+            /// Issuer that tokens checked by key must have.
+            jwt_issuer: Option<String> = Optional(Text), env ["JWT_ISSUER"], default "";
+            /// Audience that they must be for; without it they must not have any.
+            jwt_audience: Option<String> = Optional(Text), env ["JWT_AUDIENCE"], default "";
+            /// How long a call to the other service may take; then unavailable.
+            accounts_timeout: Duration = Time::between_ms(100, 60_000), env ["ACCOUNTS_TIMEOUT"], default "3s";
+            /// Certificates to trust besides the machine's when it is called by https, a PEM file.
+            accounts_ca: Option<PathBuf> = Optional(Path), env ["ACCOUNTS_CA"], default "";
         }
         }
     };

@@ -12,6 +12,7 @@ use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
 use hubbub_node::telemetry::LogFormat;
 
 use super::{GatewaySettings, HistorySettings, SchemaSettings, Settings, WorkerSettings};
+use crate::accounts::Told;
 
 /// How much is logged, and how.
 pub trait Logs {
@@ -148,13 +149,24 @@ macro_rules! gateway {
         }
     }
 
-            /// The built-in accounts' part.
-            pub fn accounts(&self) -> BuiltInOptions {
-                BuiltInOptions {
-                    token_ttl: self.token_ttl,
-                    logins: rate(self.logins_per_second, 15),
-                    registrations: rate(self.registrations_per_second, 40),
-                    ..BuiltInOptions::default()
+            /// What was said of accounts.
+            pub fn accounts(&self) -> Told {
+                Told {
+                    built_in: BuiltInOptions {
+                        token_ttl: self.token_ttl,
+                        logins: rate(self.logins_per_second, 15),
+                        registrations: rate(self.registrations_per_second, 40),
+                        ..BuiltInOptions::default()
+                    },
+                    auth_server: self.auth_server.clone(),
+                    auth_server_cache: self.auth_server_cache,
+                    jwks_url: self.jwks_url.clone(),
+                    jwt_key_file: self.jwt_key_file.clone(),
+                    jwt_secret: self.jwt_secret.clone(),
+                    jwt_issuer: self.jwt_issuer.clone(),
+                    jwt_audience: self.jwt_audience.clone(),
+                    timeout: self.accounts_timeout,
+                    ca: self.accounts_ca.clone(),
                 }
             }
         })*

@@ -8,6 +8,7 @@
 mod big;
 mod common;
 mod drain;
+mod foreign_accounts;
 mod kill;
 mod membership;
 mod open;

@@ -81,7 +81,7 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("wrong.toml"), "heartbeat = \"soon\"\n").unwrap();
     std::fs::write(folder.path().join("unknown.toml"), "heartbeet = \"1s\"\n").unwrap();
-    let cases: [Wrong; 8] = [
+    let cases: [Wrong; 11] = [
         (&["--port", "99999"], &[], &["port", "99999", "flag --port"]),
         (&[], &[("PORT", "abc")], &["port", "abc", "environment PORT"]),
         (&[], &[("INTERFACE", "localhost")], &["interface", "environment INTERFACE"]),
@@ -90,6 +90,13 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
         (&["--config", "unknown.toml"], &[], &["heartbeet", "did you mean heartbeat?"]),
         (&["--config", "nowhere.toml"], &[], &["nowhere.toml"]),
         (&["--prot", "1"], &[], &["--prot", "did you mean --port?"]),
+        (
+            &["--jwks-url", "https://a.example/keys"],
+            &[("AUTH_SERVER", "https://a.example")],
+            &["keep one of", "AUTH_SERVER", "--jwks-url"],
+        ),
+        (&["--jwt-key-file", "wrong.toml"], &[], &["JWT_KEY_FILE must be a public key in PEM"]),
+        (&["gateway", "--jwt-secret", "hunter2"], &[], &["JWT_SECRET must be at least 32 bytes"]),
     ];
     for (flags, surroundings, words) in cases {
         let (code, out, errors) = run_in(folder.path(), flags, surroundings);

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{option} {what}")]
 pub struct BadOption {
-    /// Which option.
+    /// Which option, by the name of its setting in the environment.
     pub option: &'static str,
     /// What is wrong with it.
     pub what: String,

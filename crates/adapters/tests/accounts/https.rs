@@ -52,6 +52,6 @@ async fn certificates_that_can_not_be_read_are_told() {
         let http = HttpOptions { extra_roots_pem: Some(bad.into()), ..Default::default() };
         let error =
             AuthServer::new(&server.url, AuthServerOptions { http, ..Default::default() }).err().unwrap();
-        assert!(error.to_string().starts_with("extra_roots_pem "), "{error}");
+        assert!(error.to_string().starts_with("ACCOUNTS_CA "), "{error}");
     }
 }

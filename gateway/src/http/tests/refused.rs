@@ -38,7 +38,7 @@ async fn whatever_is_wrong_is_told_as_a_problem() {
         (post(r#"{"message":7}"#), 400, "bad_request", 602),
         (post(r#"{"message":"x","after":-1}"#), 400, "bad_request", 602),
         (post(r#"{"message":"x"}"#), 503, "unavailable", 602),
-        (with_json(request("POST", "/v1/accounts"), r#"{"name":"A"}"#), 400, "bad_request", 1004),
+        (with_json(request("POST", "/v1/accounts"), r#"{"name":"A"}"#), 404, "accounts_elsewhere", 1004),
         (
             with_json(request("POST", "/v1/accounts/login"), r#"{"email":"a","password":"b"}"#),
             404,

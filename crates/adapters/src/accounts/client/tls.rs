@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::super::option::BadOption;
 
-const EXTRA: &str = "extra_roots_pem";
+const EXTRA: &str = "ACCOUNTS_CA";
 
 /// Rules for https: TLS 1.2 and 1.3 by a provider that is named, so that it does not matter what another part of the process
 /// made the default. Reads the machine's certificates from disk, which may take some 10 ms.

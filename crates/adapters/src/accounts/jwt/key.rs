@@ -61,11 +61,17 @@ pub struct Jwk {
 impl Key {
     /// A secret that both sides know.
     pub fn of_secret(secret: &Secret) -> Result<Self, &'static str> {
-        match secret.reveal().len() >= SECRET_BYTES_MIN {
-            true => Ok(Self {
-                algorithm: Algorithm::HS256,
-                decodes: DecodingKey::from_secret(secret.reveal().as_bytes()),
-            }),
+        let secret = secret.reveal();
+        // A public key by mistake: with it as the secret, whoever knows it could sign.
+        if secret.contains("-----BEGIN ") {
+            return Err(
+                "must be a secret, and is a key in PEM: give the file of a public key as JWT_KEY_FILE",
+            );
+        }
+        match secret.len() >= SECRET_BYTES_MIN {
+            true => {
+                Ok(Self { algorithm: Algorithm::HS256, decodes: DecodingKey::from_secret(secret.as_bytes()) })
+            }
             false => Err("must be at least 32 bytes long"),
         }
     }

@@ -81,11 +81,9 @@ impl Jwt {
             Err(what) => Err(BadOption::new(option, what)),
         };
         let keys = match keys {
-            JwtKeys::Secret(secret) => one("the JWT secret", Key::of_secret(&secret))?,
-            JwtKeys::PublicKeyPem(pem) => one("the JWT public key", Key::of_pem(&pem))?,
-            JwtKeys::Jwks(url) => {
-                Keys::Set(Jwks::new("the JWKS address", &url, options.jwks, meters.clone())?)
-            }
+            JwtKeys::Secret(secret) => one("JWT_SECRET", Key::of_secret(&secret))?,
+            JwtKeys::PublicKeyPem(pem) => one("JWT_KEY_FILE", Key::of_pem(&pem))?,
+            JwtKeys::Jwks(url) => Keys::Set(Jwks::new("JWKS_URL", &url, options.jwks, meters.clone())?),
         };
         let rules = Rules::new(options.issuer.as_deref(), options.audience.as_deref(), options.leeway);
         Ok(Self { keys, rules, meters })

@@ -8,7 +8,7 @@ mod net;
 
 pub use amounts::{Bytes, Count, Time};
 pub use level::{LogFilter, LogLevels};
-pub use net::{AllowedOrigins, Host, Hosts, IpAddress, Origin, Origins, Port, Url};
+pub use net::{AllowedOrigins, Host, Hosts, IpAddress, Origin, Origins, Port, Url, UrlWithQuery};
 
 /// A kind of value.
 pub trait Kind: Sync {

@@ -129,6 +129,25 @@ impl Kind for Url {
     }
 }
 
+/// An `http` or `https` address as it is, perhaps with a query.
+pub struct UrlWithQuery;
+
+impl Kind for UrlWithQuery {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        let address = text.split('?').next()?;
+        let is_plain = !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#');
+        (is_plain && Url.parse(address).is_some()).then(|| text.into())
+    }
+    fn allowed(&self) -> String {
+        "an address such as https://accounts.example.org/keys, without password".into()
+    }
+    fn placeholder(&self) -> &'static str {
+        "URL"
+    }
+}
+
 /// A web origin in lower case, as a browser sends it: `https://chat.example.org`, `http://localhost:8080`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin(String);
@@ -225,6 +244,10 @@ mod tests {
         for bad in ["a.b", "https://", "https:///x", "https://u:p@a", "https://a?b", "ftp://a", "https://a b"]
         {
             assert_eq!(Url.parse(bad), None, "{bad}");
+        }
+        assert_eq!(UrlWithQuery.parse("https://a/k/?p=@x").as_deref(), Some("https://a/k/?p=@x"));
+        for bad in ["a?b", "https://u:p@a?b", "https://a?b#c", "https://a?b c"] {
+            assert_eq!(UrlWithQuery.parse(bad), None, "{bad}");
         }
     }
 }

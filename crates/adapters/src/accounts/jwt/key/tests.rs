@@ -43,6 +43,7 @@ fn other_files_are_refused_and_not_quoted() {
 #[test]
 fn a_short_secret_is_refused_and_a_key_is_not_printed() {
     assert!(Key::of_secret(&Secret::new("x".repeat(31))).is_err());
+    assert!(Key::of_secret(&Secret::new(format!("-----BEGIN PUBLIC KEY-----\n{}", "x".repeat(64)))).is_err());
     let key = Key::of_secret(&Secret::new("hunter2".repeat(5))).unwrap();
     assert_eq!(key.algorithm, Algorithm::HS256);
     assert_eq!(format!("{key:?}"), "Key { algorithm: HS256, .. }");
