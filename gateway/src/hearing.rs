@@ -1,10 +1,12 @@
 //! What a shard does with what the bus brings: entries by seq, each once; and what passes.
 
 use bytes::Bytes;
+use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::position::Arrival;
 use hubbub_wire::native::answer::{self, Event, Online};
+use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::event::{Batch, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel::{self, BadParcel};
@@ -22,6 +24,7 @@ impl State {
             Heard::Heads(payload) => self.hear_heads(payload),
             Heard::Joined(payload) => self.hear_joined(payload),
             Heard::RoomMade(payload) => self.hear_room_made(payload),
+            Heard::Control(payload) => self.hear_control(payload),
         };
         if let Err(error) = taken {
             tracing::error!(%error, "the bus brought what can't be read");
@@ -277,6 +280,19 @@ impl State {
         let frame = answer::frame(&Event::Room(&made));
         for id in self.watchers.iter().copied().collect::<Vec<_>>() {
             self.push(id, frame.clone());
+        }
+        Ok(())
+    }
+
+    fn hear_control(&mut self, mut payload: Bytes) -> Result<(), BadParcel> {
+        let Control::Revoked { user, token, until } = parcel::header(&mut payload)?;
+        // First: a hello that is being looked at finds it there, or is found among the connections.
+        self.revoked.add(token, until);
+        let connections = self.users.get(&user).map_or_else(Vec::new, |user| user.connections.clone());
+        for id in connections {
+            if self.connection(id).is_some_and(|connection| connection.token == token) {
+                self.close_because(id, CloseCode::NotAuthenticated, "revoked", 0);
+            }
         }
         Ok(())
     }

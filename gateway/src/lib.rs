@@ -19,6 +19,8 @@ pub mod http;
 pub mod listener;
 pub mod sweep;
 pub mod presence;
+pub mod peers;
+pub mod revoked;
 pub mod typing;
 pub mod rate_limit;
 pub mod metrics;
@@ -28,8 +30,8 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hubbub_core::ids::{Partitions, RoomId, UserId};
-use hubbub_core::ports::accounts::{Account, Accounts, Role, Secret};
+use hubbub_core::ids::{Partitions, RoomId, User, UserId};
+use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, Role, Secret};
 use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_wire::native::answer::Present;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
@@ -39,8 +41,10 @@ use hubbub_wire::tier::query::Member;
 use crate::actions::Asker;
 use crate::config::Config;
 use crate::error::Failure;
-use crate::presence::Presence;
+use crate::peers::{Cluster, Peers};
+use crate::presence::{Arrived, Presence};
 use crate::rate_limit::RateLimit;
+use crate::revoked::{Revoked, token_id};
 use crate::typing::Typing;
 
 /// The ports a gateway stands on.
@@ -52,6 +56,8 @@ pub struct Ports {
     pub accounts: Arc<dyn Accounts>,
     /// How many partitions there are.
     pub partitions: Partitions,
+    /// The other gateways; `None` where this is the only one, and nothing is done for others.
+    pub cluster: Option<Cluster>,
 }
 
 /// What all doors and shards of a gateway share.
@@ -64,8 +70,12 @@ pub struct Gateway {
     pub bus: Arc<dyn Bus>,
     /// Who a token stands for.
     pub accounts: Arc<dyn Accounts>,
-    /// Who is there.
+    /// Who is here.
     pub presence: Presence<UserId>,
+    /// Who is at other gateways, if there may be any.
+    pub peers: Option<Arc<Peers>>,
+    /// Tokens that were called back.
+    pub revoked: Arc<Revoked>,
     /// From where.
     pub addresses: Presence<IpAddr>,
     /// Who writes.
@@ -91,6 +101,8 @@ impl Gateway {
             bus: ports.bus,
             accounts: ports.accounts,
             presence: Presence::default(),
+            peers: ports.cluster.map(Peers::new),
+            revoked: Arc::default(),
             addresses: Presence::default(),
             typing: Typing::default(),
             sends: RateLimit::new(config.sends_per_second, config.sends_burst),
@@ -103,12 +115,24 @@ impl Gateway {
         })
     }
 
+    /// The account of a token that was not called back.
+    ///
+    /// # Errors
+    /// As of [`Accounts::validate`].
+    pub async fn validate(&self, token: &Secret) -> Result<Account, AccountsError> {
+        let account = self.accounts.validate(token).await?;
+        match self.revoked.has(token_id(token)) {
+            true => Err(AccountsError::InvalidToken),
+            false => Ok(account),
+        }
+    }
+
     /// The account of a token that may chat.
     ///
     /// # Errors
     /// `Accounts`, `RoleMissing`.
     pub async fn authenticate(&self, token: &Secret) -> Result<Account, Failure> {
-        let account = self.accounts.validate(token).await?;
+        let account = self.validate(token).await?;
         match account.roles.contains(&Role::User) {
             true => Ok(account),
             false => Err(Failure::RoleMissing),
@@ -125,12 +149,39 @@ impl Gateway {
         self.connections.load(Ordering::Relaxed) >= self.config.connections_max
     }
 
-    /// How many of a large room's members are there, now that a shard tells how many it has. A user with connections on
-    /// two shards counts twice.
-    pub fn count_present(&self, room: &RoomId, shard: usize, here: u64) -> u64 {
+    /// A connection of the user opened: `First` only if they have none at any gateway, as far as is known.
+    pub fn arrive(&self, user: &User) -> Arrived {
+        let arrived = self.presence.arrive(&user.id, self.config.connections_of_user_max);
+        match &self.peers {
+            Some(peers) if arrived == Arrived::First && peers.note(user, &self.presence) => Arrived::Another,
+            _ => arrived,
+        }
+    }
+
+    /// A counted connection of the user closed. Whether it was the last one at any gateway, as far as is known.
+    pub fn depart(&self, user: &User) -> bool {
+        let last = self.presence.depart(&user.id);
+        last && !self.peers.as_ref().is_some_and(|peers| peers.note(user, &self.presence))
+    }
+
+    /// Whether the user has a connection at any gateway.
+    pub fn is_online(&self, user: &UserId) -> bool {
+        self.presence.is_online(user) || self.peers.as_ref().is_some_and(|peers| peers.elsewhere(user))
+    }
+
+    /// How many of a large room's members are there, now that a shard tells how many it has if that changed. A user with
+    /// connections on two shards or at two gateways counts twice.
+    pub fn count_present(&self, room: &RoomId, shard: usize, here: Option<u64>) -> u64 {
+        let here = self.count_here(room, shard, here);
+        let Some(peers) = &self.peers else { return here };
+        peers.note_count(room, here);
+        here + peers.count_elsewhere(room)
+    }
+
+    fn count_here(&self, room: &RoomId, shard: usize, here: Option<u64>) -> u64 {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         let shards = present.entry(room.clone()).or_insert_with(|| vec![0; self.config.shards]);
-        if let Some(count) = shards.get_mut(shard) {
+        if let (Some(count), Some(here)) = (shards.get_mut(shard), here) {
             *count = here;
         }
         let sum = shards.iter().sum();
@@ -158,11 +209,7 @@ impl Gateway {
     pub fn with_presence(&self, members: Vec<Member>) -> Vec<Present> {
         members
             .into_iter()
-            .map(|member| Present {
-                online: self.presence.is_online(&member.id),
-                id: member.id,
-                name: member.name,
-            })
+            .map(|member| Present { online: self.is_online(&member.id), id: member.id, name: member.name })
             .collect()
     }
 }

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower_service::Service;
 
 use crate::Gateway;
@@ -66,8 +66,17 @@ pub async fn serve(
             .push(thread.spawn(move || runtime.block_on(run_handed(gateway, index, router, drain, handed)))?);
         others.push(hand);
     }
-    let door = Door::new(gateway, 0, router, drain.clone());
+    let door = Door::new(gateway.clone(), 0, router, drain.clone());
     let _heard = door.listen_to_all().await.map_err(std::io::Error::other)?;
+    let leaving = CancellationToken::new();
+    let peers = match &gateway.peers {
+        None => None,
+        Some(peers) => {
+            let listening = peers.listen(&*gateway.bus).await.map_err(std::io::Error::other)?;
+            let life = peers.clone().live(gateway.clone(), listening, leaving.clone());
+            Some(AbortOnDropHandle::new(tokio::spawn(life)))
+        }
+    };
     let next = AtomicUsize::new(0);
     loop {
         let accepted = tokio::select! {
@@ -107,7 +116,15 @@ pub async fn serve(
         }
     })
     .await
-    .map_err(std::io::Error::other)
+    .map_err(std::io::Error::other)?;
+    // Only now, when the last connection is gone: the others drop all of ours with it.
+    leaving.cancel();
+    if let Some(peers) = peers
+        && peers.await.is_err()
+    {
+        tracing::error!("the task that knows the other gateways ended in a panic");
+    }
+    Ok(())
 }
 
 async fn run_handed(
@@ -142,8 +159,8 @@ impl Door {
         Self { shard, router, requests: TaskTracker::new(), drain }
     }
 
-    /// What every shard hears: where busy logs end, who joined what, which rooms were made, and that the bus may have lost
-    /// something.
+    /// What every shard hears: where busy logs end, who joined what, which rooms were made, which tokens were called back,
+    /// and that the bus may have lost something.
     async fn listen_to_all(&self) -> Result<Vec<Subscription>, BusError> {
         let gateway = &self.shard.gateway;
         let ear = self.shard.ear.clone();
@@ -152,6 +169,7 @@ impl Door {
         let of_all = heads.map(|subject| (subject, Heard::Heads as fn(bytes::Bytes) -> Heard)).chain([
             (Subject::Memberships, Heard::Joined as fn(bytes::Bytes) -> Heard),
             (Subject::Directory, Heard::RoomMade),
+            (Subject::Control, Heard::Control),
         ]);
         for (subject, make) in of_all {
             let ear = self.shard.ear.clone();

@@ -8,6 +8,7 @@ use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::ports::accounts::Account;
 use hubbub_wire::native::answer;
+use hubbub_wire::tier::control::TokenId;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -55,6 +56,8 @@ pub struct Connection {
     pub address: IpAddr,
     /// Who, once they said hello.
     pub account: Option<Arc<Account>>,
+    /// Which token said so, the last one that did.
+    pub token: TokenId,
     /// Their number on this shard; 0 before the hello.
     pub user: UserNumber,
     /// Whether a hello is being looked at.
@@ -98,6 +101,7 @@ impl Connection {
             socket,
             address,
             account: None,
+            token: TokenId::default(),
             user: 0,
             greeting: false,
             rooms: Vec::new(),
@@ -145,9 +149,9 @@ impl Connection {
     }
 
     /// Says bye and closes: what was waiting is dropped, and nothing more is sent.
-    pub(crate) fn say_bye(&mut self, code: CloseCode, reconnect_after_ms: u64) {
+    pub(crate) fn say_bye(&mut self, code: CloseCode, reason: &'static str, reconnect_after_ms: u64) {
         self.closing = true;
         self.out.keep_first();
-        self.out.push(answer::farewell(code, reconnect_after_ms));
+        self.out.push(answer::farewell(code, reason, reconnect_after_ms));
     }
 }

@@ -30,6 +30,12 @@ pub const SYNCS: &str = "hubbub_gateway_syncs_total";
 pub const ROOMS: &str = "hubbub_gateway_rooms";
 /// Two contents for one seq: must stay 0.
 pub const FORKS: &str = "hubbub_gateway_forks_total";
+/// Other gateways that live.
+pub const PEERS: &str = "hubbub_gateway_peers";
+/// Times another gateway was asked for all its users.
+pub const PEER_SNAPSHOTS: &str = "hubbub_gateway_peer_snapshots_total";
+/// Messages of other gateways that could not be read.
+pub const PEER_UNREADABLE: &str = "hubbub_gateway_peer_unreadable_total";
 
 /// Describes them to the recorder.
 pub fn describe() {
@@ -46,5 +52,8 @@ pub fn describe() {
     describe_counter!(BEHIND, Unit::Count, "times a slow consumer was told behind");
     describe_counter!(SYNCS, Unit::Count, "rooms read again from their holder, by cause");
     describe_gauge!(ROOMS, Unit::Count, "rooms with members on this gateway");
+    describe_gauge!(PEERS, Unit::Count, "other gateways that live");
+    describe_counter!(PEER_SNAPSHOTS, Unit::Count, "times another gateway was asked for all its users");
+    describe_counter!(PEER_UNREADABLE, Unit::Count, "messages of other gateways that could not be read");
     describe_counter!(FORKS, Unit::Count, "two contents for one seq; anything above 0 is a defect");
 }

@@ -71,6 +71,8 @@ pub struct RoomHere {
     pub empty_since: Option<Instant>,
     /// In a large room: whether the number of those present changed since it was told.
     pub count_changed: bool,
+    /// What it was told last.
+    pub count_told: Option<u64>,
     ahead: BTreeMap<Seq, Entry>,
     recent: VecDeque<Entry>,
     recent_bytes: usize,

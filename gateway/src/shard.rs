@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use slab::Slab;
 use tokio::sync::{Notify, Semaphore};
@@ -16,6 +17,7 @@ use tokio::sync::{Notify, Semaphore};
 use crate::Gateway;
 use crate::fanout::UserNumber;
 use crate::member::{Connection, ConnectionId, Second, Socket};
+use crate::revoked::Revoked;
 use crate::room::{RoomHere, SyncCause, SyncNeed};
 use crate::ws::connection::Flow;
 use crate::ws::outbound::Written;
@@ -38,6 +40,8 @@ pub enum Heard {
     Joined(Bytes),
     /// A room was made.
     RoomMade(Bytes),
+    /// Something that all nodes must know.
+    Control(Bytes),
 }
 
 /// Where the bus leaves messages for a shard, from any thread.
@@ -158,6 +162,8 @@ pub struct State {
     pub users: HashMap<UserId, UserHere>,
     /// The rooms that they are in.
     pub rooms: HashMap<RoomId, RoomHere>,
+    /// Tokens that were called back, at all shards.
+    pub revoked: Arc<Revoked>,
     /// Connections that want to hear of new rooms.
     pub watchers: HashSet<ConnectionId>,
     pub(crate) dirty_rooms: Vec<RoomId>,
@@ -195,6 +201,7 @@ impl Shard {
             connections: Slab::new(),
             users: HashMap::new(),
             rooms: HashMap::new(),
+            revoked: gateway.revoked.clone(),
             watchers: HashSet::new(),
             dirty_rooms: Vec::new(),
             dirty_connections: Vec::new(),
@@ -426,16 +433,27 @@ impl State {
     }
 
     /// Closes a connection with a code, after a `bye` that says when to come back.
-    pub fn close(&mut self, id: ConnectionId, code: hubbub_core::code::CloseCode, reconnect_after_ms: u64) {
+    pub fn close(&mut self, id: ConnectionId, code: CloseCode, reconnect_after_ms: u64) {
+        self.close_because(id, code, code.reason(), reconnect_after_ms);
+    }
+
+    /// As [`State::close`], with a reason of its own in the `bye`.
+    pub fn close_because(
+        &mut self,
+        id: ConnectionId,
+        code: CloseCode,
+        reason: &'static str,
+        reconnect_after_ms: u64,
+    ) {
         let Some(connection) = self.connection(id) else { return };
         if connection.closing {
             return;
         }
-        metrics::counter!(crate::metrics::CLOSED, "reason" => code.reason()).increment(1);
+        metrics::counter!(crate::metrics::CLOSED, "reason" => reason).increment(1);
         // What was answered is told, as far as the socket takes it now.
         self.flush_connection(id);
         let Some(connection) = self.connection(id) else { return };
-        connection.say_bye(code, reconnect_after_ms);
+        connection.say_bye(code, reason, reconnect_after_ms);
         let socket = connection.socket.clone();
         if !connection.dirty {
             connection.dirty = true;

@@ -103,10 +103,17 @@ impl Shard {
     /// Tells large rooms how many of their members are there.
     fn tell_counts(&self, state: &mut State) {
         let max = state.presence_members_max;
-        let mut counts: HashMap<RoomId, u64> = HashMap::new();
+        let mut counts: HashMap<RoomId, Option<u64>> = HashMap::new();
         for (id, here) in &mut state.rooms {
             let large = here.synced.as_ref().is_some_and(|synced| synced.member_count > max);
-            if !large || !std::mem::take(&mut here.count_changed) {
+            if !large {
+                continue;
+            }
+            if !std::mem::take(&mut here.count_changed) {
+                // Other gateways may tell of a change that nothing here shows.
+                if self.gateway.peers.is_some() {
+                    counts.insert(id.clone(), None);
+                }
                 continue;
             }
             let users: HashSet<_> = here
@@ -115,10 +122,14 @@ impl Shard {
                 .filter_map(|slot| state.connections.get(*slot as usize)?.account.as_ref())
                 .map(|account| &account.user.id)
                 .collect();
-            counts.insert(id.clone(), users.len() as u64);
+            counts.insert(id.clone(), Some(users.len() as u64));
         }
         for (room, here) in counts {
             let online = self.gateway.count_present(&room, self.index, here);
+            let told = state.rooms.get_mut(&room).and_then(|here| here.count_told.replace(online));
+            if here.is_none() && told == Some(online) {
+                continue;
+            }
             let event = Event::Presence { room: &room, user: None, online: Online::Count(online) };
             state.pass(&room, answer::frame(&event), None);
         }

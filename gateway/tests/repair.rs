@@ -97,8 +97,10 @@ impl Chat {
         tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
         let history = hubbub_history_service::Config::new(partitions);
         tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
-        let gateway =
-            Gateway::new(config, Ports { bus: bus.clone(), accounts: Arc::new(accounts), partitions });
+        let gateway = Gateway::new(
+            config,
+            Ports { bus: bus.clone(), accounts: Arc::new(accounts), partitions, cluster: None },
+        );
         let state = HttpState {
             gateway: gateway.clone(),
             health: Arc::new(Readiness::default),

@@ -85,7 +85,7 @@ impl Server {
         let accounts = accounts.open(store.clone()).await?;
         let partitions = Partitions::new(PARTITIONS).context("at least one partition")?;
         let bus = Arc::new(LocalBus::default());
-        let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions };
+        let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, cluster: None };
         let health = Health::default();
         Ok(Self {
             listener,

@@ -101,7 +101,7 @@ mod bus {
     on_the_local_bus!(
         a_listener_hears_its_subject_in_order
         a_dropped_subscription_is_over
-        a_request_is_answered_once_and_in_order,
+        a_request_is_answered_once_and_in_order
         a_silent_server_does_not_keep_another_from_answering
         an_unanswered_request_says_which
         a_payload_over_the_limit_is_refused

@@ -53,7 +53,7 @@ mod contract {
     of!(bus on nats: crate::bus(&crate::options(&nats)).await;
         a_listener_hears_its_subject_in_order
         a_dropped_subscription_is_over
-        a_request_is_answered_once_and_in_order,
+        a_request_is_answered_once_and_in_order
         a_silent_server_does_not_keep_another_from_answering
         an_unanswered_request_says_which
         a_payload_over_the_limit_is_refused

@@ -10,7 +10,7 @@ use super::body::Small;
 use super::caller::{Stranger, token};
 use super::documented::{problems, signed_in, with_body};
 use super::fault::Fault;
-use super::shape::{LogIn, Register, Registered, Token, Validated, need};
+use super::shape::{LogIn, LoggedOut, Register, Registered, Token, Validated, need};
 use crate::error::Failure;
 
 fn built_in(state: &HttpState) -> Result<&dyn BuiltInAccounts, Fault> {
@@ -67,11 +67,28 @@ problems!(ValidateProblems, Accounts: signed_in());
     responses((status = 200, description = "The token is valid", body = Validated), ValidateProblems))]
 pub async fn validate(State(state): State<HttpState>, headers: HeaderMap) -> Result<Json<Validated>, Fault> {
     // Not `authenticate`: a bot's token is valid too, though a bot may not chat.
-    let account = state.gateway.accounts.validate(&token(&headers)?).await?;
+    let account = state.gateway.validate(&token(&headers)?).await?;
     let now = std::time::Instant::now();
     state.gateway.reads.check(&account.user.id, now).map_err(Failure::TooQuick)?;
     let kind = if account.roles.contains(&Role::Bot) { BOT } else { PERSON };
     Ok(Json(Validated { user: account.user.id, name: account.user.name, kind, roles: account.roles }))
+}
+
+problems!(LogOutProblems, Accounts:
+    signed_in(), [Fault::AccountsElsewhere, Failure::Unavailable.into()]);
+
+/// Log out: the access token that comes with the request is refused from now on, and its connections are closed.
+#[utoipa::path(post, path = "/v1/accounts/logout", tag = "accounts",
+    responses((status = 200, description = "The token is refused", body = LoggedOut), LogOutProblems))]
+pub async fn log_out(State(state): State<HttpState>, headers: HeaderMap) -> Result<Json<LoggedOut>, Fault> {
+    let token = token(&headers)?;
+    // Whoever gives the tokens calls them back.
+    built_in(&state)?;
+    let account = state.gateway.validate(&token).await?;
+    let now = std::time::Instant::now();
+    state.gateway.reads.check(&account.user.id, now).map_err(Failure::TooQuick)?;
+    state.gateway.revoke(account.user.id, &token, account.expires_at)?;
+    Ok(Json(LoggedOut { until: account.expires_at }))
 }
 
 const PERSON: u8 = 1;

@@ -68,6 +68,7 @@ fn described() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(documents::about())
         .routes(routes!(accounts::register))
         .routes(routes!(accounts::log_in))
+        .routes(routes!(accounts::log_out))
         .routes(routes!(accounts::validate))
         .routes(routes!(rooms::create, rooms::directory))
         .routes(routes!(rooms::show))

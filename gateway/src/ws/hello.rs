@@ -7,15 +7,17 @@ use std::time::Instant;
 
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq, UserId};
-use hubbub_core::ports::accounts::{Account, Secret};
+use hubbub_core::ports::accounts::{Account, AccountsError, Secret};
 use hubbub_core::room::Refusal;
 use hubbub_wire::native::answer::{self, Event, Limits, Welcome, WelcomeRoom, WelcomeUser};
 use hubbub_wire::native::request::Ref;
+use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::ephemera::Passing;
 
 use crate::error::Failure;
 use crate::member::{ConnectionId, Standing};
 use crate::presence::Arrived;
+use crate::revoked::token_id;
 use crate::shard::{Shard, State};
 use crate::ws::connection::Flow;
 
@@ -67,11 +69,11 @@ impl Shard {
         resume: HashMap<RoomId, Seq>,
     ) -> Result<(), Failure> {
         let known = self.with(|state| state.connection(id).and_then(|connection| connection.account.clone()));
-        let account = match token {
-            Some(token) => Arc::new(self.gateway.authenticate(&token).await?),
+        let account = match &token {
+            Some(token) => Arc::new(self.gateway.authenticate(token).await?),
             None => known.ok_or(Failure::NotAuthenticated)?,
         };
-        match self.register(id, &account)? {
+        match self.register(id, &account, token.as_ref().map(token_id))? {
             Entrance::New(Arrived::TooMany) => {
                 self.with(|state| state.close(id, CloseCode::TooMany, 60_000));
                 Ok(())
@@ -92,20 +94,31 @@ impl Shard {
         }
     }
 
-    fn register(self: &Arc<Self>, id: ConnectionId, account: &Arc<Account>) -> Result<Entrance, Failure> {
+    fn register(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        account: &Arc<Account>,
+        token: Option<TokenId>,
+    ) -> Result<Entrance, Failure> {
         let user = &account.user.id;
         self.with(|state| {
+            if token.is_some_and(|token| state.revoked.has(token)) {
+                // Called back while it was looked at: who closes its connections did not find this one.
+                return Err(AccountsError::InvalidToken.into());
+            }
             let Some(connection) = state.connection(id) else { return Err(Failure::Unavailable) };
             match &connection.account {
                 Some(known) if known.user.id != *user => return Err(Failure::OtherUser),
                 Some(_) => {
+                    connection.token = token.unwrap_or(connection.token);
                     connection.account = Some(account.clone());
                     connection.warned = false;
                     return Ok(Entrance::Again);
                 }
                 None => {}
             }
-            let arrived = self.gateway.presence.arrive(user, self.gateway.config.connections_of_user_max);
+            connection.token = token.unwrap_or_default();
+            let arrived = self.gateway.arrive(&account.user);
             if arrived != Arrived::TooMany {
                 let here = state.user(user);
                 here.connections.push(id);
@@ -129,7 +142,7 @@ impl Shard {
             connection.greeting = false;
             state.end_greeting(&account.user.id);
             state.forget_user(id, &account.user.id);
-            self.gateway.presence.depart(&account.user.id);
+            self.gateway.depart(&account.user);
         });
     }
 
@@ -316,11 +329,12 @@ impl Shard {
     pub fn remove(self: &Arc<Self>, id: ConnectionId) {
         let gone = self.with(|state| {
             state.connection(id)?;
-            let rooms: Vec<RoomId> =
-                state.connection(id).map(|c| c.rooms.iter().map(|(room, _)| room.clone()).collect())?;
             state.leave_rooms(id);
             state.watchers.remove(&id);
             let connection = state.connections.try_remove(id.slot as usize)?;
+            // Not the connection's: one that we closed is in none any more.
+            let here = connection.account.as_ref().and_then(|account| state.users.get(&account.user.id));
+            let rooms: Vec<RoomId> = here.map_or_else(Vec::new, |here| here.joined.keys().cloned().collect());
             if let Some(account) = &connection.account {
                 if connection.greeting {
                     state.end_greeting(&account.user.id);
@@ -334,7 +348,9 @@ impl Shard {
         self.gateway.connections.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!(crate::metrics::CONNECTIONS).decrement(1.0);
         let Some(account) = connection.account else { return };
-        if self.gateway.presence.depart(&account.user.id) {
+        let is_last = self.gateway.depart(&account.user);
+        // When all end with the only gateway, nobody is left to be told.
+        if is_last && !(self.gateway.is_draining() && self.gateway.peers.is_none()) {
             for room in rooms {
                 let user = account.user.clone();
                 self.gateway.publish_passing(&room, Passing::Presence { user, online: false });

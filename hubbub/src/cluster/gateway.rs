@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hubbub_core::ids::Partitions;
-use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_core::ports::bus::{Bus, Subject, Subscription};
+use hubbub_gateway::peers::Cluster;
 use hubbub_gateway::{Gateway, Ports, listener};
+use hubbub_node::roster::{Roster, give_signs_of_life};
 use hubbub_node::telemetry::Metrics;
+use hubbub_wire::tier::node::Tier;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Query};
 use tokio::net::TcpListener;
@@ -45,7 +48,7 @@ pub async fn serve(
         started = starting => started,
     };
     let Some(started) = started else { return Ok(()) };
-    let (reached, gateway) = started?;
+    let Started { reached, gateway, _roster_heard } = started?;
     let router = hubbub_gateway::http::router(http_state(&gateway, &node.health, &node.metrics));
     node.serving.is_met();
     tracing::info!(%url, "gateway serves");
@@ -54,29 +57,47 @@ pub async fn serve(
         gateway.begin_drain();
     };
     let listener = TcpListener::from_std(listener)?;
+    let leaving = CancellationToken::new();
+    // Fit as long as it holds sockets: without the database its people are there all the same.
+    let signs =
+        give_signs_of_life(reached.bus.clone(), node.id.clone(), Tier::Gateway, || true, leaving.clone());
     let door = async {
         let (served, ()) =
             tokio::join!(listener::serve(gateway.clone(), listener, router, shutdown.clone()), drain);
+        leaving.cancel();
         served.context("the gateway ended")
     };
+    let serve = async {
+        let (served, ()) = tokio::join!(door, signs);
+        // The others would find out by the silence; its last words spare them that.
+        if let Err(error) = reached.bus.reach_server().await {
+            tracing::warn!(%error, "the other gateways were not told that this one ends");
+        }
+        served
+    };
     tokio::select! {
-        served = door => served?,
+        served = serve => served?,
         () = node.watch(&reached, &shutdown) => {}
     }
     tracing::info!("drained; every client was told when to come back");
     Ok(())
 }
 
-async fn start(
-    settings: &GatewaySettings,
-    accounts: Whose,
-    node: &Node,
-) -> anyhow::Result<(Arc<Reached>, Arc<Gateway>)> {
+/// A gateway that has all that it stands on, and does not listen yet.
+struct Started {
+    reached: Arc<Reached>,
+    gateway: Arc<Gateway>,
+    _roster_heard: Subscription,
+}
+
+async fn start(settings: &GatewaySettings, accounts: Whose, node: &Node) -> anyhow::Result<Started> {
     let reached = node.reach(settings).await?;
     let partitions = partitions(&*reached.bus).await?;
     let accounts = accounts.open(reached.store.clone()).await?;
-    let ports = Ports { bus: reached.bus.clone(), accounts, partitions };
-    Ok((reached, Gateway::new(settings.gateway(), ports)))
+    let (roster, roster_heard) = Roster::listen(&*reached.bus, Tier::Gateway).await?;
+    let cluster = Some(Cluster { node: node.id.clone(), roster });
+    let ports = Ports { bus: reached.bus.clone(), accounts, partitions, cluster };
+    Ok(Started { gateway: Gateway::new(settings.gateway(), ports), reached, _roster_heard: roster_heard })
 }
 
 /// How many partitions there are, as a history service knows it from the store.

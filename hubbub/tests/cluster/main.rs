@@ -5,4 +5,5 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod faults;
+mod presence;
 mod world;

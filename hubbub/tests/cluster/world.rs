@@ -33,15 +33,29 @@ pub fn plan() -> Plan {
     }
 }
 
+/// A cluster in which nobody is yet.
+pub struct Quiet {
+    pub cluster: Cluster,
+    alone: MutexGuard<'static, ()>,
+}
+
+impl Quiet {
+    /// The cluster of the plan.
+    pub async fn of(plan: Plan) -> Self {
+        let alone = ONE_AT_A_TIME.lock().await;
+        let cluster = Cluster::start(plan, |step| println!("{step}")).await.unwrap();
+        Self { cluster, alone }
+    }
+}
+
 impl World {
     /// The cluster of the plan, at work.
     pub async fn of(plan: Plan) -> Self {
-        let alone = ONE_AT_A_TIME.lock().await;
+        let Quiet { cluster, alone } = Quiet::of(plan).await;
         let seed: u64 =
             std::env::var("HUBBUB_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
         println!("repeat with: HUBBUB_SEED={seed}");
         let mut rng = Rng::with_seed(seed);
-        let cluster = Cluster::start(plan, |step| println!("{step}")).await.unwrap();
         let gateways: Vec<&Hubbub> = cluster.gateways.iter().collect();
         let size = Size { rooms: 6, senders: 8, readers: 4 };
         let crowd = Crowd::gather(&gateways, size, &mut rng).await.unwrap();

@@ -301,9 +301,9 @@ pub enum Online {
     Count(u64),
 }
 
-/// `bye` and the close frame behind it.
-pub fn farewell(code: CloseCode, reconnect_after_ms: u64) -> Bytes {
-    let bye = frame(&Event::Bye { reason: code.reason(), reconnect_after_ms });
+/// `bye` with its reason, and the close frame behind it.
+pub fn farewell(code: CloseCode, reason: &'static str, reconnect_after_ms: u64) -> Bytes {
+    let bye = frame(&Event::Bye { reason, reconnect_after_ms });
     let mut out = bye.to_vec();
     encode::append_close(&mut out, code.number(), code.reason());
     out.into()

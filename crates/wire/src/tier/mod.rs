@@ -4,8 +4,10 @@
 //! layout in which they are stored, whose JSON is passed on to clients as it is.
 
 pub mod act;
+pub mod control;
 pub mod ephemera;
 pub mod event;
 pub mod node;
 pub mod parcel;
+pub mod presence;
 pub mod query;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hubbub_core::ids::UserId;
+use hubbub_core::ids::{Millis, UserId};
 use hubbub_core::ports::accounts::{Role, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -48,6 +48,14 @@ pub struct LogIn {
 pub struct Token {
     /// For `Authorization: Bearer` and for `hello`. It lasts for a limited time.
     pub token: String,
+}
+
+/// A token that was called back.
+#[derive(Serialize, ToSchema)]
+pub struct LoggedOut {
+    /// When it would have ended by itself.
+    #[schema(value_type = u64, example = 1767225600000_u64)]
+    pub until: Millis,
 }
 
 /// Who a token stands for.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// The contract's table.
-const TABLE: [(&str, &str); 19] = [
+const TABLE: [(&str, &str); 20] = [
     ("get", "/"),
     ("get", "/asyncapi.json"),
     ("get", "/healthz"),
@@ -17,6 +17,7 @@ const TABLE: [(&str, &str); 19] = [
     ("get", "/readyz"),
     ("post", "/v1/accounts"),
     ("post", "/v1/accounts/login"),
+    ("post", "/v1/accounts/logout"),
     ("get", "/v1/accounts/validate"),
     ("get", "/v1/chat/rooms"),
     ("post", "/v1/chat/rooms"),

@@ -89,7 +89,10 @@ impl NatsBus {
     }
 
     /// Waits until the server has taken all that was sent before. A flush only hands it to the kernel.
-    async fn reach_server(&self) -> Result<(), BusError> {
+    ///
+    /// # Errors
+    /// `TimedOut` when the server did not say so, `Unavailable` when too much waits to be sent.
+    pub async fn reach_server(&self) -> Result<(), BusError> {
         let inbox = self.client.new_inbox();
         round_trip(&self.outbox, &inbox).await
     }

@@ -1,0 +1,142 @@
+//! Who is online, and which token is one, is the same at every gateway.
+
+use std::time::{Duration, Instant};
+
+use hubbub_client::{Client, Event, Events, Options};
+use hubbub_core::ids::RoomId;
+use hubbub_testkit::{Hubbub, Person, Plan, eventually, in_time};
+use serde_json::json;
+
+use crate::world::{Quiet, plan};
+
+/// After the death of a gateway, how long its people may be shown: what silence takes to be believed and told is half of it.
+const SHOWN_MAX: Duration = Duration::from_secs(10);
+
+/// Two gateways, and no more of the rest than it takes.
+fn small() -> Plan {
+    Plan { workers: 1, histories: 1, ..plan() }
+}
+
+async fn connect(gateway: &Hubbub, person: &Person) -> (Client, Events) {
+    let options = Options { token: person.token.clone(), ..Options::new(gateway.ws_url()) };
+    in_time("a connection", Client::connect(options)).await.unwrap()
+}
+
+/// Waits until both gateways hear each other's signs of life.
+async fn meet(gateways: &[Hubbub]) {
+    for gateway in gateways {
+        let hears = async || (gateway.metric("hubbub_gateway_peers").await.ok()? >= 1.0).then_some(());
+        eventually("it hears the other gateway", hears).await;
+    }
+}
+
+/// Waits until the person is told to have come or gone.
+async fn sees(events: &mut Events, person: &Person, online: bool) {
+    let what = format!("{} is told to be online: {online}", person.name);
+    let told = async {
+        loop {
+            let event = events.next().await.expect("the watcher's connection stays");
+            if let Event::Presence(presence) = event
+                && presence.user.is_some_and(|user| user.id == person.id)
+            {
+                return presence.online;
+            }
+        }
+    };
+    assert_eq!(in_time(&what, told).await, Some(online), "{what}");
+}
+
+/// Waits until the gateway's list of members shows the person so.
+async fn shows(gateway: &Hubbub, asker: &Person, room: &RoomId, person: &Person, online: bool) {
+    let path = format!("/v1/chat/rooms/{room}/members");
+    let shown = async || {
+        let list = gateway.get(&path, Some(&asker.token)).await.ok()?.json();
+        let member =
+            list["members"].as_array()?.iter().find(|member| member["id"] == person.id.as_str())?.clone();
+        (member["online"] == online).then_some(())
+    };
+    eventually(&format!("{} is shown online: {online}", person.name), shown).await;
+}
+
+/// The reason of the `bye` and the close code that end a connection.
+async fn end_of(events: &mut Events) -> (String, Option<u16>) {
+    let mut reason = String::new();
+    let ended = async {
+        loop {
+            match events.next().await {
+                Some(Event::Bye(bye)) => reason = bye.reason,
+                Some(Event::Disconnected(disconnected)) => return disconnected.code,
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    let code = in_time("the connection is closed", ended).await;
+    (reason, code)
+}
+
+#[tokio::test]
+async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed_one_goes() {
+    let mut quiet = Quiet::of(small()).await;
+    let gateways = &mut quiet.cluster.gateways;
+    meet(gateways).await;
+    let (ann, bob) =
+        (Person::register(&gateways[0], "ann").await, Person::register(&gateways[1], "bob").await);
+    let (ann, bob) = (ann.unwrap(), bob.unwrap());
+    let (bobs, mut bob_hears) = connect(&gateways[1], &bob).await;
+    let room = bobs.create("tea", "").await.unwrap().id;
+    let join = format!("/v1/chat/rooms/join/{room}");
+    let joined = gateways[0].post(&join, Some(&ann.token), &json!({})).await.unwrap();
+    assert_eq!(joined.status, 200, "{joined:?}");
+
+    let (anns, mut ann_hears) = connect(&gateways[0], &ann).await;
+    sees(&mut bob_hears, &ann, true).await;
+    for gateway in gateways.iter() {
+        shows(gateway, &bob, &room, &ann, true).await;
+        shows(gateway, &bob, &room, &bob, true).await;
+    }
+    bobs.close().await;
+    sees(&mut ann_hears, &bob, false).await;
+    shows(&gateways[0], &bob, &room, &bob, false).await;
+    let (bobs, mut bob_hears) = connect(&gateways[1], &bob).await;
+    sees(&mut ann_hears, &bob, true).await;
+
+    let killed = Instant::now();
+    gateways[0].kill().await.unwrap();
+    sees(&mut bob_hears, &ann, false).await;
+    assert!(killed.elapsed() < SHOWN_MAX, "{:?}", killed.elapsed());
+    shows(&gateways[1], &bob, &room, &ann, false).await;
+    shows(&gateways[1], &bob, &room, &bob, true).await;
+    drop(anns);
+
+    // Started again it is another one, which asks who is there.
+    gateways[0].restart().await.unwrap();
+    shows(&gateways[0], &ann, &room, &bob, true).await;
+    let (_anns, _) = connect(&gateways[0], &ann).await;
+    sees(&mut bob_hears, &ann, true).await;
+    // Ended in order it lets its people go.
+    assert!(gateways[0].terminate().await.unwrap().success());
+    sees(&mut bob_hears, &ann, false).await;
+    bobs.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_token_called_back_at_one_gateway_ends_its_connections_at_the_other() {
+    let quiet = Quiet::of(small()).await;
+    let gateways = &quiet.cluster.gateways;
+    let ann = Person::register(&gateways[0], "ann").await.unwrap();
+    let bob = Person::register(&gateways[1], "bob").await.unwrap();
+    let (_here, mut here) = connect(&gateways[0], &ann).await;
+    let (_there, mut there) = connect(&gateways[1], &ann).await;
+    let (bobs, _bob_hears) = connect(&gateways[1], &bob).await;
+    let out = gateways[0].post("/v1/accounts/logout", Some(&ann.token), &json!({})).await.unwrap();
+    assert_eq!(out.status, 200, "{out:?}");
+    for events in [&mut here, &mut there] {
+        assert_eq!(end_of(events).await, ("revoked".to_owned(), Some(4401)));
+    }
+    for gateway in gateways {
+        let asked = gateway.get("/v1/accounts/validate", Some(&ann.token)).await.unwrap();
+        assert_eq!(asked.status, 401, "{asked:?}");
+    }
+    bobs.ping().await.unwrap();
+}
