@@ -11,7 +11,7 @@ use hubbub_core::ids::{Epoch, Key, Millis, Partition, RoomId, Seq, User, UserId}
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::store::{Append, Read, Store, StoreError};
-use hubbub_testkit::{Cassandra, Folder, eventually, in_time};
+use hubbub_testkit::{Cassandra, Folder, eventually, in_time, in_time_within};
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
@@ -37,8 +37,11 @@ async fn options() -> CqlOptions {
     options_at(CASSANDRA.get_or_init(async || Cassandra::start().await.unwrap()).await.address())
 }
 
+/// How long a keyspace may take to be made while others are: one after the other, each table some hundred milliseconds.
+const MADE_MAX: Duration = Duration::from_secs(240);
+
 async fn open(options: &CqlOptions) -> CqlStore {
-    in_time("a store", CqlStore::open(options)).await.unwrap()
+    in_time_within(MADE_MAX, "a store", CqlStore::open(options)).await.unwrap()
 }
 
 fn open_now(options: &CqlOptions) -> CqlStore {

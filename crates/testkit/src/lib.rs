@@ -28,4 +28,4 @@ pub use people::Person;
 pub use process::{Hubbub, Start};
 pub use proxy::Proxy;
 pub use rustix::process::Signal;
-pub use wait::{DEADLINE, eventually, in_time};
+pub use wait::{DEADLINE, eventually, in_time, in_time_within};

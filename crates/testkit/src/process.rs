@@ -137,14 +137,14 @@ impl Hubbub {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_in(start: Start, folder: Folder) -> anyhow::Result<Self> {
-        let port = fastrand::u16(PORTS);
+        let port = free_port()?;
         let process = Guard(start.spawn(port, &data(&folder), &log(&folder))?);
         let mut server = Self { start, port, process, folder };
         loop {
             match server.ready().await {
                 Err(_) if server.log().contains("can't listen on") => {
                     std::fs::remove_file(log(&server.folder))?;
-                    server.port = fastrand::u16(PORTS);
+                    server.port = free_port()?;
                     server.process = Guard(server.spawn()?);
                 }
                 result => return result.map(|()| server),

@@ -41,8 +41,16 @@ pub async fn eventually_within<T>(
 /// # Panics
 /// When it was not ready before the [`DEADLINE`].
 pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(DEADLINE, future).await {
+    in_time_within(DEADLINE, what, future).await
+}
+
+/// Waits for a future that may take longer than the [`DEADLINE`] allows.
+///
+/// # Panics
+/// When it was not ready in time; the message says what was waited for.
+pub async fn in_time_within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(limit, future).await {
         Ok(value) => value,
-        Err(_) => panic!("{what}: not within {DEADLINE:?}"),
+        Err(_) => panic!("{what}: not within {limit:?}"),
     }
 }
