@@ -58,7 +58,8 @@ impl NatsBus {
         describe_counter!(DISCONNECTS, Unit::Count, "times that the connection to NATS was lost");
         describe_counter!(DROPPED, Unit::Count, "messages of NATS dropped because a handler was too slow");
         let losses = Arc::<Losses>::default();
-        let client = connect::connect(options, &losses).await;
+        // Boxed: it is large, and whoever waits for it need not be.
+        let client = Box::pin(connect::connect(options, &losses)).await;
         let end = CancellationToken::new();
         let inbox = client.new_inbox();
         let outbox = Outbox::new(client.clone(), &inbox, end.clone());
