@@ -75,7 +75,9 @@ async fn a_connection_that_renewed_its_token_is_not_the_old_ones() {
     };
     client.set_token(fresh.clone()).await.unwrap();
     client.ping().await.unwrap();
+    let (_old, mut old) = a.connect(&ann).await;
     assert_eq!(a.ask(&ann, "POST", "/v1/accounts/logout").await.0, 200);
+    assert_eq!(end_of(&mut old).await.1, Some(4401));
     client.ping().await.unwrap();
     ann.token = fresh;
     assert_eq!(a.ask(&ann, "POST", "/v1/accounts/logout").await.0, 200);
