@@ -1,0 +1,76 @@
+//! Clusters that share servers and nothing else, and nodes that were told something wrong.
+
+use hubbub_client::Event;
+use hubbub_core::code::Code;
+use hubbub_testkit::{Cluster, Hubbub, Person, Plan, Start, in_time};
+
+use crate::world::{Quiet, plan};
+
+/// One of each.
+fn small() -> Plan {
+    Plan { nats: 1, gateways: 1, workers: 1, histories: 1, ..plan() }
+}
+
+fn of_another(cluster: &Cluster, tier: &'static str) -> Start {
+    cluster.tier(tier).with("--cluster=other").with("--cql-keyspace=other")
+}
+
+async fn told_off(start: Start, because: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (status, log) = start.run_to_end(Hubbub::free_port().unwrap(), folder.path()).await.unwrap();
+    assert!(!status.success() && log.contains(because), "{status}: {log}");
+}
+
+#[tokio::test]
+async fn two_clusters_on_one_nats_and_one_database_do_not_meet() {
+    let mut quiet = Quiet::of(small()).await;
+    let cluster = &mut quiet.cluster;
+    let (gateway, worker, history) = (
+        of_another(cluster, "gateway"),
+        of_another(cluster, "room-worker"),
+        of_another(cluster, "history-service"),
+    );
+    cluster.add_history(history).await.unwrap();
+    cluster.add_worker(worker).await.unwrap();
+    cluster.add_gateway(gateway).await.unwrap();
+    let [ours, theirs] = &cluster.gateways[..] else { panic!("two gateways") };
+
+    // Each holds all of its own partitions: they don't share.
+    for worker in &cluster.workers {
+        assert!((worker.metric("hubbub_worker_partitions_held").await.unwrap() - 32.0).abs() < 0.5);
+    }
+    // The same name and address can be had in both.
+    let (ann, other_ann) =
+        (Person::register(ours, "ann").await.unwrap(), Person::register(theirs, "ann").await.unwrap());
+    let (anns, _hears) = ann.connect().await.unwrap();
+    let (others, mut other_hears) = other_ann.connect().await.unwrap();
+    others.watch(true).await.unwrap();
+    let room = anns.create("ours", "").await.unwrap().id;
+    anns.send_text(&room, "hello", None).await.unwrap();
+    assert_eq!(others.join(&room).await.unwrap_err().code(), Some(Code::NoSuchRoom));
+    assert!(others.rooms(None, None).await.unwrap().rooms.is_empty());
+    assert_eq!(theirs.get("/v1/accounts/validate", Some(&ann.token)).await.unwrap().status, 401);
+    // Of rooms made they hear of their own first, though ours was made before.
+    let own = others.create("theirs", "").await.unwrap().id;
+    let made = async {
+        loop {
+            match other_hears.next().await {
+                Some(Event::RoomMade(room)) => return room.id,
+                Some(_) => {}
+                None => panic!("the connection is lost"),
+            }
+        }
+    };
+    assert_eq!(in_time("the room is told of", made).await, own);
+}
+
+#[tokio::test]
+async fn a_node_of_another_number_of_partitions_or_another_cluster_refuses_to_start() {
+    let quiet = Quiet::of(small()).await;
+    let cluster = &quiet.cluster;
+    for tier in ["room-worker", "history-service"] {
+        told_off(cluster.tier(tier).with("--partitions=7"), "start it with --partitions 32").await;
+        told_off(cluster.tier(tier).with("--cluster=other"), "is the store of the cluster").await;
+    }
+    told_off(cluster.tier("gateway").with("--cluster=other"), "is the store of the cluster").await;
+}
