@@ -121,6 +121,11 @@ mod tests {
         token_id(&Secret::new(n.to_string()))
     }
 
+    fn lengths(revoked: &Revoked) -> (usize, usize) {
+        let tokens = revoked.lock();
+        (tokens.until.len(), tokens.by_end.len())
+    }
+
     #[test]
     fn a_token_is_refused_until_it_ends_by_itself() {
         let revoked = Revoked::default();
@@ -130,7 +135,7 @@ mod tests {
         assert!(revoked.has(token(1)) && !revoked.has(token(2)));
         revoked.add_at(token(2), Millis(200), Millis(100));
         assert!(!revoked.has(token(1)) && revoked.has(token(2)));
-        assert_eq!(revoked.lock().until.len(), revoked.lock().by_end.len());
+        assert_eq!(lengths(&revoked), (1, 1));
     }
 
     #[test]
@@ -140,10 +145,7 @@ mod tests {
         for n in 0..=max {
             revoked.add_at(token(n), Millis(u64::from(n) + 1), Millis(0));
         }
-        assert_eq!(
-            (revoked.lock().until.len(), revoked.lock().by_end.len()),
-            (REMEMBERED_MAX, REMEMBERED_MAX)
-        );
+        assert_eq!(lengths(&revoked), (REMEMBERED_MAX, REMEMBERED_MAX));
         assert!(!revoked.has(token(0)) && revoked.has(token(1)) && revoked.has(token(max)));
     }
 }
