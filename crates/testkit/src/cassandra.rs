@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::folder::Folder;
 use crate::process::{cache, free_port};
-use crate::wait::eventually_within;
+use crate::wait::{eventually, eventually_within};
 
 /// How long a start may take: ten seconds on a quiet machine.
 const START_MAX: std::time::Duration = std::time::Duration::from_secs(180);
@@ -122,20 +122,19 @@ impl Cassandra {
     }
 
     /// The process.
-    ///
-    /// # Errors
-    /// When it was not started yet.
-    pub fn pid(&self) -> anyhow::Result<u32> {
+    fn pid(&self) -> anyhow::Result<u32> {
         Ok(std::fs::read_to_string(self.folder.path().join("pid"))?.trim().parse()?)
     }
 
-    /// Sends it a signal.
+    /// Ends it in order.
     ///
     /// # Errors
-    /// When it has ended.
-    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+    /// When it has ended before, or does not.
+    pub async fn end(&mut self) -> anyhow::Result<()> {
         let pid = Pid::from_raw(self.pid()?.try_into()?).context("no process")?;
-        Ok(kill_process(pid, signal)?)
+        kill_process(pid, Signal::TERM)?;
+        eventually("Cassandra ends", async || test_kill_process(pid).is_err().then_some(())).await;
+        self.kill()
     }
 
     /// Ends it with no time to write anything.

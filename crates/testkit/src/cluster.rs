@@ -166,6 +166,9 @@ impl Cluster {
             }
         }
         progress("ending NATS and the database");
-        Ok(())
+        for nats in &mut self.nats {
+            nats.end().await?;
+        }
+        self.database.end().await
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::folder::Folder;
 use crate::process::{cache, free_port};
@@ -95,9 +96,14 @@ impl Nats {
         self.folder.path()
     }
 
-    /// The process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    /// Ends it in order.
+    ///
+    /// # Errors
+    /// When it can't be ended.
+    pub async fn end(&mut self) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
+        eventually("nats-server ends", async || self.child.try_wait().transpose()).await?;
+        Ok(())
     }
 
     /// Ends it with no time to write anything.
