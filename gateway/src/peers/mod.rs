@@ -314,6 +314,19 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_hears_is_not_kept_and_the_number_says_that_it_was_not_told() {
+        let mut known = Known::default();
+        let room = RoomId::parse("tea").unwrap();
+        known.changed.insert(user("ann").id, Change::Came);
+        known.recounted.insert(room);
+        known.keep_to_itself();
+        assert!(known.changed.is_empty() && known.recounted.is_empty());
+        assert_eq!(known.number, 1);
+        known.keep_to_itself();
+        assert_eq!(known.number, 1, "nothing changed");
+    }
+
+    #[test]
     fn each_user_is_the_share_of_one_who_lives() {
         let living = [node("a"), node("b"), node("c")];
         let of = |name: &str| share(&living, &user(name).id).map(ToString::to_string);
