@@ -152,6 +152,9 @@ impl Cassandra {
     /// # Errors
     /// When it does not start.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        // One that was killed may take a moment to be gone, and would be taken for the new one.
+        eventually("the port is free", async || TcpStream::connect(address).is_err().then_some(())).await;
         self.watched = spawn(self.folder.path())?;
         self.listens().await
     }

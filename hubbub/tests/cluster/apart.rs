@@ -1,4 +1,4 @@
-//! Clusters that share servers and nothing else, and nodes that were told something wrong.
+//! Clusters that share servers and nothing else, nodes that were told something wrong, and those that come too early.
 
 use hubbub_client::Event;
 use hubbub_core::code::Code;
@@ -73,4 +73,21 @@ async fn a_node_of_another_number_of_partitions_or_another_cluster_refuses_to_st
         told_off(cluster.tier(tier).with("--cluster=other"), "is the store of the cluster").await;
     }
     told_off(cluster.tier("gateway").with("--cluster=other"), "is the store of the cluster").await;
+}
+
+#[tokio::test]
+async fn a_node_that_starts_before_its_servers_waits_for_them_and_says_so() {
+    let mut quiet = Quiet::of(small()).await;
+    let cluster = &mut quiet.cluster;
+    let start = cluster.tier("room-worker");
+    cluster.nats[0].kill().unwrap();
+    cluster.database.kill().unwrap();
+    let servers = async {
+        // The one that takes its time first.
+        cluster.database.start_again().await.unwrap();
+        cluster.nats[0].start_again(true).await.unwrap();
+    };
+    let (started, ()) = tokio::join!(Hubbub::start(start), servers);
+    let log = started.unwrap().log();
+    assert!(log.contains("waits for NATS") && log.contains("waits for the database"), "{log}");
 }
