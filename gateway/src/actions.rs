@@ -21,7 +21,7 @@ use crate::metrics;
 
 /// Pause before the first retry to a partition that nobody holds just now; it doubles, with jitter.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
-const RETRY_LAST: Duration = Duration::from_millis(200);
+const RETRY_LAST: Duration = Duration::from_millis(100);
 
 /// How long an answer is waited for before what may be asked twice is asked again: its holder may have died with the
 /// question, and the next one has not heard it. It doubles each time.

@@ -15,7 +15,7 @@ use crate::placement::Placement;
 const RENEWALS_A_TTL: u32 = 3;
 const LOOKS_A_TTL: u32 = 10;
 
-/// How often a contender looks at a lease whose holder lives and is to hand it over.
+/// How often a contender looks at a lease that is to be its own: its holder is about to hand it over, or dead.
 const LOOK_AT_HAND_OVER: Duration = Duration::from_millis(20);
 
 /// How long a holder goes on without having heard of its lease: longer than a renewal may take, shorter than a contender waits.
@@ -72,7 +72,7 @@ pub(crate) async fn take(tier: &Tier, partition: Partition) -> Held {
                     false => ttl / 2,
                 };
                 if !is_free(lease, &node, &mut watched, silence) {
-                    if lives && is_ours_to_take {
+                    if is_ours_to_take {
                         pause = LOOK_AT_HAND_OVER.min(pause);
                     }
                 } else if is_ours_to_take {

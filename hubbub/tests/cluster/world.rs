@@ -94,14 +94,19 @@ impl World {
         );
         for (n, fault) in self.faults.iter().enumerate() {
             let next = self.faults.get(n + 1).map_or(Duration::MAX, |next| next.began);
-            // The longest are at the end.
-            let longest = verdict.waits.iter().rev().find(|wait| {
+            let felt = verdict.waits.iter().filter(|wait| {
                 let acked = wait.began + wait.took;
                 acked >= fault.began && acked < next
             });
+            let felt: Vec<Duration> = felt.map(|wait| wait.took).collect();
+            // By their length, as the verdict has them.
+            let p99 = felt.get(felt.len() * 99 / 100).copied().unwrap_or_default();
+            let longest = felt.last().copied().unwrap_or_default();
             let whole = fault.whole_after.unwrap_or_default();
-            let longest = longest.map_or(Duration::ZERO, |wait| wait.took);
-            println!("{}: longest wait {longest:.0?}, whole {whole:.0?} after its end", fault.what);
+            println!(
+                "{}: longest wait {longest:.1?}, p99 {p99:.1?}, whole {whole:.1?} after its end",
+                fault.what
+            );
         }
         verdict.is_clean();
         verdict
