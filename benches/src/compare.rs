@@ -103,6 +103,7 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
         Outcome::Fanout(fanout) => vec![
             ("cpu_us_a_delivery", fanout.cpu_us_a_delivery),
             ("cpu_us_a_message", fanout.cpu_us_a_message),
+            ("database_cpu_us_a_delivery", fanout.database_cpu_us_a_delivery),
             ("server_cores", fanout.server_cores),
             ("other_cores", fanout.other_cores),
             ("rss_mib", fanout.rss_mib),
