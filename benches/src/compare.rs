@@ -57,7 +57,7 @@ pub fn run(
     for scenario in scenarios {
         for round in 1..=rounds {
             for Named { name, target } in targets {
-                eprint!("{:10} round {round}/{rounds} {name:24}", scenario.name);
+                eprint!("{:10} round {round}/{rounds} {name:24} ", scenario.name);
                 let outcome = measure(target.clone(), settings.clone(), scenario.clone())
                     .inspect_err(|_| eprintln!())
                     .map_err(|error| error.context(format!("{name} in {}", scenario.name)))?;
