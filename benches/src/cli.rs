@@ -94,7 +94,8 @@ enum CentrifugoCommand {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Targets: raw, centrifugo (with history), centrifugo-nohistory, hubbub, or hubbub@PATH for another binary.
+    /// Targets: raw, centrifugo (with history), centrifugo-nohistory, centrifugo-nats (two nodes), hubbub, hubbub@PATH for
+    /// another binary, or cluster@PATH for a cluster of it.
     #[arg(long, value_delimiter = ',', default_value = "raw,centrifugo")]
     targets: Vec<String>,
     /// How often each is measured, in turn; the median counts.
@@ -124,7 +125,7 @@ struct Common {
     /// The hubbub binary, started for every measurement.
     #[arg(long, conflicts_with = "url")]
     server_bin: Option<PathBuf>,
-    /// One more argument for the hubbub binary; may be repeated.
+    /// One more argument for the hubbub binary, in a cluster for its gateways; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     server_arg: Vec<String>,
     /// A Hubbub that runs already, on a loopback address.
@@ -215,6 +216,8 @@ impl Common {
             ("raw", _) => Target::Raw,
             ("centrifugo", _) => Target::Centrifugo { history: true },
             ("centrifugo-nohistory", _) => Target::Centrifugo { history: false },
+            ("centrifugo-nats", _) => Target::CentrifugoNats,
+            (_, Some(("cluster", path))) => Target::HubbubCluster(path.into()),
             (_, Some(("hubbub", path))) => Target::HubbubBinary(path.into()),
             ("hubbub", _) => match (&self.url, &self.server_bin) {
                 (Some(url), _) => {
@@ -223,7 +226,10 @@ impl Common {
                 (None, Some(binary)) => Target::HubbubBinary(binary.clone()),
                 (None, None) => bail!("hubbub: say where it is, by --server-bin or --url"),
             },
-            _ => bail!("no target {name}: raw, centrifugo, centrifugo-nohistory, hubbub, hubbub@PATH"),
+            _ => bail!(
+                "no target {name}: raw, centrifugo, centrifugo-nohistory, centrifugo-nats, hubbub, hubbub@PATH, \
+                 cluster@PATH"
+            ),
         };
         Ok(Named { name: name.to_owned(), target })
     }
@@ -291,5 +297,42 @@ fn warn_if_in_memory(work_dir: &std::path::Path) {
             "warning: {} is in memory, where fsync costs nothing: choose another --work-dir",
             work_dir.display()
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets(arguments: &[&str]) -> anyhow::Result<Vec<String>> {
+        let cli = Cli::try_parse_from(["hubbub-bench", "compare"].iter().chain(arguments))?;
+        let Command::Compare { common, .. } = cli.command else { bail!("not a comparison") };
+        let target = |name: &String| {
+            let Named { name, target } = common.target(name)?;
+            Ok(format!("{name}: {target:?}"))
+        };
+        common.targets.iter().map(target).collect()
+    }
+
+    #[test]
+    fn targets_are_known_by_their_names() {
+        let given =
+            ["--targets", "cluster@/a@b/hubbub,centrifugo-nats,hubbub,hubbub@/c", "--server-bin", "/d"];
+        assert_eq!(
+            targets(&given).expect("targets"),
+            [
+                r#"cluster@/a@b/hubbub: HubbubCluster("/a@b/hubbub")"#,
+                "centrifugo-nats: CentrifugoNats",
+                r#"hubbub: HubbubBinary("/d")"#,
+                r#"hubbub@/c: HubbubBinary("/c")"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_none_and_a_hubbub_from_nowhere_are_refused() {
+        for names in ["cluster", "centrifugo@/a", "hubbub"] {
+            assert!(targets(&["--targets", names]).is_err(), "{names}");
+        }
     }
 }

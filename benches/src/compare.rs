@@ -57,7 +57,7 @@ pub fn run(
     for scenario in scenarios {
         for round in 1..=rounds {
             for Named { name, target } in targets {
-                eprint!("{:10} round {round}/{rounds} {name:24}", scenario.name);
+                eprint!("{:10} round {round}/{rounds} {name:24} ", scenario.name);
                 let outcome = measure(target.clone(), settings.clone(), scenario.clone())
                     .inspect_err(|_| eprintln!())
                     .map_err(|error| error.context(format!("{name} in {}", scenario.name)))?;
@@ -103,6 +103,7 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
         Outcome::Fanout(fanout) => vec![
             ("cpu_us_a_delivery", fanout.cpu_us_a_delivery),
             ("cpu_us_a_message", fanout.cpu_us_a_message),
+            ("database_cpu_us_a_delivery", fanout.database_cpu_us_a_delivery),
             ("server_cores", fanout.server_cores),
             ("other_cores", fanout.other_cores),
             ("rss_mib", fanout.rss_mib),

@@ -26,6 +26,14 @@ pub fn usage(pid: u32) -> anyhow::Result<Usage> {
     })
 }
 
+/// Reads the usage of several processes together.
+pub fn usage_of_all(pids: &[u32]) -> anyhow::Result<Usage> {
+    pids.iter().try_fold(Usage::default(), |sum, &pid| {
+        let one = usage(pid)?;
+        Ok(Usage { cpu_seconds: sum.cpu_seconds + one.cpu_seconds, rss_kib: sum.rss_kib + one.rss_kib })
+    })
+}
+
 /// CPU time of the calling thread: the generator's own.
 pub fn own_thread_cpu() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

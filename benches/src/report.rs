@@ -16,6 +16,7 @@ const FANOUT: (&str, &[Column]) = (
     "cpu_us_a_delivery",
     &[
         ("CPU µs/delivery", "cpu_us_a_delivery", 2),
+        ("database µs", "database_cpu_us_a_delivery", 2),
         ("p50 ms", "delivery_p50_ms", 2),
         ("p99 ms", "delivery_p99_ms", 2),
         ("ack p50 ms", "ack_p50_ms", 2),

@@ -6,6 +6,7 @@ pub mod hubbub;
 pub mod live;
 pub mod raw;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use memchr::memmem;
@@ -15,6 +16,8 @@ use crate::stamp::Stamp;
 /// One member of one room, as the target knows it.
 #[derive(Debug, Clone)]
 pub struct Member {
+    /// Where it connects: which server, if the target is several.
+    pub address: SocketAddr,
     /// Its room's number.
     pub room: usize,
     /// Its room's name or id at the target.

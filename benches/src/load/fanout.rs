@@ -32,6 +32,7 @@ const LATENESS_P99_MS_MAX: f64 = 20.0;
 struct Moment {
     at: Instant,
     server: Option<Usage>,
+    database: Option<Usage>,
     own: Duration,
     machine: f64,
     counts: Counts,
@@ -39,8 +40,9 @@ struct Moment {
 
 impl Moment {
     fn now(live: &Live, tally: &RefCell<Tally>) -> anyhow::Result<Self> {
-        let (server, machine) = (live.usage()?, machine_cpu_seconds()?);
-        Ok(Self { at: Instant::now(), server, own: own_thread_cpu(), machine, counts: tally.borrow().counts })
+        let (server, database, machine) = (live.usage()?, live.database_usage()?, machine_cpu_seconds()?);
+        let (at, own, counts) = (Instant::now(), own_thread_cpu(), tally.borrow().counts);
+        Ok(Self { at, server, database, own, machine, counts })
     }
 }
 
@@ -168,7 +170,10 @@ fn outcome(live: &Live, tally: &Tally, began: &Moment, ended: &Moment, load: Loa
     let seconds = (ended.at - began.at).as_secs_f64();
     let messages = u64::from(load.rate) * u64::from(load.seconds);
     let deliveries = ended.counts.deliveries - began.counts.deliveries;
-    let cpu = began.server.zip(ended.server).map(|(began, ended)| ended.cpu_seconds - began.cpu_seconds);
+    let used = |began: Option<Usage>, ended: Option<Usage>| {
+        began.zip(ended).map(|(began, ended)| ended.cpu_seconds - began.cpu_seconds)
+    };
+    let (cpu, database) = (used(began.server, ended.server), used(began.database, ended.database));
     let core_share = (ended.own - began.own).as_secs_f64() / seconds;
     let machine = (ended.machine - began.machine) / seconds;
     let lateness = Quantiles::of(&tally.lateness);
@@ -181,8 +186,10 @@ fn outcome(live: &Live, tally: &Tally, began: &Moment, ended: &Moment, load: Loa
         bytes_a_delivery: tally.counts.delivery_bytes as f64 / tally.counts.deliveries.max(1) as f64,
         cpu_us_a_delivery: cpu.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
         cpu_us_a_message: cpu.map(|cpu| cpu * 1e6 / messages as f64),
+        database_cpu_us_a_delivery: database.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
         server_cores: cpu.map(|cpu| cpu / seconds),
-        other_cores: cpu.map(|cpu| (machine - core_share - cpu / seconds).max(0.0)),
+        other_cores: cpu
+            .map(|cpu| (machine - core_share - (cpu + database.unwrap_or(0.0)) / seconds).max(0.0)),
         rss_mib: ended.server.map(|server| server.rss_kib as f64 / 1_024.0),
         delivery: Quantiles::of(&tally.delivery),
         ack: Quantiles::of(&tally.ack),

@@ -64,10 +64,12 @@ pub struct Fanout {
     pub deliveries_a_second: f64,
     /// Mean payload of a delivery's frame.
     pub bytes_a_delivery: f64,
-    /// Server CPU a delivery, the whole process counted.
+    /// Server CPU a delivery: all of its process, or of its processes if it is several.
     pub cpu_us_a_delivery: Option<f64>,
     /// Server CPU a message.
     pub cpu_us_a_message: Option<f64>,
+    /// The database's CPU a delivery, where the target has one of its own: it is not in the others.
+    pub database_cpu_us_a_delivery: Option<f64>,
     /// Server CPU, in cores.
     pub server_cores: Option<f64>,
     /// What else the machine did meanwhile, in cores: much of it makes latencies mean little.

@@ -32,9 +32,9 @@ pub struct Seat {
 impl Seat {
     /// Connects, upgrades, and greets until the member is in its room.
     pub async fn take(live: &Live, member: &Member) -> anyhow::Result<Self> {
-        let mut stream = TcpStream::connect(live.address).await.context("connecting")?;
+        let mut stream = TcpStream::connect(member.address).await.context("connecting")?;
         stream.set_nodelay(true)?;
-        let host = live.address.to_string();
+        let host = member.address.to_string();
         let behind = handshake::ask(&mut stream, &host, live.dialect.path()).await.context("upgrading")?;
         let (read, write) = stream.into_split();
         let mut seat = Self { outbox: Outbox::new(write), reader: Reader::new(read, behind) };

@@ -50,8 +50,21 @@ pub fn command(binary: &Path, work_dir: &Path, port: u16, history: bool) -> anyh
     Ok(command)
 }
 
+/// The command of a node that shares its channels with others through this NATS, which keeps no history.
+pub fn node_command(binary: &Path, work_dir: &Path, port: u16, nats: &str) -> anyhow::Result<Command> {
+    let mut command = command(binary, work_dir, port, false)?;
+    command
+        .env("CENTRIFUGO_BROKER_ENABLED", "true")
+        .env("CENTRIFUGO_BROKER_TYPE", "nats")
+        .env("CENTRIFUGO_BROKER_NATS_URL", nats);
+    Ok(command)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::ffi::OsStr;
+
     use serde_json::Value;
 
     use super::*;
@@ -66,5 +79,27 @@ mod tests {
         let channel = history["channel"]["without_namespace"].as_object_mut().expect("an object");
         assert!(channel.remove("history_size").is_some() && channel.remove("history_ttl").is_some());
         assert_eq!(plain, history);
+    }
+
+    #[test]
+    fn nodes_differ_in_their_port_alone_and_name_the_same_broker() {
+        let (binary, folder) =
+            (std::env::current_exe().expect("a path"), tempfile::tempdir().expect("a folder"));
+        let [first, second] = [8_001, 8_002].map(|port| {
+            node_command(&binary, folder.path(), port, "nats://127.0.0.1:4222").expect("a command")
+        });
+        assert_eq!(
+            first.get_args().collect::<Vec<_>>(),
+            ["--config".as_ref(), folder.path().join("centrifugo.json").as_os_str()]
+        );
+        assert!(first.get_args().eq(second.get_args()));
+        let (mut first, mut second): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            (first.get_envs().collect(), second.get_envs().collect());
+        let port = OsStr::new("CENTRIFUGO_HTTP_SERVER_PORT");
+        assert_eq!(first.remove(port), Some(Some("8001".as_ref())));
+        assert_eq!(second.remove(port), Some(Some("8002".as_ref())));
+        let url = OsStr::new("CENTRIFUGO_BROKER_NATS_URL");
+        assert_eq!(first.get(url), Some(&Some("nats://127.0.0.1:4222".as_ref())));
+        assert_eq!(first, second);
     }
 }

@@ -122,7 +122,10 @@ impl Cassandra {
     }
 
     /// The process.
-    fn pid(&self) -> anyhow::Result<u32> {
+    ///
+    /// # Errors
+    /// When it was not started yet.
+    pub fn pid(&self) -> anyhow::Result<u32> {
         Ok(std::fs::read_to_string(self.folder.path().join("pid"))?.trim().parse()?)
     }
 

@@ -96,6 +96,11 @@ impl Nats {
         self.folder.path()
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it in order.
     ///
     /// # Errors
