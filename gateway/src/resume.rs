@@ -97,9 +97,10 @@ impl Shard {
 
     async fn sync_once(self: &Arc<Self>, room: &RoomId) -> Result<(), Failure> {
         self.subscribe(room).await?;
+        let asked_at = self.with(|state| state.position(room));
         let (synced, newest) = self.gateway.asker.sync(room, SYNC_ENTRIES, Vec::new()).await?;
         let read_to = ReadTo { epoch: synced.epoch, head: synced.info.head };
-        let mut missing = self.with(|state| state.take_sync(room, synced, newest));
+        let mut missing = self.with(|state| state.take_sync(room, asked_at, synced, newest));
         while let Some(after) = missing {
             let replay = Replay {
                 room: room.clone(),
@@ -212,8 +213,14 @@ impl Shard {
 }
 
 impl State {
-    /// Takes what the holder says of a room; the seq after which entries are still missing.
-    fn take_sync(&mut self, room: &RoomId, synced: Synced, newest: Vec<Entry>) -> Option<Seq> {
+    /// Takes what the holder says of a room, asked when this shard was at `asked_at`; the seq after which entries are still missing.
+    fn take_sync(
+        &mut self,
+        room: &RoomId,
+        asked_at: Option<Seq>,
+        synced: Synced,
+        newest: Vec<Entry>,
+    ) -> Option<Seq> {
         let here = self.rooms.get_mut(room)?;
         let head = synced.info.head;
         match &mut here.synced {
@@ -223,7 +230,8 @@ impl State {
                 self.take_held(room);
                 None
             }
-            Some(known) if known.log != synced.log || known.position.0 > head => {
+            // What was heard while the answer was on its way may well be above its head; what was taken before, not.
+            Some(known) if known.log != synced.log || asked_at.is_some_and(|position| position > head) => {
                 // Another log than the one we read: whoever reads it here must begin anew.
                 let members = here.members.clone();
                 here.forget_recent();

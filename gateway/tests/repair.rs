@@ -21,7 +21,10 @@ use hubbub_core::ports::bus::{Bus, BusError, Listener, LossWatcher, Server, Subj
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports, listener};
+use hubbub_wire::tier::act::{Ask, What};
+use hubbub_wire::tier::parcel;
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -33,6 +36,8 @@ struct Lossy {
     loses_events: AtomicBool,
     loses_heads: AtomicBool,
     watchers: Mutex<Vec<LossWatcher>>,
+    /// Holds the answer to the next question for a room's head until it is sent on.
+    holds_sync: Mutex<Option<oneshot::Receiver<()>>>,
 }
 
 impl Lossy {
@@ -70,7 +75,17 @@ impl Bus for Lossy {
         payload: Bytes,
         timeout: Duration,
     ) -> PortFuture<'static, Result<Bytes, BusError>> {
-        self.inner.request(subject, payload, timeout)
+        let is_sync = parcel::header::<Ask>(&mut payload.clone())
+            .is_ok_and(|ask| matches!(ask.what, What::Sync { .. }));
+        let held = if is_sync { self.holds_sync.lock().unwrap().take() } else { None };
+        let answer = self.inner.request(subject, payload, timeout);
+        Box::pin(async move {
+            let answer = answer.await;
+            if let Some(held) = held {
+                held.await.expect("it is sent on");
+            }
+            answer
+        })
     }
 }
 
@@ -124,7 +139,7 @@ impl Chat {
                             return text.to_string();
                         }
                     }
-                    Event::Violation(violation) => panic!("{violation:?}"),
+                    wrong @ (Event::Violation(_) | Event::Reset(_)) => panic!("{wrong:?}"),
                     _ => {}
                 }
             }
@@ -185,6 +200,32 @@ async fn what_the_bus_says_it_may_have_lost_is_read() {
     let mut chat = Chat::start(Config::default()).await;
     chat.bus.loses_heads.store(true, SeqCst);
     lost_and_found(&mut chat, async |chat| chat.bus.tell_of_losses()).await;
+}
+
+/// A head that was true when it was told is no other log because the stream went on meanwhile.
+#[tokio::test]
+async fn a_head_that_comes_late_resets_nobody() {
+    let mut chat = Chat::start(Config::default()).await;
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    chat.client.send_text(&room, "before", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "before");
+    let (send_on, held) = oneshot::channel();
+    *chat.bus.holds_sync.lock().unwrap() = Some(held);
+    chat.bus.tell_of_losses();
+    let asked = async {
+        while chat.bus.holds_sync.lock().unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, asked).await.expect("the head is asked for");
+    chat.client.send_text(&room, "meanwhile", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "meanwhile");
+    send_on.send(()).unwrap();
+    for n in 0..10 {
+        let text = n.to_string();
+        chat.client.send_text(&room, &text, None).await.unwrap();
+        assert_eq!(chat.next_text().await, text);
+    }
 }
 
 #[tokio::test]
