@@ -61,12 +61,15 @@ impl Shard {
         }
     }
 
-    /// Waits for the end of a sync that is under way.
+    /// Waits for the end of a sync that was asked for just now: of the next one, if another was under way.
     pub(crate) async fn synced_again(self: &Arc<Self>, room: &RoomId) {
         let waiting = self.with(|state| {
             let here = state.rooms.get_mut(room).filter(|here| here.syncing.is_some())?;
             let (told, waiting) = oneshot::channel();
-            here.waiting.push(told);
+            match here.syncing {
+                Some(true) => here.waiting_longer.push(told),
+                _ => here.waiting.push(told),
+            }
             Some(waiting)
         });
         if let Some(waiting) = waiting {
@@ -269,6 +272,7 @@ impl State {
             // Whoever waited may be gone.
             let _ = waiting.send(result.clone());
         }
+        here.waiting = std::mem::take(&mut here.waiting_longer);
         let first = here.synced.is_none();
         if first {
             self.rooms.remove(room);

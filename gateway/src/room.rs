@@ -53,8 +53,10 @@ pub struct RoomHere {
     pub subscriptions: Vec<Subscription>,
     /// `None` until the first sync.
     pub synced: Option<Synchronized>,
-    /// Those who wait for the first sync.
+    /// Those who wait for the end of the sync that is under way.
     pub waiting: Vec<oneshot::Sender<Result<(), Failure>>>,
+    /// Those who wait for the end of the one after it: what is under way was asked before they came.
+    pub waiting_longer: Vec<oneshot::Sender<Result<(), Failure>>>,
     /// Whether a sync is under way, and whether another was asked for meanwhile.
     pub syncing: Option<bool>,
     /// Slots of the connections that are live in it.

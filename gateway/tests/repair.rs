@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on is to fail")]
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions};
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
+use hubbub_client::raw::Raw;
 use hubbub_client::{Client, Event, Events};
 use hubbub_core::ids::{NodeId, Partitions};
 use hubbub_core::ports::PortFuture;
@@ -23,6 +24,7 @@ use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports, listener};
 use hubbub_wire::tier::act::{Ask, What};
 use hubbub_wire::tier::parcel;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,8 @@ struct Lossy {
     watchers: Mutex<Vec<LossWatcher>>,
     /// Holds the answer to the next question for a room's head until it is sent on.
     holds_sync: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Reads that were answered.
+    reads: Arc<AtomicUsize>,
 }
 
 impl Lossy {
@@ -78,11 +82,15 @@ impl Bus for Lossy {
         let is_sync = parcel::header::<Ask>(&mut payload.clone())
             .is_ok_and(|ask| matches!(ask.what, What::Sync { .. }));
         let held = if is_sync { self.holds_sync.lock().unwrap().take() } else { None };
+        let reads = (*subject == Subject::Query).then(|| self.reads.clone());
         let answer = self.inner.request(subject, payload, timeout);
         Box::pin(async move {
             let answer = answer.await;
             if let Some(held) = held {
                 held.await.expect("it is sent on");
+            }
+            if let Some(reads) = reads {
+                reads.fetch_add(1, SeqCst);
             }
             answer
         })
@@ -94,6 +102,8 @@ struct Chat {
     bus: Arc<Lossy>,
     client: Client,
     events: Events,
+    url: String,
+    token: String,
     end: CancellationToken,
     _folder: tempfile::TempDir,
 }
@@ -124,9 +134,23 @@ impl Chat {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/v1/ws", socket.local_addr().unwrap());
         tokio::spawn(listener::serve(gateway, socket, router(state), end.clone()));
-        let options = hubbub_client::Options { token, ..hubbub_client::Options::new(&url) };
+        let options = hubbub_client::Options { token: token.clone(), ..hubbub_client::Options::new(&url) };
         let (client, events) = Client::connect(options).await.unwrap();
-        Self { bus, client, events, end, _folder: folder }
+        Self { bus, client, events, url, token, end, _folder: folder }
+    }
+
+    /// Has a room's head asked for, and holds the answer.
+    async fn hold_a_head(&self) -> oneshot::Sender<()> {
+        let (send_on, held) = oneshot::channel();
+        *self.bus.holds_sync.lock().unwrap() = Some(held);
+        self.bus.tell_of_losses();
+        let asked = async {
+            while self.bus.holds_sync.lock().unwrap().is_some() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, asked).await.expect("the head is asked for");
+        send_on
     }
 
     /// The next entry of the stream. The client itself finds a gap, a repeat and a wrong order.
@@ -209,15 +233,7 @@ async fn a_head_that_comes_late_resets_nobody() {
     let room = chat.client.create("tea", "").await.unwrap().id;
     chat.client.send_text(&room, "before", None).await.unwrap();
     assert_eq!(chat.next_text().await, "before");
-    let (send_on, held) = oneshot::channel();
-    *chat.bus.holds_sync.lock().unwrap() = Some(held);
-    chat.bus.tell_of_losses();
-    let asked = async {
-        while chat.bus.holds_sync.lock().unwrap().is_some() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, asked).await.expect("the head is asked for");
+    let send_on = chat.hold_a_head().await;
     chat.client.send_text(&room, "meanwhile", None).await.unwrap();
     assert_eq!(chat.next_text().await, "meanwhile");
     send_on.send(()).unwrap();
@@ -226,6 +242,42 @@ async fn a_head_that_comes_late_resets_nobody() {
         chat.client.send_text(&room, &text, None).await.unwrap();
         assert_eq!(chat.next_text().await, text);
     }
+}
+
+/// What another gateway showed a client before this one heard it is no other log, also while an older head is on its way.
+#[tokio::test]
+async fn one_who_saw_more_at_another_gateway_resumes() {
+    let mut chat = Chat::start(Config::default()).await;
+    chat.bus.loses_heads.store(true, SeqCst);
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    chat.client.send_text(&room, "before", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "before");
+    let send_on = chat.hold_a_head().await;
+    chat.bus.loses_events.store(true, SeqCst);
+    let seen = chat.client.send_text(&room, "seen elsewhere", None).await.unwrap().seq().unwrap();
+    chat.bus.loses_events.store(false, SeqCst);
+    let mut other = Raw::connect(&chat.url, None).await.unwrap();
+    let reads = chat.bus.reads.load(SeqCst);
+    let hello = json!({"type": "hello", "token": chat.token, "rooms": {room.as_str(): seen.0}});
+    other.send_json(&hello).await.unwrap();
+    // Its rooms are asked for first; in the same turn it finds that it must ask for the head once more.
+    let looked = async {
+        while chat.bus.reads.load(SeqCst) == reads {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, looked).await.expect("the hello is looked at");
+    send_on.send(()).unwrap();
+    assert_eq!(chat.next_text().await, "seen elsewhere");
+    chat.client.send_text(&room, "after", None).await.unwrap();
+    let mut types = Vec::new();
+    let told = async {
+        while types.last().is_none_or(|last| last != "message") {
+            types.push(other.next_json().await.unwrap()["type"].as_str().unwrap().to_owned());
+        }
+    };
+    tokio::time::timeout(DEADLINE, told).await.expect("the stream goes on");
+    assert!(!types.contains(&"reset".to_owned()), "{types:?}");
 }
 
 #[tokio::test]
