@@ -176,14 +176,21 @@ async fn watch(
     metrics: Arc<Metrics>,
     end: CancellationToken,
 ) {
-    condition.is_met();
+    let mut well = true;
     loop {
         match store.check().await {
-            Ok(()) if condition.is_met() => tracing::info!("the store takes writes again"),
-            Err(error) if condition.is_not_met(&error.to_string()) => {
-                tracing::error!(%error, "the store takes no writes");
+            Ok(()) => {
+                condition.is_met();
+                if !std::mem::replace(&mut well, true) {
+                    tracing::info!("the store takes writes again");
+                }
             }
-            _ => {}
+            Err(error) => {
+                condition.is_not_met(&error.to_string());
+                if std::mem::replace(&mut well, false) {
+                    tracing::error!(%error, "the store takes no writes");
+                }
+            }
         }
         metrics.run_upkeep();
         if end.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_none() {

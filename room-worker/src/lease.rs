@@ -18,23 +18,22 @@ const LOOKS_A_TTL: u32 = 10;
 /// How often a contender looks at a lease that is to be its own: its holder is about to hand it over, or dead.
 const LOOK_AT_HAND_OVER: Duration = Duration::from_millis(20);
 
-/// How long a holder goes on without having heard of its lease: longer than a renewal may take, shorter than a contender waits.
-/// One that was paused may have a successor, who hears the same asks.
-const FRESH_MAX: Duration = Duration::from_secs(2);
-
-/// When a lease was last found to be ours, or nobody could say.
-#[derive(Clone)]
-pub(crate) struct Fresh(watch::Receiver<Instant>);
+/// When a lease was last found to be ours, or nobody could say. One that was paused may have a successor, who hears the same asks.
+pub(crate) struct Fresh {
+    looked_at: watch::Receiver<Instant>,
+    /// Two thirds of a time-to-live: longer than a renewal may take, shorter than a contender waits.
+    max: Duration,
+}
 
 impl Fresh {
     /// Whether that was of late.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.0.borrow().elapsed() < FRESH_MAX
+        self.looked_at.borrow().elapsed() < self.max
     }
 
     /// Waits until it is looked at again.
     pub(crate) async fn looked_at(&mut self) {
-        if self.0.changed().await.is_err() {
+        if self.looked_at.changed().await.is_err() {
             // It is given up, and so will be whoever waits here.
             std::future::pending().await
         }
@@ -138,7 +137,7 @@ impl Held {
 
     /// For whoever must know how long ago the lease was looked at.
     pub(crate) fn fresh(&self) -> Fresh {
-        Fresh(self.looked_at.subscribe())
+        Fresh { looked_at: self.looked_at.subscribe(), max: self.ttl * 2 / 3 }
     }
 
     /// After a change that we know nothing of: it may be our own, whose answer was lost.

@@ -89,7 +89,7 @@ fn silence_max() -> Duration {
 }
 
 /// Says every half second that the node lives and `is_fit` for its work, until `leaving`; then once that it leaves. One that
-/// lives without being fit is counted out by all, itself included.
+/// is fit no more says so once, and is silent then: all count it out, itself included.
 pub async fn give_signs_of_life(
     bus: Arc<dyn Bus>,
     node: NodeId,

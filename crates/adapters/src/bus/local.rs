@@ -57,6 +57,16 @@ impl Drop for Guard {
 }
 
 impl LocalBus {
+    /// Whose turn it is to serve the subject, and who else hears a request of it.
+    fn servers_of(&self, subject: &Subject) -> Option<(Server, Vec<Server>)> {
+        let mut table = lock(&self.table);
+        let servers = table.servers.get_mut(subject)?;
+        servers.rotate_left(1);
+        let ((_, server), others) = servers.split_last()?;
+        let others = if subject.is_shared() { &[] } else { others };
+        Some((server.clone(), others.iter().map(|(_, server)| server.clone()).collect()))
+    }
+
     fn guarded(&self, table: &mut Table, subject: Subject) -> (u64, Subscription) {
         table.next_id += 1;
         let id = table.next_id;
@@ -105,30 +115,23 @@ impl Bus for LocalBus {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Box::pin(std::future::ready(Err(BusError::TooLarge)));
         }
-        let (first, others) = {
-            let mut table = lock(&self.table);
-            let Some(servers) = table.servers.get_mut(subject) else {
-                return Box::pin(std::future::ready(Err(BusError::NoResponders)));
-            };
-            // In turn, so that several servers share the work.
-            servers.rotate_left(1);
-            let mut servers = servers.iter().rev().map(|(_, server)| server.clone());
-            let first = servers.next();
-            (first, if subject.is_shared() { Vec::new() } else { servers.collect() })
+        let Some((server, others)) = self.servers_of(subject) else {
+            return Box::pin(std::future::ready(Err(BusError::NoResponders)));
         };
         let (reply, answer) = oneshot::channel();
-        match (first, others.is_empty()) {
-            (Some(server), true) => server(payload, Reply::new(move |payload| _ = reply.send(payload))),
-            (first, _) => {
-                let reply = Arc::new(Mutex::new(Some(reply)));
-                for server in first.into_iter().chain(others) {
-                    let reply = reply.clone();
-                    let answer = move |payload| {
-                        let first = reply.lock().unwrap_or_else(PoisonError::into_inner).take();
-                        first.map(|reply| _ = reply.send(payload)).unwrap_or_default()
-                    };
-                    server(payload.clone(), Reply::new(answer));
-                }
+        if others.is_empty() {
+            server(payload, Reply::new(move |payload| _ = reply.send(payload)));
+        } else {
+            let reply = Arc::new(Mutex::new(Some(reply)));
+            for server in others.into_iter().chain([server]) {
+                let reply = reply.clone();
+                let answer = move |payload| {
+                    let first = reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    if let Some(reply) = first {
+                        let _ = reply.send(payload);
+                    }
+                };
+                server(payload.clone(), Reply::new(answer));
             }
         }
         Box::pin(async move {
