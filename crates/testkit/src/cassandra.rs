@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::folder::Folder;
-use crate::process::{cache, free_port};
+use crate::process::{cache, free_port, until_the_pipe_closes};
 use crate::wait::{eventually, eventually_within};
 
 /// How long a start may take: ten seconds on a quiet machine.
@@ -63,8 +63,6 @@ const LOGBACK: &str = r#"<configuration>
   <root level="INFO"><appender-ref ref="out"/></root>
 </configuration>
 "#;
-/// Runs a program that ends with this process, however this one ends: then the pipe is closed.
-const UNTIL_THE_PIPE_CLOSES: &str = r#""$@" </dev/null & echo $! >"$0"; cat >/dev/null; kill -9 $!"#;
 
 /// One node of Cassandra with a folder of its own. It syncs its commit log before it answers a write, and is ended on drop, or
 /// when this process ends.
@@ -195,12 +193,7 @@ fn spawn(folder: &Path) -> anyhow::Result<Child> {
     let at = folder.display();
     let mut log = File::options().create(true).append(true).open(folder.join("log"))?;
     writeln!(log, "--- a start ---")?;
-    let pid = folder.join("pid");
-    if pid.exists() {
-        std::fs::remove_file(&pid)?;
-    }
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(UNTIL_THE_PIPE_CLOSES).arg(&pid).arg("java");
+    let mut command = until_the_pipe_closes(Path::new("java"), &folder.join("pid"))?;
     for package in EXPORTS {
         command.args(["--add-exports", &format!("{package}=ALL-UNNAMED")]);
     }
@@ -215,7 +208,6 @@ fn spawn(folder: &Path) -> anyhow::Result<Child> {
         .arg("-cp")
         .arg(class_path)
         .arg("org.apache.cassandra.service.CassandraDaemon")
-        .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log);
     command.spawn().context("sh can't be run")

@@ -3,7 +3,7 @@
 //! [`Hubbub`] is the real program with a data folder of its own: it can be killed, told to end, and started again on the
 //! same port and data, and is killed on drop. [`Person`] has an account there. [`eventually`] waits for a condition and
 //! not for time to pass. [`Nats`] is a real nats-server, [`Cassandra`] a real database, and a [`Cluster`] has
-//! both with every tier; a [`Proxy`] between two of them can cut them off. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
+//! both with every tier; [`RabbitMq`] is a real broker; a [`Proxy`] between two of them can cut them off. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
 //! end, and names every promise that was broken.
 
 mod cassandra;
@@ -16,6 +16,7 @@ mod nats;
 mod people;
 mod process;
 mod proxy;
+mod rabbitmq;
 mod wait;
 
 pub use cassandra::Cassandra;
@@ -27,5 +28,6 @@ pub use nats::Nats;
 pub use people::Person;
 pub use process::{Hubbub, Start};
 pub use proxy::Proxy;
+pub use rabbitmq::RabbitMq;
 pub use rustix::process::Signal;
 pub use wait::{DEADLINE, eventually, in_time, in_time_within};

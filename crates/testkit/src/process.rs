@@ -28,6 +28,20 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
     bail!("no port is free")
 }
 
+/// Runs a program until standard input is closed, then kills it.
+const UNTIL_THE_PIPE_CLOSES: &str = r#""$@" </dev/null & echo $! >"$0"; cat >/dev/null; kill -9 $!"#;
+
+/// A program that ends with this process, however this one ends: then the pipe to its standard input is closed. Its process
+/// is in a file of that name as soon as it runs.
+pub(crate) fn until_the_pipe_closes(program: &Path, pid: &Path) -> anyhow::Result<Command> {
+    if pid.exists() {
+        std::fs::remove_file(pid)?;
+    }
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(UNTIL_THE_PIPE_CLOSES).arg(pid).arg(program).stdin(Stdio::piped());
+    Ok(command)
+}
+
 /// Where `deploy/local` installs servers.
 pub(crate) fn cache() -> anyhow::Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
