@@ -11,6 +11,7 @@ use hubbub_core::ids::{Key, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::ports::bus::{Bus, BusError, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_wire::tier::act::{Ask, Synced, Told, What};
+use hubbub_wire::tier::bots::{AskBots, Command, CommandFacts, ToldBots};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Joined, Listed, Member, Query, Replay};
 use sha2::{Digest, Sha256};
@@ -26,6 +27,9 @@ const RETRY_LAST: Duration = Duration::from_millis(100);
 /// How long an answer is waited for before what may be asked twice is asked again: its holder may have died with the
 /// question, and the next one has not heard it. It doubles each time.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a command may wait for a bridge that begins, where there is none.
+const NO_BRIDGE_MAX: Duration = Duration::from_secs(1);
 
 /// A page of a log.
 #[derive(Debug)]
@@ -108,18 +112,25 @@ impl Asker {
         let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let twice = may_be_asked_twice(&what);
-        self.request(subject, parcel::pack(&Ask { room, what, timeout_ms }), twice)
+        self.request(subject, parcel::pack(&Ask { room, what, timeout_ms }), twice, self.nobody())
     }
 
-    /// The first try is made now. Tries that nobody served are made again until the time is over; what may be asked `twice` is
-    /// also asked again when nobody answered for a while, or the one who was asked is the wrong one by now.
+    /// What it means that nobody holds a partition, or answers reads, and after which time.
+    fn nobody(&self) -> (Duration, Failure) {
+        (self.timeout, Failure::Unavailable)
+    }
+
+    /// The first try is made now. Tries that nobody served are made again for the time that `nobody` names; what may be asked `twice`
+    /// is also asked again when nobody answered for a while, or the one who was asked is the wrong one by now.
     fn request<T: Header>(
         &self,
         subject: Subject,
         payload: Bytes,
         twice: bool,
-    ) -> impl Future<Output = Result<(T, Bytes), Failure>> + 'static {
-        let (bus, deadline) = (self.bus.clone(), Instant::now() + self.timeout);
+        nobody: (Duration, Failure),
+    ) -> impl Future<Output = Result<(T, Bytes), Failure>> + 'static + use<T> {
+        let began = Instant::now();
+        let (bus, deadline) = (self.bus.clone(), began + self.timeout);
         let mut patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
         let first = bus.request(&subject, payload.clone(), patience);
         async move {
@@ -128,6 +139,7 @@ impl Asker {
             loop {
                 match answer {
                     Err(BusError::TimedOut) => patience *= 2,
+                    Err(BusError::NoResponders) if began.elapsed() >= nobody.0 => return Err(nobody.1),
                     Err(BusError::NoResponders) => wait(&mut pause).await,
                     Err(error) => return Err(error.into()),
                     Ok(mut payload) => match parcel::header::<T>(&mut payload)? {
@@ -146,7 +158,7 @@ impl Asker {
     }
 
     async fn query(&self, query: &Query) -> Result<(Found, Bytes), Failure> {
-        let (found, payload) = self.request(Subject::Query, parcel::pack(query), true).await?;
+        let (found, payload) = self.request(Subject::Query, parcel::pack(query), true, self.nobody()).await?;
         match found {
             Found::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Found::BadCursor => Err(Failure::Bad(hubbub_wire::native::request::BadRequest {
@@ -168,6 +180,31 @@ impl Asker {
             }
             _ => Err(Failure::Unavailable),
         }
+    }
+
+    /// Hands a command to a bridge. As of [`act`](Self::act), it is on its way when this returns. Asked twice it is the same command.
+    ///
+    /// # Errors
+    /// `NoBots` where there is no bridge; `Unavailable`, and then the bots may have it.
+    pub fn command(&self, mut command: Command) -> impl Future<Output = Result<ToldBots, Failure>> + 'static {
+        command.timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
+        self.ask_bots(AskBots::Command(command))
+    }
+
+    /// The commands that bots announced; none where there is no bridge.
+    pub async fn commands(&self) -> Result<Vec<CommandFacts>, Failure> {
+        match self.ask_bots(AskBots::Known).await {
+            Ok(ToldBots::Known(commands)) => Ok(commands),
+            Err(Failure::NoBots) => Ok(Vec::new()),
+            Ok(_) => Err(Failure::Unavailable),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn ask_bots(&self, ask: AskBots) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
+        let nobody = (NO_BRIDGE_MAX, Failure::NoBots);
+        let told = self.request(Subject::Bots, parcel::pack(&ask), true, nobody);
+        async move { Ok(told.await?.0) }
     }
 
     /// A page of a room's members, and the id to go on after.
@@ -213,6 +250,12 @@ trait Header: serde::de::DeserializeOwned {
 impl Header for Told {
     fn has_moved(&self) -> bool {
         matches!(self, Self::Moved)
+    }
+}
+
+impl Header for ToldBots {
+    fn has_moved(&self) -> bool {
+        false
     }
 }
 

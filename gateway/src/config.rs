@@ -61,6 +61,9 @@ pub struct Config {
     pub presence_members_max: u64,
     /// Over how long closes are spread when the server drains.
     pub drain_window: Duration,
+    /// Whether bots are given the whole access token of who gives a command, and not one for the command alone. That of another
+    /// service is always given whole: there is no other.
+    pub bot_whole_token: bool,
 }
 
 impl Default for Config {
@@ -88,6 +91,7 @@ impl Default for Config {
             reads_burst: 2_000,
             presence_members_max: 200,
             drain_window: Duration::from_secs(5),
+            bot_whole_token: false,
         }
     }
 }

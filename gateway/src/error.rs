@@ -43,6 +43,9 @@ pub enum Failure {
     /// A command, and no bot to take it.
     #[error("commands are not available: no bots are connected to this server")]
     NoBots,
+    /// A command, and the bots can't be reached.
+    #[error("the bots can't be reached just now; try again later")]
+    BotsAway,
     /// Nobody could do it in time; whether it was done is unknown.
     #[error("this can't be done just now; try again with the same key")]
     Unavailable,
@@ -66,7 +69,7 @@ impl Failure {
                 Code::Forbidden
             }
             Self::TooQuick(_) => Code::RateLimited,
-            Self::NoBots | Self::Unavailable => Code::Unavailable,
+            Self::NoBots | Self::BotsAway | Self::Unavailable => Code::Unavailable,
         }
     }
 
@@ -93,6 +96,7 @@ impl Failure {
             Self::TooQuick(after) | Self::Accounts(AccountsError::RateLimited { retry_after: after }) => {
                 Some(*after)
             }
+            Self::BotsAway => Some(Duration::from_secs(5)),
             Self::Unavailable | Self::Accounts(AccountsError::Unavailable { .. }) => {
                 Some(Duration::from_secs(1))
             }

@@ -87,7 +87,7 @@ impl State {
         match entry.kind {
             Kind::Join => self.before_join(room, &entry),
             Kind::Leave => self.note_leave(room, &entry),
-            Kind::Topic | Kind::Text | Kind::Link | Kind::Image => {}
+            Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot => {}
         }
         let Some(here) = self.rooms.get_mut(room) else { return };
         let Some(synced) = &mut here.synced else { return };

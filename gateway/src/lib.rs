@@ -6,6 +6,7 @@
 pub mod config;
 pub mod error;
 pub mod actions;
+pub mod bots;
 pub mod shard;
 pub mod member;
 pub mod room;
@@ -22,7 +23,6 @@ pub mod presence;
 pub mod peers;
 pub mod revoked;
 pub mod typing;
-pub mod rate_limit;
 pub mod metrics;
 
 use std::collections::HashMap;
@@ -33,6 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hubbub_core::ids::{Partitions, RoomId, User, UserId};
 use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, Role, Secret};
 use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_node::rate_limit::RateLimit;
 use hubbub_wire::native::answer::Present;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::parcel;
@@ -43,7 +44,6 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::peers::{Cluster, Peers};
 use crate::presence::{Arrived, Presence};
-use crate::rate_limit::RateLimit;
 use crate::revoked::{Revoked, token_id};
 use crate::typing::Typing;
 

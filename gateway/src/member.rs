@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq};
-use hubbub_core::ports::accounts::Account;
+use hubbub_core::ports::accounts::{Account, Secret};
 use hubbub_wire::native::answer;
 use hubbub_wire::tier::control::TokenId;
 use tokio::net::TcpStream;
@@ -58,6 +58,8 @@ pub struct Connection {
     pub account: Option<Arc<Account>>,
     /// Which token said so, the last one that did.
     pub token: TokenId,
+    /// That token itself, where bots are given it with a command.
+    pub bearer: Option<Arc<Secret>>,
     /// Their number on this shard; 0 before the hello.
     pub user: UserNumber,
     /// Whether a hello is being looked at.
@@ -102,6 +104,7 @@ impl Connection {
             address,
             account: None,
             token: TokenId::default(),
+            bearer: None,
             user: 0,
             greeting: false,
             rooms: Vec::new(),

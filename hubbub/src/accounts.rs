@@ -1,6 +1,6 @@
 //! Whose accounts count: our own, or those of another service. The all-in-one and the gateways of a cluster choose here.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use hubbub_adapters::accounts::{
 use hubbub_core::ports::accounts::{AccountStore, Accounts, AccountsError, Secret};
 
 use crate::process::WrongSettings;
+use crate::settings::read;
 
 /// What a process was told of accounts.
 pub struct Told {
@@ -139,11 +140,6 @@ impl From<BadOption> for WrongSettings {
     fn from(bad: BadOption) -> Self {
         Self(bad.to_string())
     }
-}
-
-fn read(setting: &str, path: &Path) -> Result<String, WrongSettings> {
-    let text = std::fs::read_to_string(path);
-    text.map_err(|error| WrongSettings(format!("{setting}: can't read {}: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use hubbub_adapters::broker::{AmqpBroker, LocalBroker};
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
-use hubbub_core::ids::{NodeId, Partitions};
+use hubbub_core::ids::{NodeId, Partitions, User};
+use hubbub_core::ports::accounts::{Accounts, Secret};
+use hubbub_core::ports::broker::Broker as BrokerPort;
 use hubbub_core::ports::bus::Bus;
 use hubbub_core::ports::store::Store;
 use hubbub_gateway::http::{HttpState, Readiness};
@@ -19,7 +22,9 @@ use hubbub_node::telemetry::Metrics;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::{Settings, Surroundings};
+use crate::cluster::bot_bridge;
+use crate::own_bot::OwnBot;
+use crate::settings::{Broker, Settings, Surroundings};
 
 /// One process has one writer's loop: more partitions would only divide what it gathers.
 const PARTITIONS: u16 = 1;
@@ -68,13 +73,25 @@ struct Server {
     members_max: usize,
     health: Health,
     store_condition: Condition,
+    bots: Bots,
+    answers_per_second: u32,
     metrics: Arc<Metrics>,
+}
+
+/// Where bots are.
+enum Bots {
+    /// At the other side of a broker.
+    Outside { broker: Arc<AmqpBroker>, condition: Condition },
+    /// Here.
+    Inside { broker: Arc<LocalBroker>, bot: OwnBot, known_by: (Secret, User) },
 }
 
 impl Server {
     /// Binds the port, opens the store, and puts the tiers together. Nothing is served yet.
     async fn start(settings: &Settings, metrics: Metrics) -> anyhow::Result<Self> {
         let accounts = settings.accounts().choose()?;
+        let health = Health::default();
+        let bots = Bots::of(settings, &health)?;
         // The port before the data: a second start by mistake should not touch the data folder.
         let address = SocketAddr::new(settings.interface, settings.port);
         let listener =
@@ -86,7 +103,6 @@ impl Server {
         let partitions = Partitions::new(PARTITIONS).context("at least one partition")?;
         let bus = Arc::new(LocalBus::default());
         let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, cluster: None };
-        let health = Health::default();
         Ok(Self {
             listener,
             url,
@@ -95,6 +111,9 @@ impl Server {
             bus,
             partitions,
             members_max: usize::try_from(settings.members_max)?,
+            bots,
+            // Bounded by its setting.
+            answers_per_second: settings.bot_answers_per_second as u32,
             store_condition: health.condition("store", "the store was not asked yet"),
             health,
             metrics: Arc::new(metrics),
@@ -113,6 +132,8 @@ impl Server {
             members_max,
             health,
             store_condition,
+            bots,
+            answers_per_second,
             metrics,
             ..
         } = self;
@@ -128,9 +149,15 @@ impl Server {
             tiers_end.clone(),
         );
         let history = hubbub_history_service::serve(
-            bus as Arc<dyn Bus>,
+            bus.clone() as Arc<dyn Bus>,
             store.clone(),
             hubbub_history_service::Config::new(partitions),
+            tiers_end.clone(),
+        );
+        let bridge = bots.bridge(
+            bus.clone(),
+            gateway.accounts.clone(),
+            (partitions, answers_per_second),
             tiers_end.clone(),
         );
         let draining = health.condition("draining", "not started");
@@ -151,10 +178,53 @@ impl Server {
             served
         };
         let watch = watch(store.clone(), store_condition, metrics, tiers_end.clone());
-        let (served, (), (), ()) = tokio::join!(door, worker, history, watch);
+        let (served, (), (), (), bridged) = tokio::join!(door, worker, history, watch, bridge);
         served.context("the gateway ended")?;
+        bridged?;
         // The last handle: its drop waits for the writing thread.
         drop(store);
+        Ok(())
+    }
+}
+
+impl Bots {
+    /// Behind a broker where one was named, else inside.
+    fn of(settings: &Settings, health: &Health) -> anyhow::Result<Self> {
+        if settings.has_broker() {
+            let options = settings.broker("hubbub".into())?;
+            tracing::info!(broker = options.place(), "commands go to bots behind a broker");
+            // Chat goes on without bots.
+            let condition = health.side_condition("broker", "not connected yet");
+            return Ok(Self::Outside { broker: Arc::new(AmqpBroker::new(options)), condition });
+        }
+        let (broker, ends) = LocalBroker::new();
+        let (bot, known_by) = OwnBot::new(settings, ends)?;
+        Ok(Self::Inside { broker: Arc::new(broker), bot, known_by })
+    }
+
+    /// Serves until the `end`.
+    async fn bridge(
+        self,
+        bus: Arc<dyn Bus>,
+        accounts: Arc<dyn Accounts>,
+        (partitions, answers_per_second): (Partitions, u32),
+        end: CancellationToken,
+    ) -> anyhow::Result<()> {
+        let serve = |broker: Arc<dyn BrokerPort>, own_bot| {
+            let ports = hubbub_bot_bridge::Ports { bus, broker, accounts };
+            let config = hubbub_bot_bridge::Config { partitions, own_bot, answers_per_second };
+            hubbub_bot_bridge::serve(ports, config, end)
+        };
+        match self {
+            Self::Outside { broker, condition } => tokio::select! {
+                served = serve(broker.clone(), None) => served?,
+                () = bot_bridge::watch(&broker, &condition) => {}
+            },
+            Self::Inside { broker, bot, known_by } => {
+                let (served, ()) = tokio::join!(serve(broker, Some(known_by)), bot.work());
+                served?;
+            }
+        }
         Ok(())
     }
 }
@@ -164,7 +234,10 @@ pub(crate) fn http_state(gateway: &Arc<Gateway>, health: &Health, metrics: &Arc<
     let (health, metrics) = (health.clone(), metrics.clone());
     HttpState {
         gateway: gateway.clone(),
-        health: Arc::new(move || Readiness { unmet: health.readiness().unmet }),
+        health: Arc::new(move || {
+            let hubbub_node::health::Readiness { unmet, trouble } = health.readiness();
+            Readiness { unmet, trouble }
+        }),
         metrics: Arc::new(move || metrics.render()),
     }
 }

@@ -11,7 +11,9 @@ use hubbub_node::{build_info, telemetry};
 
 pub mod accounts;
 pub mod all_in_one;
+pub mod bot_token;
 pub mod cluster;
+pub mod own_bot;
 pub mod process;
 pub mod settings;
 
@@ -32,7 +34,9 @@ pub fn hubbub() -> ExitCode {
         Some("gateway") => return gateway(sources.after_the_first_word()),
         Some("room-worker") => return room_worker(sources.after_the_first_word()),
         Some("history-service") => return history_service(sources.after_the_first_word()),
+        Some("bot-bridge") => return bot_bridge(sources.after_the_first_word()),
         Some("schema") => return schema(sources.after_the_first_word()),
+        Some("bot-token") => return bot_token(sources.after_the_first_word()),
         _ => {}
     }
     let tier = |name: &'static str, about: &'static str| Command::new(name).about(about);
@@ -43,7 +47,9 @@ pub fn hubbub() -> ExitCode {
     .subcommand(tier("gateway", "Of a cluster: hold the clients' connections"))
     .subcommand(tier("room-worker", "Of a cluster: order and keep what is said in rooms"))
     .subcommand(tier("history-service", "Of a cluster: answer reads"))
-    .subcommand(tier("schema", "Of a cluster: make the tables in the database, and end"));
+    .subcommand(tier("bot-bridge", "Of a cluster: bring commands to the bots and their answers back"))
+    .subcommand(tier("schema", "Of a cluster: make the tables in the database, and end"))
+    .subcommand(tier("bot-token", "Print a token by which a bot may answer commands, and end"));
     process::run(sources.with_retired(settings::RETIRED), command, all_in_one::serve)
 }
 
@@ -63,6 +69,18 @@ pub fn room_worker(sources: Sources) -> ExitCode {
 pub fn history_service(sources: Sources) -> ExitCode {
     let about = "A history service of a Hubbub cluster: replays, members and the directory. Keeps nothing.";
     process::run(sources, command("history-service", about), cluster::history_service::serve)
+}
+
+/// `hubbub bot-bridge`.
+pub fn bot_bridge(sources: Sources) -> ExitCode {
+    let about = "A bridge of a Hubbub cluster to its bots: commands to their queue in RabbitMQ, answers back. Keeps nothing.";
+    process::run(sources, command("bot-bridge", about), cluster::bot_bridge::serve)
+}
+
+/// `hubbub bot-token`.
+fn bot_token(sources: Sources) -> ExitCode {
+    let about = "Prints a token by which a bot may answer commands, and ends. It stands in every answer of the bot.";
+    process::run(sources, command("bot-token", about), bot_token::print)
 }
 
 /// `hubbub schema`.

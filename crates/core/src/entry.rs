@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
-use crate::limits::Content;
+use crate::limits::{BotText, Content};
 
 const VERSION: u8 = 1;
 
@@ -49,11 +49,13 @@ pub enum Kind {
     Link = 5,
     /// A message: a picture.
     Image = 6,
+    /// A message: a bot's answer.
+    Bot = 7,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Join, Self::Leave, Self::Topic, Self::Text, Self::Link, Self::Image]
+        [Self::Join, Self::Leave, Self::Topic, Self::Text, Self::Link, Self::Image, Self::Bot]
             .into_iter()
             .find(|k| *k as u8 == number)
     }
@@ -64,7 +66,7 @@ impl Kind {
             Self::Join => "join",
             Self::Leave => "leave",
             Self::Topic => "topic",
-            Self::Text | Self::Link | Self::Image => "message",
+            Self::Text | Self::Link | Self::Image | Self::Bot => "message",
         }
     }
 
@@ -74,6 +76,7 @@ impl Kind {
             Self::Text => "text",
             Self::Link => "link",
             Self::Image => "image",
+            Self::Bot => "bot",
             Self::Join | Self::Leave | Self::Topic => "",
         };
         name == self.type_name() || (name == kind && !kind.is_empty())
@@ -139,6 +142,8 @@ struct Shown<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    error: bool,
     at: Millis,
 }
 
@@ -156,12 +161,15 @@ pub enum Says<'a> {
     Topic(&'a RoomFacts),
     /// A message.
     Message(&'a Content),
+    /// A bot's answer.
+    Bot(&'a BotText),
 }
 
 impl Entry {
     /// Makes an entry and its JSON.
     pub fn new(room: &RoomId, seq: Seq, at: Millis, user: &User, key: Option<Key>, says: Says<'_>) -> Self {
         let (mut by, mut topic, mut text, mut image, mut message_kind) = (None, None, None, None, None);
+        let mut error = false;
         let (kind, facts) = match says {
             Says::Join(facts) => (Kind::Join, facts.cloned()),
             Says::Leave { by: remover } => {
@@ -190,6 +198,10 @@ impl Entry {
                 message_kind = Some(name);
                 (kind, None)
             }
+            Says::Bot(answer) => {
+                (text, error, message_kind) = (Some(answer.text()), answer.is_complaint(), Some("bot"));
+                (Kind::Bot, None)
+            }
         };
         let shown = Shown {
             type_name: kind.type_name(),
@@ -201,6 +213,7 @@ impl Entry {
             kind: message_kind,
             text,
             image,
+            error,
             at,
         };
         let mut json = Vec::with_capacity(160 + text.or(image).map_or(0, |t| t.len() + 16));
@@ -320,6 +333,17 @@ mod tests {
     }
 
     #[test]
+    fn a_bots_complaint_says_that_it_is_one() {
+        let shown = |is_complaint| {
+            let answer = BotText::new("usage".into(), is_complaint).unwrap();
+            let entry = Entry::new(&room(), Seq(7), Millis(9), &user("b"), None, Says::Bot(&answer));
+            serde_json::from_slice::<serde_json::Value>(&entry.json).unwrap()
+        };
+        assert_eq!((&shown(true)["kind"], &shown(true)["error"]), (&"bot".into(), &true.into()));
+        assert_eq!(shown(false).get("error"), None);
+    }
+
+    #[test]
     fn an_entry_of_another_room_or_place_is_damage() {
         let entry = Entry::new(&room(), Seq(1), Millis(1), &user("u1"), None, Says::Join(None));
         let bytes = entry.encode(&room());
@@ -336,10 +360,11 @@ mod tests {
         ) {
             prop_assume!(!text.trim().is_empty());
             let facts = RoomFacts { name: "n".into(), topic: topic.into(), owner: UserId::parse("o").unwrap() };
+            let answer = BotText::new(text.clone(), seq % 2 == 0).unwrap();
             let content = Content::text(text).unwrap();
             let key = key.map(|k| Key::parse(&k).unwrap());
             for says in [Says::Join(Some(&facts)), Says::Topic(&facts), Says::Message(&content),
-                         Says::Leave { by: Some(&user("o")) }] {
+                         Says::Bot(&answer), Says::Leave { by: Some(&user("o")) }] {
                 let entry = Entry::new(&room(), Seq(seq), Millis(at), &user("u"), key.clone(), says);
                 prop_assert_eq!(Entry::decode(&room(), Seq(seq), entry.encode(&room())), Ok(entry));
             }

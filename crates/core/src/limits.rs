@@ -136,6 +136,34 @@ impl Content {
     }
 }
 
+/// What a bot says: a text of 1 to 4,096 characters. It may be a complaint, such as how a command is to be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BotText {
+    text: String,
+    is_complaint: bool,
+}
+
+impl BotText {
+    /// Takes the text if it is within its limits.
+    pub fn new(text: String, is_complaint: bool) -> Result<Self, BadText> {
+        if text.trim().is_empty() {
+            return Err(BadText::Empty { field: "message" });
+        }
+        check_chars("message", &text, TEXT_CHARS_MAX)?;
+        Ok(Self { text, is_complaint })
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it says what was wrong with a command.
+    pub fn is_complaint(&self) -> bool {
+        self.is_complaint
+    }
+}
+
 fn is_link(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(|r| {

@@ -16,13 +16,20 @@ pub fn alive() -> Value {
 /// All conditions of a process. Cloning gives another handle to the same ones.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
-    unmet: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    unmet: Arc<Mutex<BTreeMap<&'static str, Unmet>>>,
+}
+
+#[derive(Debug)]
+struct Unmet {
+    reason: String,
+    is_vital: bool,
 }
 
 /// One condition; the part that it is about says when it is met.
 #[derive(Debug, Clone)]
 pub struct Condition {
     name: &'static str,
+    is_vital: bool,
     health: Health,
 }
 
@@ -31,12 +38,23 @@ pub struct Condition {
 pub struct Readiness {
     /// What is in the way: a condition's name and a sentence, in the order of the names.
     pub unmet: Vec<(&'static str, String)>,
+    /// What is not well and yet in nobody's way, likewise.
+    pub trouble: Vec<(&'static str, String)>,
 }
 
 impl Health {
     /// A new condition, not met yet for the reason given.
     pub fn condition(&self, name: &'static str, reason: &str) -> Condition {
-        let condition = Condition { name, health: self.clone() };
+        self.add(name, true, reason)
+    }
+
+    /// A condition without which the process is ready all the same: whoever asks is told when it is not met.
+    pub fn side_condition(&self, name: &'static str, reason: &str) -> Condition {
+        self.add(name, false, reason)
+    }
+
+    fn add(&self, name: &'static str, is_vital: bool, reason: &str) -> Condition {
+        let condition = Condition { name, is_vital, health: self.clone() };
         condition.is_not_met(reason);
         condition
     }
@@ -44,7 +62,11 @@ impl Health {
     /// Whether all conditions are met now.
     pub fn readiness(&self) -> Readiness {
         let unmet = self.unmet.lock().unwrap_or_else(PoisonError::into_inner);
-        Readiness { unmet: unmet.iter().map(|(name, reason)| (*name, reason.clone())).collect() }
+        let those = |vital: bool| {
+            let found = unmet.iter().filter(move |(_, unmet)| unmet.is_vital == vital);
+            found.map(|(name, unmet)| (*name, unmet.reason.clone())).collect()
+        };
+        Readiness { unmet: those(true), trouble: those(false) }
     }
 }
 
@@ -58,7 +80,7 @@ impl Condition {
     /// that is news.
     pub fn is_not_met(&self, reason: &str) -> bool {
         let mut unmet = self.health.unmet.lock().unwrap_or_else(PoisonError::into_inner);
-        unmet.insert(self.name, reason.into()).is_none()
+        unmet.insert(self.name, Unmet { reason: reason.into(), is_vital: self.is_vital }).is_none()
     }
 }
 
@@ -73,13 +95,16 @@ impl Readiness {
         if self.is_ready() { 200 } else { 503 }
     }
 
-    /// The body: `{"status":"ready"}`, or `not ready` with the list of what is in the way.
+    /// The body: `{"status":"ready"}`, or `not ready` with the list of what is in the way; and what else is not well.
     pub fn to_json(&self) -> Value {
-        if self.is_ready() {
-            return json!({ "status": "ready" });
+        let mut body = json!({ "status": if self.is_ready() { "ready" } else { "not ready" } });
+        for (name, list) in [("unmet", &self.unmet), ("trouble", &self.trouble)] {
+            if !list.is_empty() {
+                let list = list.iter().map(|(name, reason)| json!({ "condition": name, "reason": reason }));
+                body[name] = list.collect();
+            }
         }
-        let unmet = self.unmet.iter().map(|(name, reason)| json!({ "condition": name, "reason": reason }));
-        json!({ "status": "not ready", "unmet": unmet.collect::<Value>() })
+        body
     }
 }
 
@@ -107,5 +132,17 @@ mod tests {
         store.is_not_met("the disk is full");
         store.is_not_met("the disk is gone");
         assert_eq!(health.readiness().unmet, [("store", "the disk is gone".into())]);
+    }
+
+    #[test]
+    fn what_is_in_nobodys_way_is_told_and_does_not_count() {
+        let health = Health::default();
+        let bots = health.side_condition("broker", "away");
+        let readiness = health.readiness();
+        let trouble = json!([{ "condition": "broker", "reason": "away" }]);
+        assert_eq!(readiness.to_json(), json!({ "status": "ready", "trouble": trouble }));
+        assert_eq!(readiness.status(), 200);
+        bots.is_met();
+        assert_eq!(health.readiness().to_json(), json!({ "status": "ready" }));
     }
 }

@@ -7,6 +7,7 @@ pub mod build_info;
 pub mod config;
 pub mod health;
 pub mod process;
+pub mod rate_limit;
 pub mod roster;
 pub mod signals;
 pub mod telemetry;

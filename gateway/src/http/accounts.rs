@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use http::{HeaderMap, StatusCode};
-use hubbub_core::ports::accounts::{AccountsError, BuiltInAccounts, Registration, Role};
+use hubbub_core::ports::accounts::{AccountsError, BuiltInAccounts, CommandRight, Registration, Role};
 
 use super::HttpState;
 use super::body::Small;
@@ -62,16 +62,26 @@ pub async fn log_in(
 
 problems!(ValidateProblems, Accounts: signed_in());
 
-/// Who an access token stands for: the answer of an account service.
+/// Who an access token stands for: the answer of an account service. Of a token that came to a bot with a command: who gave it, and
+/// where.
 #[utoipa::path(get, path = "/v1/accounts/validate", tag = "accounts",
     responses((status = 200, description = "The token is valid", body = Validated), ValidateProblems))]
 pub async fn validate(State(state): State<HttpState>, headers: HeaderMap) -> Result<Json<Validated>, Fault> {
-    // Not `authenticate`: a bot's token is valid too, though a bot may not chat.
-    let account = state.gateway.validate(&token(&headers)?).await?;
+    let token = token(&headers)?;
+    let right = state.gateway.accounts.built_in().and_then(|accounts| accounts.check_command_token(&token));
+    let (user, roles, of_command) = match right {
+        Some(CommandRight { user, room, command }) => (user, Vec::new(), Some((room, command))),
+        None => {
+            // Not `authenticate`: a bot's token is valid too, though a bot may not chat.
+            let account = state.gateway.validate(&token).await?;
+            (account.user, account.roles, None)
+        }
+    };
     let now = std::time::Instant::now();
-    state.gateway.reads.check(&account.user.id, now).map_err(Failure::TooQuick)?;
-    let kind = if account.roles.contains(&Role::Bot) { BOT } else { PERSON };
-    Ok(Json(Validated { user: account.user.id, name: account.user.name, kind, roles: account.roles }))
+    state.gateway.reads.check(&user.id, now).map_err(Failure::TooQuick)?;
+    let kind = if roles.contains(&Role::Bot) { BOT } else { PERSON };
+    let (chatroom, command) = of_command.unzip();
+    Ok(Json(Validated { user: user.id, name: user.name, kind, roles, chatroom, command }))
 }
 
 problems!(LogOutProblems, Accounts:

@@ -19,6 +19,9 @@ pub struct Reader;
 /// Someone signed in who wants to change something.
 pub struct Writer(pub User);
 
+/// Someone signed in who wants to say something, and their token.
+pub struct Speaker(pub User, pub Secret);
+
 /// A request that wants to change something, of nobody in particular: only its address is known.
 pub struct Stranger(pub IpAddr);
 
@@ -36,10 +39,20 @@ impl FromRequestParts<HttpState> for Writer {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
+        let Speaker(user, _) = Speaker::from_request_parts(parts, state).await?;
+        Ok(Self(user))
+    }
+}
+
+impl FromRequestParts<HttpState> for Speaker {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
         takes_work(state)?;
-        let account = state.gateway.authenticate(&token(&parts.headers)?).await?;
+        let token = token(&parts.headers)?;
+        let account = state.gateway.authenticate(&token).await?;
         state.gateway.sends.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
-        Ok(Self(account.user))
+        Ok(Self(account.user, token))
     }
 }
 

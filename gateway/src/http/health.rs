@@ -14,6 +14,8 @@ use super::HttpState;
 pub struct Readiness {
     /// Name of the part and a sentence for the operator; empty when all is well.
     pub unmet: Vec<(&'static str, String)>,
+    /// What is not well and yet in nobody's way, likewise.
+    pub trouble: Vec<(&'static str, String)>,
 }
 
 /// Whether the process lives, or is ready for work.
@@ -26,9 +28,13 @@ pub struct Status {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     unmet: Vec<Unmet>,
+    /// What is not well and yet in nobody's way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    trouble: Vec<Unmet>,
 }
 
-/// Something in the way of work.
+/// Something that is not well.
 #[derive(Serialize, ToSchema)]
 pub struct Unmet {
     /// Which part.
@@ -43,7 +49,7 @@ pub struct Unmet {
 #[utoipa::path(get, path = "/healthz", tag = "operation", security(()),
     responses((status = 200, description = "It lives", body = Status)))]
 pub async fn alive() -> Json<Status> {
-    Json(Status { status: "alive", unmet: Vec::new() })
+    Json(Status { status: "alive", unmet: Vec::new(), trouble: Vec::new() })
 }
 
 /// Whether the process may be sent work.
@@ -51,14 +57,17 @@ pub async fn alive() -> Json<Status> {
     responses((status = 200, description = "It may", body = Status),
         (status = 503, description = "It may not, and why", body = Status)))]
 pub async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Status>) {
-    let mut unmet = (state.health)().unmet;
+    let Readiness { mut unmet, trouble } = (state.health)();
     if state.gateway.is_draining() {
         unmet.push(("gateway", "the node is draining".into()));
     }
-    let unmet: Vec<_> = unmet.into_iter().map(|(condition, reason)| Unmet { condition, reason }).collect();
+    let shown = |list: Vec<_>| -> Vec<_> {
+        list.into_iter().map(|(condition, reason)| Unmet { condition, reason }).collect()
+    };
+    let (unmet, trouble) = (shown(unmet), shown(trouble));
     match unmet.is_empty() {
-        true => (StatusCode::OK, Json(Status { status: "ready", unmet })),
-        false => (StatusCode::SERVICE_UNAVAILABLE, Json(Status { status: "not ready", unmet })),
+        true => (StatusCode::OK, Json(Status { status: "ready", unmet, trouble })),
+        false => (StatusCode::SERVICE_UNAVAILABLE, Json(Status { status: "not ready", unmet, trouble })),
     }
 }
 

@@ -6,58 +6,70 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::ids::{Key, RoomId, Seq, User};
 use hubbub_core::limits::{BadText, Content};
+use hubbub_core::ports::accounts::Secret;
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_wire::native::request::{BadRequest, range};
 use hubbub_wire::tier::query::{PAGE_ENTRIES_MAX, Range, Replay};
 
 use super::HttpState;
 use super::body::Large;
-use super::caller::{Reader, Writer};
+use super::caller::{Reader, Speaker};
 use super::documented::{in_room, problems, signed_in, with_body};
-use super::fault::{Fault, bad_field};
+use super::fault::{Fault, bad_field, unreadable};
 use super::params::{HistoryParams, InRoom, Params, key, kinds, limit};
-use super::shape::{History, Say, Sent, shown};
+use super::shape::{Commanded, History, Said, Say, Sent, shown};
+use crate::bots::{Given, command_in};
 use crate::error::Failure;
 
 /// Before this seq are all: the largest that any store can count to.
 const AFTER_ALL: Seq = Seq(i64::MAX as u64);
 
 problems!(SendProblems, Send: signed_in(), in_room(), with_body("message"),
-    [Refusal::NotMember.into(), Refusal::RepeatUnknown.into(), Refusal::BeyondHead.into(), Failure::NoBots.into()]);
+    [Refusal::NotMember.into(), Refusal::RepeatUnknown.into(), Refusal::BeyondHead.into(), Failure::NoBots.into(),
+        Failure::BotsAway.into(), unreadable("there is no command /foo; there are /hello=NAME, /stock=CODE")]);
 
-/// Send a message to a room. The answer says that it is kept: durable, and in its place for ever.
+/// Send a message to a room. The answer says that it is kept: durable, and in its place for ever. A text that begins with `/` is a
+/// command: it is no message, and the answer says that the bots have it.
 #[utoipa::path(post, path = "/v1/chat/rooms/message/{id}", tag = "messages", request_body = Say,
     params(("id" = String, Path, description = "The room"),
         ("Idempotency-Key" = Option<String>, Header, max_length = 64,
             description = "A repeat with the same key, by the same user in the same room, makes no second message and gets the first one's answer. As in the draft of the header it may stand in double quotes")),
-    responses((status = 200, description = "The message is kept", body = Sent), SendProblems))]
+    responses((status = 200, description = "The message is kept, or the bots have the command", body = Said), SendProblems))]
 pub async fn send(
     State(state): State<HttpState>,
-    Writer(user): Writer,
+    Speaker(user, token): Speaker,
     InRoom(room): InRoom,
     headers: HeaderMap,
     Large(body): Large<Say>,
-) -> Result<Json<Sent>, Fault> {
+) -> Result<Json<Said>, Fault> {
     let (content, key) = (content(body.message, body.image)?, key(&headers)?);
-    if matches!(&content, Content::Text(text) if text.starts_with('/')) {
-        return Err(command(&state, room, user.id).await);
+    if let Some(text) = command_in(&content) {
+        return command(&state, &user, &token, room, text.to_owned(), key.as_ref()).await;
     }
     let verb = Verb::Send { content, key, after: body.after };
     match state.gateway.asker.act(room.clone(), user, verb).await? {
-        Answer::Kept { seq, .. } => Ok(Json(Sent { id: format!("{room}-{seq}"), seq })),
+        Answer::Kept { seq, .. } => Ok(Json(Said::Sent(Sent { id: format!("{room}-{seq}"), seq }))),
         Answer::Made(_) | Answer::Refused(_) => Err(Fault::Internal),
     }
 }
 
-/// Why a command is not taken: only members give commands, and there is no bot to take one.
-async fn command(state: &HttpState, room: RoomId, user: UserId) -> Fault {
-    match state.gateway.asker.sync(&room, 0, vec![user]).await {
-        Ok((synced, _)) if synced.members.is_empty() => Refusal::NotMember.into(),
-        Ok(_) => Failure::NoBots.into(),
-        Err(failure) => failure.into(),
+/// Only members give commands.
+async fn command(
+    state: &HttpState,
+    user: &User,
+    token: &Secret,
+    room: RoomId,
+    text: String,
+    key: Option<&Key>,
+) -> Result<Json<Said>, Fault> {
+    let (synced, _) = state.gateway.asker.sync(&room, 0, vec![user.id.clone()]).await?;
+    if synced.members.is_empty() {
+        return Err(Refusal::NotMember.into());
     }
+    let Given { command, notice } = state.gateway.give_command(user, Some(token), room, text, key).await?;
+    Ok(Json(Said::Commanded(Commanded { command, notice })))
 }
 
 /// What is said: one of the two.

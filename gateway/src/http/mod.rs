@@ -2,11 +2,12 @@
 //!
 //! A request passes [`render`], which lets browsers of allowed [origins](cors) in and turns every [`fault`] into a
 //! [`problem`] document; it is taken apart by extractors ([`caller`], [`params`], [`body`]); and is carried out by a handler of
-//! [`accounts`], [`rooms`], [`membership`] or [`messages`], whose types are in [`shape`] and whose descriptions make the
+//! [`accounts`], [`rooms`], [`membership`], [`messages`] or [`bots`], whose types are in [`shape`] and whose descriptions make the
 //! [documents].
 
 mod accounts;
 mod body;
+mod bots;
 mod caller;
 mod cors;
 mod documented;
@@ -79,6 +80,7 @@ fn described() -> OpenApiRouter<HttpState> {
         .routes(routes!(membership::remove))
         .routes(routes!(messages::send))
         .routes(routes!(messages::history))
+        .routes(routes!(bots::commands))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))

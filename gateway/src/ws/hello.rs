@@ -11,7 +11,6 @@ use hubbub_core::ports::accounts::{Account, AccountsError, Secret};
 use hubbub_core::room::Refusal;
 use hubbub_wire::native::answer::{self, Event, Limits, Welcome, WelcomeRoom, WelcomeUser};
 use hubbub_wire::native::request::Ref;
-use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::ephemera::Passing;
 
 use crate::error::Failure;
@@ -73,7 +72,7 @@ impl Shard {
             Some(token) => Arc::new(self.gateway.authenticate(token).await?),
             None => known.ok_or(Failure::NotAuthenticated)?,
         };
-        match self.register(id, &account, token.as_ref().map(token_id))? {
+        match self.register(id, &account, token)? {
             Entrance::New(Arrived::TooMany) => {
                 self.with(|state| state.close(id, CloseCode::TooMany, 60_000));
                 Ok(())
@@ -98,11 +97,13 @@ impl Shard {
         self: &Arc<Self>,
         id: ConnectionId,
         account: &Arc<Account>,
-        token: Option<TokenId>,
+        token: Option<Secret>,
     ) -> Result<Entrance, Failure> {
         let user = &account.user.id;
+        let id_of_token = token.as_ref().map(token_id);
+        let bearer = token.filter(|_| self.gateway.gives_whole_tokens()).map(Arc::new);
         self.with(|state| {
-            if token.is_some_and(|token| state.revoked.has(token)) {
+            if id_of_token.is_some_and(|token| state.revoked.has(token)) {
                 // Called back while it was looked at: who closes its connections did not find this one.
                 return Err(AccountsError::InvalidToken.into());
             }
@@ -110,14 +111,16 @@ impl Shard {
             match &connection.account {
                 Some(known) if known.user.id != *user => return Err(Failure::OtherUser),
                 Some(_) => {
-                    connection.token = token.unwrap_or(connection.token);
+                    connection.token = id_of_token.unwrap_or(connection.token);
+                    connection.bearer = bearer.or(connection.bearer.take());
                     connection.account = Some(account.clone());
                     connection.warned = false;
                     return Ok(Entrance::Again);
                 }
                 None => {}
             }
-            connection.token = token.unwrap_or_default();
+            connection.token = id_of_token.unwrap_or_default();
+            connection.bearer = bearer;
             let arrived = self.gateway.arrive(&account.user);
             if arrived != Arrived::TooMany {
                 let here = state.user(user);

@@ -9,11 +9,12 @@ use hubbub_core::ids::{Key, RoomId, Seq};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::Account;
 use hubbub_core::room::{Answer, Refusal, Verb};
-use hubbub_wire::native::answer::{self, Event, InRoom, Kept, Nothing, Page, Placed, Rooms};
+use hubbub_wire::native::answer::{self, Commanded, Event, InRoom, Kept, Nothing, Page, Placed, Rooms};
 use hubbub_wire::native::request::{self, Ref, Request};
 use hubbub_wire::tier::query::Replay;
 
 use crate::actions::room_id;
+use crate::bots::{Given, command_in};
 use crate::error::Failure;
 use crate::member::ConnectionId;
 use crate::shard::Shard;
@@ -112,12 +113,8 @@ impl Asked<'_> {
         if let Err(flow) = self.may_send() {
             return flow;
         }
-        if matches!(&content, Content::Text(text) if text.starts_with('/')) {
-            let failure = match self.shard.with(|state| state.is_in(self.id, &room)) {
-                true => Failure::NoBots,
-                false => Refusal::NotMember.into(),
-            };
-            return self.shard.fail(self.id, &self.reference, &failure);
+        if let Some(text) = command_in(&content) {
+            return self.command(room, text.to_owned(), key);
         }
         let began = Instant::now();
         let durability = self.shard.gateway.config.durability;
@@ -129,6 +126,22 @@ impl Asked<'_> {
             gateway.ack_seconds.record(began.elapsed());
             let Answer::Kept { seq, at } = answer else { return Err(Failure::Unavailable) };
             Ok(answer::ok(&reference, Kept { seq, at, durability }))
+        })
+    }
+
+    fn command(self, room: RoomId, text: String, key: Option<Key>) -> Flow {
+        let (is_member, bearer) = self.shard.with(|state| {
+            let bearer = state.connection(self.id).and_then(|connection| connection.bearer.clone());
+            (state.is_in(self.id, &room), bearer)
+        });
+        if !is_member {
+            return self.shard.fail(self.id, &self.reference, &Refusal::NotMember.into());
+        }
+        let gateway = self.shard.gateway.clone();
+        let given = gateway.give_command(&self.account.user, bearer.as_deref(), room, text, key.as_ref());
+        self.answer_later(1, move |reference| async move {
+            let Given { command, notice } = given.await?;
+            Ok(answer::ok(&reference, Commanded { command: &command, notice: notice.as_deref() }))
         })
     }
 

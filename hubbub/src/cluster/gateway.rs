@@ -1,29 +1,21 @@
 //! A gateway as a process.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
-use hubbub_core::ids::Partitions;
-use hubbub_core::ports::bus::{Bus, Subject, Subscription};
+use hubbub_core::ports::bus::Subscription;
 use hubbub_gateway::peers::Cluster;
 use hubbub_gateway::{Gateway, Ports, listener};
 use hubbub_node::roster::{Roster, give_signs_of_life};
 use hubbub_node::telemetry::Metrics;
 use hubbub_wire::tier::node::Tier;
-use hubbub_wire::tier::parcel;
-use hubbub_wire::tier::query::{Found, Query};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Node, Reached, door};
+use super::{Node, Reached, door, partitions};
 use crate::accounts::Whose;
 use crate::all_in_one::http_state;
 use crate::settings::GatewaySettings;
-
-/// How long a history service may take to say what is fixed, and the pause before it is asked again.
-const FACTS_MAX: Duration = Duration::from_secs(2);
-const FACTS_EVERY: Duration = Duration::from_millis(250);
 
 /// Serves until `shutdown`.
 ///
@@ -98,22 +90,4 @@ async fn start(settings: &GatewaySettings, accounts: Whose, node: &Node) -> anyh
     let cluster = Some(Cluster { node: node.id.clone(), roster });
     let ports = Ports { bus: reached.bus.clone(), accounts, partitions, cluster };
     Ok(Started { gateway: Gateway::new(settings.gateway(), ports), reached, _roster_heard: roster_heard })
-}
-
-/// How many partitions there are, as a history service knows it from the store.
-async fn partitions(bus: &dyn Bus) -> anyhow::Result<Partitions> {
-    for attempt in 0.. {
-        let question = parcel::pack(&Query::Facts);
-        match bus.request(&Subject::Query, question, FACTS_MAX).await {
-            Ok(mut answer) => {
-                if let Found::Facts { partitions, .. } = parcel::header(&mut answer)? {
-                    return Partitions::new(partitions).context("a cluster of no partitions");
-                }
-            }
-            Err(error) if attempt % 20 == 0 => tracing::warn!(%error, "waits for a history service"),
-            Err(_) => {}
-        }
-        tokio::time::sleep(FACTS_EVERY).await;
-    }
-    unreachable!("the loop ends by an answer")
 }

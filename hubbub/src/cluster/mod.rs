@@ -10,13 +10,17 @@ use anyhow::Context;
 use hubbub_adapters::bus::NatsBus;
 use hubbub_adapters::store::CqlStore;
 use hubbub_core::ids::{NodeId, Partitions};
+use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_core::ports::store::{Store, StoreError};
 use hubbub_node::health::{Condition, Health};
 use hubbub_node::telemetry::Metrics;
+use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::query::{Found, Query};
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::{Database, Nats, SchemaSettings};
 
+pub mod bot_bridge;
 mod door;
 pub mod gateway;
 pub mod history_service;
@@ -28,6 +32,9 @@ const PARTITIONS: u16 = 32;
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How old the last good answer of the database may be for a node that is fit for its work.
 const FIT_MAX: Duration = Duration::from_secs(3);
+/// How long a history service may take to say what is fixed, and the pause before it is asked again.
+const FACTS_MAX: Duration = Duration::from_secs(2);
+const FACTS_EVERY: Duration = Duration::from_millis(250);
 /// Pause between two tries to agree on what is fixed.
 const AGREE_EVERY: Duration = Duration::from_millis(500);
 
@@ -150,6 +157,24 @@ impl Reached {
         );
         Ok(kept)
     }
+}
+
+/// How many partitions there are, as a history service knows it from the store.
+async fn partitions(bus: &dyn Bus) -> anyhow::Result<Partitions> {
+    for attempt in 0.. {
+        let question = parcel::pack(&Query::Facts);
+        match bus.request(&Subject::Query, question, FACTS_MAX).await {
+            Ok(mut answer) => {
+                if let Found::Facts { partitions, .. } = parcel::header(&mut answer)? {
+                    return Partitions::new(partitions).context("a cluster of no partitions");
+                }
+            }
+            Err(error) if attempt % 20 == 0 => tracing::warn!(%error, "waits for a history service"),
+            Err(_) => {}
+        }
+        tokio::time::sleep(FACTS_EVERY).await;
+    }
+    unreachable!("the loop ends by an answer")
 }
 
 /// `hubbub schema`: makes the tables where they are not there.

@@ -14,7 +14,8 @@ use hubbub_node::telemetry::LogFormat;
 
 mod parts;
 
-pub use parts::{Database, Logs, Nats};
+pub(crate) use parts::read;
+pub use parts::{Broker, Database, Logs, Nats};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -26,6 +27,9 @@ pub enum Surroundings {
     /// In service.
     Production,
 }
+
+/// Whether it is by TLS.
+const AMQP_PROTOCOLS: OneOf<bool> = OneOf(&[("amqp", false), ("amqps", true)]);
 
 const SURROUNDINGS: OneOf<Surroundings> =
     OneOf(&[("dev", Surroundings::Dev), ("production", Surroundings::Production)]);
@@ -189,6 +193,80 @@ macro_rules! settings_of {
         }
         }
     };
+    (@ [bots $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Bots" => {
+            /// Whether bots get the sender's whole access token with a command, instead of one for that command alone.
+            bot_whole_token: bool = Bool, env ["BOT_WHOLE_TOKEN"], default "false";
+        }
+        }
+    };
+    (@ [bridge $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Bridge to the bots" => {
+            /// Answers of one bot to one room a second in the long run, ten times as many at once; then refused.
+            bot_answers_per_second: u64 = Count::between(1, 1_000_000), env ["BOT_ANSWERS_PER_SECOND"], default "1000";
+        }
+        }
+    };
+    (@ [broker $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Broker of the bots (RabbitMQ)" => {
+            /// The broker in one address, amqp://user:password@host:port/vhost or amqps; instead of the five below.
+            amqp_url: Option<Password> = Optional(Secret), env ["AMQP_URL"], default "";
+            /// Protocol: amqp, or amqps for TLS (none given: amqp).
+            amqp_protocol: Option<bool> = Optional(AMQP_PROTOCOLS), env ["AMQP_PROTOCOL"], default "";
+            /// Host (none given: 127.0.0.1).
+            amqp_server: Option<String> = Optional(Host), env ["AMQP_SERVER"], default "";
+            /// Port (none given: 5672, with amqps 5671).
+            amqp_port: Option<u16> = Optional(Port), env ["AMQP_PORT"], default "";
+            /// User (none given: guest).
+            amqp_username: Option<String> = Optional(Text), env ["AMQP_USERNAME"], default "";
+            /// Password (none given: guest).
+            amqp_password: Option<Password> = Optional(Secret), env ["AMQP_PASSWORD"], default "";
+            /// Queue from the bots to the chat (none given: bot-jobsity-chat).
+            amqp_queue: Option<String> = Optional(Text), env ["AMQP_QUEUE"], default "";
+            /// Queue from the chat to the bots (none given: bot-jobsity-bot).
+            amqp_bot_queue: Option<String> = Optional(Text), env ["AMQP_BOT_QUEUE", "AMQP_BOT_QUEUE_BOT"], default "";
+            /// Certificates to trust besides the machine's with amqps, a PEM file.
+            amqp_ca: Option<PathBuf> = Optional(Path), env ["AMQP_CA"], default "";
+        }
+        }
+    };
+    (@ [own_bot $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Bot inside, where no broker is set" => {
+            /// Prices that /stock=CODE answers: a file of lines CODE,PRICE (none given: a small table of examples).
+            bot_prices: Option<PathBuf> = Optional(Path), env ["BOT_PRICES"], default "";
+            /// Where it asks for them instead: an address with {code} in it, answered by CSV with a column Close or JSON with price.
+            bot_quote_url: Option<String> = Optional(Text), env ["BOT_QUOTE_URL"], default "";
+        }
+        }
+    };
+    (@ [bot_token $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Bot" => {
+            /// What the bot is called: its messages show this name, and its id is bot-NAME.
+            name: String = Token, env ["BOT_NAME"], default "bot";
+            /// How long its token is valid.
+            valid: Duration = Time::between_ms(1_000, 3_650 * 24 * 3_600_000), env ["BOT_TOKEN_VALID"], default "365d";
+            /// Data folder of the all-in-one, which may be running.
+            data: PathBuf = Path, env ["DATA_DIR"], default "./hubbub-data";
+            /// Whether the bot is one of a cluster: then the database is read, and not the data folder.
+            from_database: bool = Bool, env ["BOT_TOKEN_FROM_DATABASE"], default "false";
+        }
+        }
+    };
+    (@ [bridge_door $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Listening" => {
+            /// TCP port of /healthz, /readyz and /metrics; 0 lets the system choose.
+            port: u16 = Port, env ["PORT"], default "3003";
+            /// Address to listen on.
+            interface: IpAddr = IpAddress, env ["INTERFACE"], default "127.0.0.1";
+        }
+        }
+    };
     (@ [logs $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
         settings_of! { @ [$($more)*] { $($head)* } $($groups)*
         "Logs" => {
@@ -245,13 +323,13 @@ macro_rules! settings_of {
 settings_of! {
     /// All settings of the all-in-one.
     #[derive(Debug, Clone)]
-    pub struct Settings [door data accounts limits rooms logs surroundings]
+    pub struct Settings [door data accounts limits rooms bots bridge own_bot broker logs surroundings]
 }
 
 settings_of! {
     /// All settings of a gateway in a cluster.
     #[derive(Debug, Clone)]
-    pub struct GatewaySettings [door cluster nats database accounts limits logs]
+    pub struct GatewaySettings [door cluster nats database accounts limits bots logs]
 }
 
 settings_of! {
@@ -264,6 +342,18 @@ settings_of! {
     /// All settings of a history service in a cluster.
     #[derive(Debug, Clone)]
     pub struct HistorySettings [history_door cluster partitions nats database logs]
+}
+
+settings_of! {
+    /// All settings of a bridge to the bots in a cluster.
+    #[derive(Debug, Clone)]
+    pub struct BridgeSettings [bridge_door cluster nats database accounts bridge broker logs]
+}
+
+settings_of! {
+    /// All settings of the command that gives a bot its token.
+    #[derive(Debug, Clone)]
+    pub struct BotTokenSettings [bot_token cluster database logs]
 }
 
 settings_of! {

@@ -1,18 +1,23 @@
 //! What the groups of settings mean to the parts that they are for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hubbub_adapters::accounts::{BuiltInOptions, Rate};
+use hubbub_adapters::broker::AmqpOptions;
 use hubbub_adapters::bus::{NatsOptions, NatsTls};
 use hubbub_adapters::store::{CqlOptions, CqlTls};
 use hubbub_core::ids::NodeId;
+use hubbub_core::ports::accounts::Secret as Password;
 use hubbub_gateway::config::{Config, Origins as AllowedFrom};
 use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
 use hubbub_node::telemetry::LogFormat;
 
-use super::{GatewaySettings, HistorySettings, SchemaSettings, Settings, WorkerSettings};
+use super::{
+    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, SchemaSettings, Settings, WorkerSettings,
+};
 use crate::accounts::Told;
+use crate::process::WrongSettings;
 
 /// How much is logged, and how.
 pub trait Logs {
@@ -34,6 +39,18 @@ pub trait Nats {
 pub trait Database {
     /// As a node of this cluster.
     fn database(&self) -> CqlOptions;
+}
+
+/// How the broker of the bots is reached.
+pub trait Broker {
+    /// Whether anything was said of one.
+    fn has_broker(&self) -> bool;
+
+    /// As what it shows us as.
+    ///
+    /// # Errors
+    /// Settings that do not go together, or can't be used.
+    fn broker(&self, name: String) -> Result<AmqpOptions, WrongSettings>;
 }
 
 /// How long after its window a drain may still take.
@@ -65,7 +82,9 @@ logs! {
     GatewaySettings: |settings| settings.drain_window;
     WorkerSettings: |_| Duration::ZERO;
     HistorySettings: |_| Duration::ZERO;
+    BridgeSettings: |_| Duration::ZERO;
     SchemaSettings: |_| Duration::ZERO;
+    BotTokenSettings: |_| Duration::ZERO;
 }
 
 macro_rules! nats {
@@ -87,7 +106,7 @@ macro_rules! nats {
     };
 }
 
-nats!(GatewaySettings WorkerSettings HistorySettings);
+nats!(GatewaySettings WorkerSettings HistorySettings BridgeSettings);
 
 macro_rules! database {
     ($($settings:ty)*) => {
@@ -109,7 +128,59 @@ macro_rules! database {
     };
 }
 
-database!(GatewaySettings WorkerSettings HistorySettings SchemaSettings);
+database!(GatewaySettings WorkerSettings HistorySettings BridgeSettings SchemaSettings BotTokenSettings);
+
+macro_rules! broker {
+    ($($settings:ty)*) => {
+        $(impl Broker for $settings {
+            fn has_broker(&self) -> bool {
+                self.amqp_url.is_some() || self.amqp_protocol.is_some() || self.amqp_server.is_some()
+                    || self.amqp_port.is_some() || self.amqp_username.is_some() || self.amqp_password.is_some()
+                    || self.amqp_queue.is_some() || self.amqp_bot_queue.is_some()
+            }
+
+            fn broker(&self, name: String) -> Result<AmqpOptions, WrongSettings> {
+                let mut options = match &self.amqp_url {
+                    Some(url) => {
+                        if let Some(server) = &self.amqp_server {
+                            return Err(WrongSettings(format!(
+                                "the broker is named twice: keep --amqp-url (AMQP_URL) or --amqp-server (AMQP_SERVER) {server}"
+                            )));
+                        }
+                        AmqpOptions::by_url(url)
+                            .map_err(|error| WrongSettings(format!("--amqp-url (AMQP_URL): {error}")))?
+                    }
+                    None => {
+                        let guest = || Password::new("guest".into());
+                        let tls = self.amqp_protocol.unwrap_or(false);
+                        let port = self.amqp_port.unwrap_or(if tls { 5671 } else { 5672 });
+                        let host = self.amqp_server.clone().unwrap_or_else(|| "127.0.0.1".into());
+                        let user = self.amqp_username.clone().unwrap_or_else(|| "guest".into());
+                        let password = self.amqp_password.clone().unwrap_or_else(guest);
+                        AmqpOptions::by_parts(tls, host, port, user, &password)
+                    }
+                };
+                if let Some(queue) = &self.amqp_queue {
+                    options.answers_queue.clone_from(queue);
+                }
+                if let Some(queue) = &self.amqp_bot_queue {
+                    options.commands_queue.clone_from(queue);
+                }
+                options.ca = self.amqp_ca.as_deref().map(|path| read("AMQP_CA", path)).transpose()?;
+                options.name = name;
+                Ok(options)
+            }
+        })*
+    };
+}
+
+broker!(Settings BridgeSettings);
+
+/// A file that a setting names.
+pub(crate) fn read(setting: &str, path: &Path) -> Result<String, WrongSettings> {
+    let text = std::fs::read_to_string(path);
+    text.map_err(|error| WrongSettings(format!("{setting}: can't read {}: {error}", path.display())))
+}
 
 macro_rules! gateway {
     ($($settings:ty: $durability:literal, $resync_every:expr;)*) => {
@@ -144,11 +215,18 @@ macro_rules! gateway {
             reads_burst: self.reads_per_second.saturating_mul(10) as u32,
             presence_members_max: self.presence_members_max,
             drain_window: self.drain_window,
+            bot_whole_token: self.bot_whole_token,
             resync_every: $resync_every,
             ..Config::default()
         }
     }
+        })*
+    };
+}
 
+macro_rules! accounts {
+    ($($settings:ty)*) => {
+        $(impl $settings {
             /// What was said of accounts.
             pub fn accounts(&self) -> Told {
                 Told {
@@ -172,6 +250,8 @@ macro_rules! gateway {
         })*
     };
 }
+
+accounts!(Settings GatewaySettings BridgeSettings);
 
 fn rate(per_second: u64, burst: u64) -> Rate {
     Rate {

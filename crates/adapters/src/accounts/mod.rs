@@ -14,7 +14,7 @@ mod metrics;
 mod option;
 
 pub use auth_server::{AuthServer, AuthServerOptions};
-pub use builtin::{BuiltIn, BuiltInOptions, Rate};
+pub use builtin::{BuiltIn, BuiltInOptions, Rate, TOKEN_KEY};
 pub use client::HttpOptions;
 pub use jwt::{JwksOptions, Jwt, JwtKeys, JwtOptions};
 pub use option::BadOption;

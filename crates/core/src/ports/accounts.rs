@@ -7,10 +7,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Millis, User, UserId};
+use crate::ids::{Millis, RoomId, User, UserId};
 use crate::ports::PortFuture;
 
 /// A bearer token or a password: can be looked at, but not printed.
@@ -81,7 +82,7 @@ pub enum AccountsError {
     #[error("too many attempts; try again later")]
     RateLimited {
         /// When to come back.
-        retry_after: std::time::Duration,
+        retry_after: Duration,
     },
     /// The service that knows is away or full. `inside` is for the log.
     #[error("accounts are not available just now")]
@@ -136,6 +137,26 @@ pub trait BuiltInAccounts: Send + Sync {
         password: Secret,
         from: std::net::IpAddr,
     ) -> PortFuture<'_, Result<Secret, AccountsError>>;
+
+    /// A token for bots: it says who gave one command in one room, is good for nothing else, and ends within minutes.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    fn command_token(&self, right: CommandRight) -> Result<Secret, AccountsError>;
+
+    /// What a token for bots says, if it is one of ours and not over.
+    fn check_command_token(&self, token: &Secret) -> Option<CommandRight>;
+}
+
+/// What a token for bots says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandRight {
+    /// Who gave the command.
+    pub user: User,
+    /// In which room.
+    pub room: RoomId,
+    /// The command's id.
+    pub command: String,
 }
 
 /// A built-in account as it is kept.

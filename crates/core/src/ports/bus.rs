@@ -42,6 +42,10 @@ pub enum Subject {
     Memberships,
     /// Reads: replays, directory, members. Served by any one of the history services.
     Query,
+    /// Commands for bots. Served by any one of the bridges.
+    Bots,
+    /// Which commands bots have announced: for all bridges.
+    Announcements,
     /// Signs of life of all nodes.
     Nodes,
     /// Who came and went, a gateway.
@@ -55,7 +59,7 @@ pub enum Subject {
 impl Subject {
     /// Whether its servers share the requests, so that each is heard by one of them.
     pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Query)
+        matches!(self, Self::Query | Self::Bots)
     }
 }
 

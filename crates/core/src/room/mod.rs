@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::code::Code;
 use crate::entry::{Entry, Kind, RoomFacts, Says};
 use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
-use crate::limits::{Content, REPEAT_WINDOW};
+use crate::limits::{BotText, Content, REPEAT_WINDOW};
 
 mod keys;
 #[cfg(test)]
@@ -54,6 +54,13 @@ pub enum Verb {
         key: Option<Key>,
         /// The room's last seq that the client had seen when it first sent the key.
         after: Option<Seq>,
+    },
+    /// Say something as a bot: it need not be a member, so only one whose role was checked may ask for it.
+    Answer {
+        /// What.
+        text: BotText,
+        /// So that a repeat is found.
+        key: Key,
     },
 }
 
@@ -219,7 +226,7 @@ impl Room {
             Kind::Leave => {
                 self.members.remove(&entry.user);
             }
-            Kind::Topic | Kind::Text | Kind::Link | Kind::Image => {}
+            Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot => {}
         }
         if let Some(facts) = &entry.facts {
             self.facts = Some(facts.clone());
@@ -230,11 +237,15 @@ impl Room {
     /// Entries whose keys must be known before this action can be decided: those after the first number, up to
     /// and with the second.
     pub fn missing_keys(&self, verb: &Verb) -> Option<(Seq, Seq)> {
-        let Verb::Send { key: Some(_), after, .. } = verb else { return None };
+        let after = match verb {
+            Verb::Send { key: Some(_), after, .. } => *after,
+            Verb::Answer { .. } => None,
+            _ => return None,
+        };
         let window = self.head.0.saturating_sub(REPEAT_WINDOW);
         let from = match after {
             // Too far back or too far on: refused without a look.
-            Some(after) if after.0 < window || *after > self.head => return None,
+            Some(after) if after.0 < window || after > self.head => return None,
             Some(after) => after.0,
             None => window,
         };
@@ -295,6 +306,10 @@ impl Room {
                 Ok(Verdict::Append(Fate::Topic(RoomFacts { topic: topic.clone(), ..facts.clone() }), None))
             }
             Verb::Send { content, key, after } => self.judge_send(user, content, key.as_ref(), *after),
+            Verb::Answer { text, key } => Ok(match self.keys.find(KeyHash::of(&user.id, key)) {
+                Some((seq, at)) => Verdict::Answer(Answer::Kept { seq, at: Some(at) }),
+                None => Verdict::Append(Fate::Answer(text), Some(key.clone())),
+            }),
         }
     }
 
@@ -336,6 +351,7 @@ impl Room {
             }
             Fate::Topic(facts) => (&action.user, Says::Topic(facts)),
             Fate::Send(content) => (&action.user, Says::Message(content)),
+            Fate::Answer(text) => (&action.user, Says::Bot(text)),
         };
         let entry = Entry::new(&self.id, seq, at, whose, key, says);
         self.apply(&entry);
@@ -384,4 +400,5 @@ enum Fate<'a> {
     Kick(&'a UserId),
     Topic(RoomFacts),
     Send(&'a Content),
+    Answer(&'a BotText),
 }

@@ -26,7 +26,8 @@ enum Step {
 }
 
 fn verbs() -> impl Strategy<Value = Verb> {
-    let key = proptest::option::of((0u8..6).prop_map(|k| Key::parse(&format!("k{k}")).unwrap()));
+    let any_key = || (0u8..6).prop_map(|k| Key::parse(&format!("k{k}")).unwrap());
+    let key = proptest::option::of(any_key());
     let after = proptest::option::of((0u64..40).prop_map(Seq));
     prop_oneof![
         2 => Just(Verb::Create { name: "room".into(), topic: "".into() }),
@@ -36,6 +37,8 @@ fn verbs() -> impl Strategy<Value = Verb> {
         1 => "[a-z]{0,3}".prop_map(|t| Verb::Topic { topic: t.into() }),
         10 => ("[a-z]{1,3}", key, after).prop_map(|(text, key, after)| Verb::Send {
             content: Content::text(text).unwrap(), key, after }),
+        2 => ("[a-z]{1,3}", any::<bool>(), any_key()).prop_map(|(text, is_complaint, key)| Verb::Answer {
+            text: BotText::new(text, is_complaint).unwrap(), key }),
     ]
 }
 
@@ -72,6 +75,11 @@ impl Model {
         self.log[..upto].iter().rev().find(|e| e.kind == Kind::Join && e.user == *user).unwrap().seq
     }
 
+    fn first(&self, user: &UserId, key: &Key) -> Option<Answer> {
+        let first = self.log.iter().find(|e| e.user == *user && e.key.as_ref() == Some(key))?;
+        Some(Answer::Kept { seq: first.seq, at: Some(first.at) })
+    }
+
     /// What must be answered; `None` where an entry must come.
     fn expected(&self, user: &UserId, verb: &Verb) -> Option<Answer> {
         let refused = |r| Some(Answer::Refused(r));
@@ -97,12 +105,10 @@ impl Model {
             Verb::Kick { .. } | Verb::Topic { .. } if !owner => refused(Refusal::NotOwner),
             Verb::Kick { member } if !members.contains(member) => refused(Refusal::NoSuchMember),
             Verb::Kick { .. } | Verb::Topic { .. } => None,
+            Verb::Answer { key, .. } => self.first(user, key),
             Verb::Send { key, after, .. } => {
-                let first = key
-                    .as_ref()
-                    .and_then(|k| self.log.iter().find(|e| e.user == *user && e.key.as_ref() == Some(k)));
-                if let Some(first) = first {
-                    return Some(Answer::Kept { seq: first.seq, at: Some(first.at) });
+                if let Some(first) = key.as_ref().and_then(|key| self.first(user, key)) {
+                    return Some(first);
                 }
                 if key.is_some() && after.is_some_and(|a| a.0 > head as u64) {
                     return refused(Refusal::BeyondHead);

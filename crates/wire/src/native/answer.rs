@@ -85,6 +85,16 @@ pub struct Kept {
     pub durability: &'static str,
 }
 
+/// A command that the bots have.
+#[derive(Serialize)]
+pub struct Commanded<'a> {
+    /// Its id.
+    pub command: &'a str,
+    /// A text for its sender alone, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<&'a str>,
+}
+
 /// A room.
 #[derive(Serialize)]
 pub struct InRoom {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hubbub_core::ids::{Millis, UserId};
+use hubbub_core::ids::{Millis, RoomId, UserId};
 use hubbub_core::ports::accounts::{Role, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -71,7 +71,14 @@ pub struct Validated {
     #[serde(rename = "type")]
     #[schema(example = 1)]
     pub kind: u8,
-    /// `user` may chat, `bot` answers commands.
+    /// `user` may chat, `bot` answers commands. Of a token that came to a bot with a command: none.
     #[schema(value_type = Vec<String>, example = json!(["user"]))]
     pub roles: Vec<Role>,
+    /// Of a token that came to a bot with a command: the room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub chatroom: Option<RoomId>,
+    /// Of such a token: the command's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
 }

@@ -34,6 +34,27 @@ pub struct Sent {
     pub seq: Seq,
 }
 
+/// A command that the bots have.
+#[derive(Serialize, ToSchema)]
+pub struct Commanded {
+    /// Its id.
+    #[schema(example = "0195f3c2a7b84d0e")]
+    pub command: String,
+    /// A text for its sender alone, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
+}
+
+/// What became of what was said.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Said {
+    /// It is kept.
+    Sent(Sent),
+    /// It was a command, and the bots have it.
+    Commanded(Commanded),
+}
+
 /// A page of a room's log.
 #[derive(Serialize, ToSchema)]
 pub struct History<'a> {
@@ -94,6 +115,9 @@ pub struct LogEntry {
     /// Of a picture: a data URL.
     #[schema(required = false)]
     image: Option<String>,
+    /// Of a bot's message: true if it says what was wrong with a command.
+    #[schema(required = false)]
+    error: Option<bool>,
     /// Of a topic.
     #[schema(required = false)]
     topic: Option<String>,

@@ -1,10 +1,12 @@
 //! The JSON of requests and answers. The descriptions are made from these types.
 
 mod accounts;
+mod bots;
 mod log;
 mod rooms;
 
 pub use accounts::*;
+pub use bots::*;
 pub use log::*;
 pub use rooms::*;
 

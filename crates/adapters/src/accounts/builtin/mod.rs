@@ -19,7 +19,7 @@ use hubbub_core::ids::{User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{
     Account, AccountRow, AccountStore, AccountStoreError, Accounts, AccountsError, BuiltInAccounts,
-    Registration, Role, Secret,
+    CommandRight, Registration, Role, Secret,
 };
 
 use super::{now, unavailable};
@@ -34,6 +34,8 @@ use attempts::{Budgets, KEYS_MAX};
 use hashing::{Hasher, HashingError};
 use tokens::{KEY_BYTES, Tokens};
 
+/// What the key that signs tokens is called in the store.
+pub const TOKEN_KEY: &str = "token_key";
 /// When to come back if the line for hashing is full: it moves by some 50 a core in that time.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -86,9 +88,7 @@ impl BuiltIn {
     /// # Errors
     /// `Unavailable`.
     pub async fn open(store: Arc<dyn AccountStore>, options: BuiltInOptions) -> Result<Self, AccountsError> {
-        let mut candidate = vec![0; KEY_BYTES];
-        getrandom::fill(&mut candidate).map_err(unavailable)?;
-        let key = store.shared_secret("token_key", candidate).await.map_err(unavailable)?;
+        let key = store.shared_secret(TOKEN_KEY, Self::new_key()?).await.map_err(unavailable)?;
         if key.len() < KEY_BYTES {
             return Err(unavailable("the stored token key is too short"));
         }
@@ -105,6 +105,28 @@ impl BuiltIn {
             registrations: budgets(options.registrations),
             failures: budgets(options.failures),
         })
+    }
+
+    /// A key to sign tokens with, for a store that has none yet.
+    ///
+    /// # Errors
+    /// `Unavailable` when the machine has no randomness.
+    pub fn new_key() -> Result<Vec<u8>, AccountsError> {
+        let mut key = vec![0; KEY_BYTES];
+        getrandom::fill(&mut key).map_err(unavailable)?;
+        Ok(key)
+    }
+
+    /// A token by which a program may answer commands, for as long as the operator wants; by the key that the store holds under
+    /// [`TOKEN_KEY`].
+    ///
+    /// # Errors
+    /// `Unavailable` when the key is none.
+    pub fn bot_token(key: &[u8], bot: User, valid_for: Duration) -> Result<Secret, AccountsError> {
+        if key.len() < KEY_BYTES {
+            return Err(unavailable("the stored token key is too short"));
+        }
+        Tokens::new(key, valid_for).issue(bot, vec![Role::Bot], now()).map_err(unavailable)
     }
 
     async fn make_account(&self, registration: Registration, from: IpAddr) -> Result<User, AccountsError> {
@@ -188,6 +210,14 @@ impl BuiltInAccounts for BuiltIn {
         from: IpAddr,
     ) -> PortFuture<'_, Result<Secret, AccountsError>> {
         Box::pin(self.token_for(email, password, from))
+    }
+
+    fn command_token(&self, right: CommandRight) -> Result<Secret, AccountsError> {
+        self.tokens.issue_command(right, now()).map_err(unavailable)
+    }
+
+    fn check_command_token(&self, token: &Secret) -> Option<CommandRight> {
+        self.tokens.check_command(token, now())
     }
 }
 

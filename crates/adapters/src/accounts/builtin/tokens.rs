@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_core::ids::{Millis, User, UserId};
-use hubbub_core::ports::accounts::{Account, Role, Secret};
+use hubbub_core::ids::{Millis, RoomId, User, UserId};
+use hubbub_core::ports::accounts::{Account, CommandRight, Role, Secret};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,10 @@ pub const KEY_BYTES: usize = 32;
 const TOKEN_BYTES_MAX: usize = 2_048;
 /// Who gives our tokens, and for whom.
 const NAME: &str = "hubbub";
+/// For whom those are that say who gave a command. By this they are no access tokens.
+const FOR_BOTS: &str = "hubbub-bots";
+/// How long such a one is good.
+const COMMAND_TTL: Duration = Duration::from_secs(300);
 
 #[derive(Serialize, Deserialize)]
 struct Claims {
@@ -27,25 +31,36 @@ struct Claims {
     aud: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct CommandClaims {
+    sub: UserId,
+    name: Arc<str>,
+    room: RoomId,
+    command: String,
+    exp: u64,
+    iss: String,
+    aud: String,
+}
+
 /// Gives and checks tokens.
 pub struct Tokens {
     signs: EncodingKey,
     checks: DecodingKey,
     rules: Validation,
+    command_rules: Validation,
     ttl: Duration,
 }
 
 impl Tokens {
     /// With this key, valid for `ttl`.
     pub fn new(key: &[u8], ttl: Duration) -> Self {
-        let mut rules = Validation::new(Algorithm::HS256);
-        rules.set_issuer(&[NAME]);
-        rules.set_audience(&[NAME]);
-        rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // Checked below, against the time that is passed in and without leeway: we gave the token ourselves.
-        rules.validate_exp = false;
-        rules.leeway = 0;
-        Self { signs: EncodingKey::from_secret(key), checks: DecodingKey::from_secret(key), rules, ttl }
+        Self {
+            signs: EncodingKey::from_secret(key),
+            checks: DecodingKey::from_secret(key),
+            rules: rules(NAME),
+            command_rules: rules(FOR_BOTS),
+            ttl,
+        }
     }
 
     /// A token for a user. It ends on a whole second, up to one before its time.
@@ -53,13 +68,12 @@ impl Tokens {
     /// # Errors
     /// What the library says; not known to happen.
     pub fn issue(&self, user: User, roles: Vec<Role>, now: Millis) -> Result<Secret, String> {
-        let ttl_ms = u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX);
         let claims = Claims {
             sub: user.id,
             name: user.name,
             roles,
             iat: now.0 / 1_000,
-            exp: now.0.saturating_add(ttl_ms) / 1_000,
+            exp: end(now, self.ttl),
             iss: NAME.into(),
             aud: NAME.into(),
         };
@@ -79,6 +93,54 @@ impl Tokens {
         let user = User { id: claims.sub, name: claims.name };
         (expires_at > now).then_some(Account { user, roles: claims.roles, expires_at })
     }
+
+    /// A token that says who gave a command.
+    ///
+    /// # Errors
+    /// What the library says; not known to happen.
+    pub fn issue_command(&self, right: CommandRight, now: Millis) -> Result<Secret, String> {
+        let claims = CommandClaims {
+            sub: right.user.id,
+            name: right.user.name,
+            room: right.room,
+            command: right.command,
+            exp: end(now, COMMAND_TTL),
+            iss: NAME.into(),
+            aud: FOR_BOTS.into(),
+        };
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signs)
+            .map(Secret::new)
+            .map_err(|error| error.to_string())
+    }
+
+    /// What a token for bots says, if it is one of ours and not over.
+    pub fn check_command(&self, token: &Secret, now: Millis) -> Option<CommandRight> {
+        let token = token.reveal();
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let claims =
+            jsonwebtoken::decode::<CommandClaims>(token, &self.checks, &self.command_rules).ok()?.claims;
+        let user = User { id: claims.sub, name: claims.name };
+        let right = CommandRight { user, room: claims.room, command: claims.command };
+        (claims.exp.saturating_mul(1_000) > now.0).then_some(right)
+    }
+}
+
+/// The last whole second of a token's time.
+fn end(now: Millis, ttl: Duration) -> u64 {
+    now.0.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)) / 1_000
+}
+
+fn rules(audience: &str) -> Validation {
+    let mut rules = Validation::new(Algorithm::HS256);
+    rules.set_issuer(&[NAME]);
+    rules.set_audience(&[audience]);
+    rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    // Checked by us, against the time that is passed in and without leeway: we gave the token ourselves.
+    rules.validate_exp = false;
+    rules.leeway = 0;
+    rules
 }
 
 #[cfg(test)]
@@ -122,6 +184,17 @@ mod tests {
         assert!(tokens().check(&forged(Algorithm::HS512, NAME, NAME), NOW).is_none());
         assert!(tokens().check(&forged(Algorithm::HS256, "other", NAME), NOW).is_none());
         assert!(tokens().check(&forged(Algorithm::HS256, NAME, "other"), NOW).is_none());
+    }
+
+    #[test]
+    fn a_token_for_bots_is_good_for_one_command_and_for_nothing_else() {
+        let right = CommandRight { user: user(), room: RoomId::parse("r1").unwrap(), command: "c1".into() };
+        let token = tokens().issue_command(right.clone(), NOW).unwrap();
+        assert_eq!(tokens().check_command(&token, NOW), Some(right));
+        assert_eq!(tokens().check_command(&token, Millis(NOW.0 + 300_000)), None);
+        assert_eq!(tokens().check(&token, NOW), None, "it is no access token");
+        let access = tokens().issue(user(), vec![Role::User], NOW).unwrap();
+        assert_eq!(tokens().check_command(&access, NOW), None);
     }
 
     #[test]

@@ -20,6 +20,8 @@ impl Subjects {
             Subject::Directory => format!("{prefix}.dir"),
             Subject::Memberships => format!("{prefix}.mem"),
             Subject::Query => format!("{prefix}.qry"),
+            Subject::Bots => format!("{prefix}.bot"),
+            Subject::Announcements => format!("{prefix}.ann"),
             Subject::Nodes => format!("{prefix}.nodes"),
             Subject::Presence => format!("{prefix}.pres"),
             Subject::Control => format!("{prefix}.ctl"),

@@ -26,6 +26,11 @@ fn private_folder() -> DirBuilder {
     builder
 }
 
+/// Where the data of a folder is.
+pub(super) fn data_file(dir: &Path) -> PathBuf {
+    dir.join(DATA_FILE)
+}
+
 /// A data folder that is ours until this is dropped, or the process ends however it ends.
 pub(super) struct Folder {
     pub(super) data_file: PathBuf,
@@ -63,7 +68,7 @@ impl Folder {
         }
         // Made here, so that it and all that SQLite makes beside it is ours alone.
         open(DATA_FILE)?;
-        Ok(Self { data_file: dir.join(DATA_FILE), lock })
+        Ok(Self { data_file: data_file(dir), lock })
     }
 
     /// Makes the names of the folder and of what is in it durable.

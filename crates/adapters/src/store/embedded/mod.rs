@@ -53,6 +53,20 @@ use readers::Readers;
 use shared::Shared;
 use writer::Writer;
 
+/// Whether there is a store in this folder.
+pub fn is_there(dir: &Path) -> bool {
+    folder::data_file(dir).exists()
+}
+
+/// A secret of a store that another process has open. Only such a one is read beside its process: one that nobody has open may
+/// have to be mended first, and that is [`EmbeddedStore::open`]'s.
+///
+/// # Errors
+/// As of a read.
+pub fn secret_of_running(dir: &Path, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    accounts::secret(&open::connect_reader(&folder::data_file(dir))?, name)
+}
+
 /// How a store works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {

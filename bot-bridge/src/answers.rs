@@ -1,0 +1,198 @@
+//! Answers in: checked, kept in their room once, and only then settled at the broker.
+
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use hubbub_core::ids::{Key, RoomId, User, UserId};
+use hubbub_core::limits::BotText;
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::accounts::{AccountsError, Role, Secret};
+use hubbub_core::ports::broker::{Delivery, Settled};
+use hubbub_core::ports::bus::{BusError, Subject};
+use hubbub_core::room::{Answer, Refusal, Verb};
+use hubbub_node::rate_limit::RateLimit;
+use hubbub_wire::amqp::{self, FromBot, Says};
+use hubbub_wire::tier::act::{Ask, Told, What};
+use hubbub_wire::tier::parcel;
+use metrics::counter;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::bounded::Bounded;
+use crate::catalog::Catalog;
+use crate::metrics::{ANSWERS, TRIED_AGAIN};
+use crate::{Config, Ports};
+
+/// How long one try to keep an answer may take.
+const TRY_MAX: Duration = Duration::from_secs(2);
+/// Pauses between tries, to keep an answer or to check a token: doubled from the first to the last, with jitter.
+const PAUSE_FIRST: Duration = Duration::from_millis(10);
+const PAUSE_LAST: Duration = Duration::from_secs(1);
+/// Answers of which it is remembered that they are kept: their settling may be lost with the broker, and when that is back
+/// their room may have gone on for longer than it remembers keys.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// Takes answers in.
+pub struct Answers {
+    ports: Ports,
+    config: Config,
+    catalog: Arc<Catalog>,
+    end: CancellationToken,
+    rate: RateLimit<(UserId, RoomId)>,
+    kept: Mutex<Bounded<(RoomId, Key), ()>>,
+    /// A flood of junk is counted, and not each of it logged.
+    said: RateLimit<&'static str>,
+}
+
+/// What becomes of an answer: its metric's label, and the broker's part.
+type Outcome = (&'static str, Settled);
+
+impl Answers {
+    pub fn new(ports: Ports, config: Config, catalog: Arc<Catalog>, end: CancellationToken) -> Self {
+        let per_second = config.answers_per_second;
+        Self {
+            ports,
+            catalog,
+            end,
+            rate: RateLimit::new(per_second, per_second.saturating_mul(10)),
+            kept: Mutex::new(Bounded::new(REMEMBERED_MAX)),
+            said: RateLimit::new(1, 3),
+            config,
+        }
+    }
+
+    /// Takes answers until the `end`.
+    pub async fn work(self: &Arc<Self>, tasks: &TaskTracker) {
+        while let Some(delivery) = self.end.run_until_cancelled(self.ports.broker.receive()).await {
+            let this = self.clone();
+            let mut taken = Box::pin(async move { this.take(delivery).await });
+            // Polled here first: if the bot's token can be checked at once, its answer is on its way to the holder before the
+            // next one is looked at, and a bot's answers keep their order.
+            if taken.as_mut().now_or_never().is_none() {
+                tasks.spawn(taken);
+            }
+        }
+    }
+
+    async fn take(&self, delivery: Delivery) {
+        let outcome = self.end.run_until_cancelled(self.judge(&delivery));
+        // At the end, what is not done is dropped, and goes to another bridge.
+        let Some((label, settled)) = outcome.await else { return };
+        counter!(ANSWERS, "outcome" => label).increment(1);
+        if settled == Settled::Refused && self.said.check(&label, Instant::now()).is_ok() {
+            // Its body has a token in it.
+            tracing::warn!(reason = label, id = delivery.id, "a bot's answer was refused");
+        }
+        delivery.settle(settled);
+    }
+
+    async fn judge(&self, delivery: &Delivery) -> Outcome {
+        let FromBot { token, says } = match amqp::from_bot(&delivery.body) {
+            Ok(from) => from,
+            Err(junk) => return (junk.label(), Settled::Refused),
+        };
+        let bot = match self.bot(&token).await {
+            Ok(bot) => bot,
+            Err(label) => return (label, Settled::Refused),
+        };
+        match says {
+            Says::Commands(commands) => {
+                self.catalog.announce(bot.id, commands);
+                ("announced", Settled::Done)
+            }
+            Says::Answer { room, text } => self.keep(bot, room, text, key(&delivery.id)).await,
+        }
+    }
+
+    /// The bot of a token. Waits while that can't be told.
+    async fn bot(&self, token: &Secret) -> Result<User, &'static str> {
+        if let Some((own, user)) = &self.config.own_bot
+            && own == token
+        {
+            return Ok(user.clone());
+        }
+        let mut pause = PAUSE_FIRST;
+        loop {
+            match self.ports.accounts.validate(token).await {
+                Ok(account) if account.roles.contains(&Role::Bot) => return Ok(account.user),
+                Ok(_) => return Err("role"),
+                Err(AccountsError::Unavailable { .. } | AccountsError::RateLimited { .. }) => {
+                    wait(&mut pause).await;
+                }
+                Err(_) => return Err("token"),
+            }
+        }
+    }
+
+    /// Has the room's holder keep an answer, however often that has to be asked.
+    async fn keep(&self, bot: User, room: RoomId, text: BotText, key: Key) -> Outcome {
+        let this = (room.clone(), key.clone());
+        if self.lock_kept().get(&this).is_some() {
+            return ("kept", Settled::Done);
+        }
+        if self.rate.check(&(bot.id.clone(), room.clone()), Instant::now()).is_err() {
+            return ("rate_limited", Settled::Refused);
+        }
+        let what = What::Do { user: bot, verb: Verb::Answer { text, key } };
+        let timeout_ms = TRY_MAX.as_millis() as u32;
+        let subject = Subject::Act(self.config.partitions.of(&room));
+        let payload = parcel::pack(&Ask { room, what, timeout_ms });
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let answer: PortFuture<'_, _> = self.ports.bus.request(&subject, payload.clone(), TRY_MAX);
+            if let Some(outcome) = outcome_of(answer.await) {
+                if outcome.1 == Settled::Done {
+                    self.lock_kept().insert(this, ());
+                }
+                return outcome;
+            }
+            counter!(TRIED_AGAIN).increment(1);
+            wait(&mut pause).await;
+        }
+    }
+
+    fn lock_kept(&self) -> std::sync::MutexGuard<'_, Bounded<(RoomId, Key), ()>> {
+        // A panic elsewhere can at worst leave a key to be asked for, which its room finds.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a holder's answer means; `None` if it is to be asked again.
+fn outcome_of(answer: Result<Bytes, BusError>) -> Option<Outcome> {
+    let mut payload = match answer {
+        Ok(payload) => payload,
+        Err(BusError::TooLarge) => return Some(("too_large", Settled::Refused)),
+        Err(_) => return None,
+    };
+    match parcel::header(&mut payload) {
+        Ok(Told::Done(Answer::Kept { .. })) => Some(("kept", Settled::Done)),
+        Ok(Told::NoSuchRoom | Told::Done(Answer::Refused(Refusal::NoSuchRoom))) => {
+            Some(("no_such_room", Settled::Refused))
+        }
+        Ok(Told::Done(_) | Told::Synced(_)) => {
+            tracing::error!("a tier answered what can't be read");
+            Some(("unreadable", Settled::Refused))
+        }
+        Ok(Told::Unavailable | Told::Moved) => None,
+        Err(error) => {
+            tracing::error!(%error, "a tier answered what can't be read");
+            None
+        }
+    }
+}
+
+/// An answer's key in its room: of the answer's id alone, which is the bot's or the one that it was given.
+fn key(id: &str) -> Key {
+    let digest: [u8; 32] = Sha256::digest(id).into();
+    let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    Key::parse(&format!("bot:{hex}")).expect("36 plain characters are a key")
+}
+
+async fn wait(pause: &mut Duration) {
+    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+    *pause = (*pause * 2).min(PAUSE_LAST);
+}

@@ -1,0 +1,74 @@
+//! The bridge between the chat and its bots: members' commands go out, bots' answers come in. Any number of bridges run side by
+//! side, and none keeps anything that its death may lose.
+//!
+//! - *Out* ([`commands`]): a gateway asks, any one bridge hands the command to the broker, and answers once the broker has
+//!   confirmed it. Who asks is who remembers: a question that died with its bridge is asked again, of another one.
+//! - *In* ([`answers`]): an answer is checked, becomes an entry through its room's holder, and only then is settled at the broker.
+//!   The entry's key comes from the answer's id, so that one that is delivered again is found by the holder.
+//! - What commands there are, bots say themselves ([`catalog`]).
+
+mod answers;
+mod bounded;
+mod catalog;
+mod commands;
+mod metrics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hubbub_core::ids::{Partitions, User};
+use hubbub_core::ports::accounts::{Accounts, Secret};
+use hubbub_core::ports::broker::Broker;
+use hubbub_core::ports::bus::{Bus, BusError};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::answers::Answers;
+use crate::catalog::Catalog;
+use crate::commands::Commands;
+
+/// How long what is under way at the end may take.
+const FINISH_MAX: Duration = Duration::from_secs(3);
+
+/// The ports a bridge stands on.
+#[derive(Clone)]
+pub struct Ports {
+    /// To the other tiers.
+    pub bus: Arc<dyn Bus>,
+    /// To the bots.
+    pub broker: Arc<dyn Broker>,
+    /// Which bot a token stands for.
+    pub accounts: Arc<dyn Accounts>,
+}
+
+/// Settings of a bridge.
+#[derive(Clone)]
+pub struct Config {
+    /// How many partitions there are.
+    pub partitions: Partitions,
+    /// The bot inside this process, if there is one: its token is known here alone.
+    pub own_bot: Option<(Secret, User)>,
+    /// Answers of one bot to one room a second, in the long run; ten times as many at once.
+    pub answers_per_second: u32,
+}
+
+/// Serves until `end`, and then finishes what is under way.
+///
+/// # Errors
+/// When the bus can't be listened to.
+pub async fn serve(ports: Ports, config: Config, end: CancellationToken) -> Result<(), BusError> {
+    metrics::describe();
+    let tasks = TaskTracker::new();
+    let (catalog, _heard) = Catalog::shared(ports.bus.clone()).await?;
+    let commands = Commands::new(ports.broker.clone(), catalog.clone());
+    let (asked, served) = commands.listen(&*ports.bus).await?;
+    let answers = Arc::new(Answers::new(ports, config, catalog, end.clone()));
+    tokio::join!(commands.work(asked, &tasks, &end), answers.work(&tasks));
+    // From here on other bridges are asked.
+    drop(served);
+    tasks.close();
+    if tokio::time::timeout(FINISH_MAX, tasks.wait()).await.is_err() {
+        tracing::warn!("answers of bots that were under way go back to the broker");
+    }
+    Ok(())
+}
