@@ -1,6 +1,5 @@
 //! Answers in: checked, kept in their room once, and only then settled at the broker.
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -79,9 +78,9 @@ impl Answers {
     }
 
     async fn take(&self, delivery: Delivery) {
-        let outcome = self.end.run_until_cancelled(self.judge(&delivery));
+        let judged = self.judge(&delivery.id, &delivery.body);
         // At the end, what is not done is dropped, and goes to another bridge.
-        let Some((label, settled)) = outcome.await else { return };
+        let Some((label, settled)) = self.end.run_until_cancelled(judged).await else { return };
         counter!(ANSWERS, "outcome" => label).increment(1);
         if settled == Settled::Refused && self.said.check(&label, Instant::now()).is_ok() {
             // Its body has a token in it.
@@ -90,8 +89,8 @@ impl Answers {
         delivery.settle(settled);
     }
 
-    async fn judge(&self, delivery: &Delivery) -> Outcome {
-        let FromBot { token, says } = match amqp::from_bot(&delivery.body) {
+    async fn judge(&self, id: &str, body: &[u8]) -> Outcome {
+        let FromBot { token, says } = match amqp::from_bot(body) {
             Ok(from) => from,
             Err(junk) => return (junk.label(), Settled::Refused),
         };
@@ -104,7 +103,7 @@ impl Answers {
                 self.catalog.announce(bot.id, commands);
                 ("announced", Settled::Done)
             }
-            Says::Answer { room, text } => self.keep(bot, room, text, key(&delivery.id)).await,
+            Says::Answer { room, text } => self.keep(bot, room, text, key(id)).await,
         }
     }
 

@@ -186,7 +186,10 @@ impl Asker {
     ///
     /// # Errors
     /// `NoBots` where there is no bridge; `Unavailable`, and then the bots may have it.
-    pub fn command(&self, mut command: Command) -> impl Future<Output = Result<ToldBots, Failure>> + 'static {
+    pub fn command(
+        &self,
+        mut command: Command,
+    ) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
         command.timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         self.ask_bots(AskBots::Command(command))
     }

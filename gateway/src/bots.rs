@@ -52,9 +52,9 @@ impl Gateway {
     ) -> impl Future<Output = Result<Given, Failure>> + 'static + use<> {
         let id = command_id(user, &room, key);
         let token = self.token_for_bots(user, bearer, &room, &id);
+        let asker = self.asker.clone();
         let told = token.map(|token| {
-            let command = Command { id: id.clone(), room, text, token, at: now(), timeout_ms: 0 };
-            self.asker.command(command)
+            asker.command(Command { id: id.clone(), room, text, token, at: now(), timeout_ms: 0 })
         });
         async move {
             let given = |notice| Ok(Given { command: id, notice });

@@ -115,6 +115,14 @@ fn core_has_no_runtime_and_knows_none_of_us() {
 }
 
 #[test]
+fn a_bot_knows_none_of_us() {
+    // It is the example for those who have nothing but the broker.
+    let packages = packages();
+    let ours = packages["hubbub-bots"].iter().filter(|used| used.starts_with("hubbub"));
+    none("the bot depends on", ours.cloned().collect());
+}
+
+#[test]
 fn only_the_composition_names_an_adapter() {
     let named = rust().into_iter().filter(|source| {
         let allowed = source.path.starts_with("crates/adapters/") || source.path.starts_with("hubbub/");
