@@ -33,8 +33,9 @@ pub async fn print(
         }
         false => {
             let data = &settings.data;
-            let unknown =
-                || format!("no server has begun with {} yet: start hubbub once, then ask again", data.display());
+            let unknown = || {
+                format!("no server has begun with {} yet: start hubbub once, then ask again", data.display())
+            };
             anyhow::ensure!(embedded::is_there(data), unknown());
             match EmbeddedStore::open(data, Options::default()) {
                 Ok(store) => store.shared_secret(TOKEN_KEY, BuiltIn::new_key()?).await?,

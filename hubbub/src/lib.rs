@@ -79,7 +79,8 @@ pub fn bot_bridge(sources: Sources) -> ExitCode {
 
 /// `hubbub bot-token`.
 fn bot_token(sources: Sources) -> ExitCode {
-    let about = "Prints a token by which a bot may answer commands, and ends. It stands in every answer of the bot.";
+    let about =
+        "Prints a token by which a bot may answer commands, and ends. It stands in every answer of the bot.";
     process::run(sources, command("bot-token", about), bot_token::print)
 }
 

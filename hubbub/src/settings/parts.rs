@@ -14,7 +14,8 @@ use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
 use hubbub_node::telemetry::LogFormat;
 
 use super::{
-    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, SchemaSettings, Settings, WorkerSettings,
+    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, SchemaSettings, Settings,
+    WorkerSettings,
 };
 use crate::accounts::Told;
 use crate::process::WrongSettings;
