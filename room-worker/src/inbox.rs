@@ -127,7 +127,7 @@ impl Drop for Asker {
             };
             ::metrics::counter!(metrics::ASKS.name, "outcome" => outcome).increment(1);
             if let Some(traced) = &mut self.traced {
-                traced.fail(outcome);
+                traced.fail();
             }
             reply.send(parcel::pack(&told));
         }

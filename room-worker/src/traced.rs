@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use hubbub_core::code::Code;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::trace::TraceContext;
@@ -39,8 +40,8 @@ impl TracedAsk {
     }
 
     /// What became of it is unknown.
-    pub(crate) fn fail(&mut self, why: &'static str) {
-        self.act.fail(why);
+    pub(crate) fn fail(&mut self) {
+        self.act.fail(Code::Unavailable);
     }
 }
 

@@ -70,7 +70,8 @@ mod contract {
 /// Hears what is published of new rooms.
 async fn listening(bus: &NatsBus) -> (mpsc::Receiver<Bytes>, hubbub_core::ports::bus::Subscription) {
     let (to, heard) = mpsc::channel();
-    let subscription = bus.listen(Subject::Directory, Arc::new(move |message: Message| _ = to.send(message.payload)));
+    let subscription =
+        bus.listen(Subject::Directory, Arc::new(move |message: Message| _ = to.send(message.payload)));
     (heard, subscription.await.unwrap())
 }
 

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use hubbub_core::ids::User;
 use hubbub_core::ports::accounts::Secret;
+use hubbub_core::trace::TraceContext;
 
 use super::fault::Fault;
 use super::{ClientAddress, HttpState};
@@ -16,8 +17,8 @@ use crate::error::Failure;
 /// Someone signed in who wants to read.
 pub struct Reader;
 
-/// Someone signed in who wants to change something.
-pub struct Writer(pub User);
+/// Someone signed in who wants to change something, and the trace of their own that it is part of, if they say so.
+pub struct Writer(pub User, pub Option<TraceContext>);
 
 /// A request that wants to change something, of nobody in particular: only its address is known.
 pub struct Stranger(pub IpAddr);
@@ -39,7 +40,7 @@ impl FromRequestParts<HttpState> for Writer {
         takes_work(state)?;
         let account = state.gateway.authenticate(&token(&parts.headers)?).await?;
         state.gateway.sends.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
-        Ok(Self(account.user))
+        Ok(Self(account.user, trace(&parts.headers)))
     }
 }
 
@@ -68,6 +69,11 @@ pub fn token(headers: &HeaderMap) -> Result<Secret, Fault> {
         }
         _ => Err(Fault::NoToken),
     }
+}
+
+/// The trace that the client says the request is part of. What can't be read is none.
+fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    TraceContext::parse(headers.get(TraceContext::HEADER)?.to_str().ok()?)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ problems!(SendProblems, Send: signed_in(), in_room(), with_body("message"),
     responses((status = 200, description = "The message is kept", body = Sent), SendProblems))]
 pub async fn send(
     State(state): State<HttpState>,
-    Writer(user): Writer,
+    Writer(user, told): Writer,
     InRoom(room): InRoom,
     headers: HeaderMap,
     Large(body): Large<Say>,
@@ -45,7 +45,7 @@ pub async fn send(
         return Err(command(&state, room, user.id).await);
     }
     let verb = Verb::Send { content, key, after: body.after };
-    match state.gateway.asker.act(room.clone(), user, verb).await? {
+    match state.gateway.asker.act(room.clone(), user, verb, told).await? {
         Answer::Kept { seq, .. } => Ok(Json(Sent { id: format!("{room}-{seq}"), seq })),
         Answer::Made(_) | Answer::Refused(_) => Err(Fault::Internal),
     }

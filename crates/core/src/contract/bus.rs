@@ -78,7 +78,8 @@ pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
     assert_eq!(*seen.lock().expect("not poisoned"), asked, "each request goes to one server");
     servers.pop();
     seen.lock().expect("not poisoned").clear();
-    let answers: Vec<_> = asked.iter().map(|p| bus.request(&Subject::Query, p.clone().into(), TIMEOUT)).collect();
+    let answers: Vec<_> =
+        asked.iter().map(|p| bus.request(&Subject::Query, p.clone().into(), TIMEOUT)).collect();
     for (answer, payload) in answers.into_iter().zip(&asked).rev() {
         assert_eq!(answer.await.as_ref(), Ok(payload));
     }

@@ -21,9 +21,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{
-    Sampler, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor,
-};
+use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -144,11 +142,16 @@ impl SpanProcessor for Queue {
 }
 
 /// Sends spans until the end, and then those that still wait.
-async fn send_all(exporter: impl SpanExporter, mut waiting: mpsc::Receiver<SpanData>, end: CancellationToken) {
+async fn send_all(
+    exporter: impl SpanExporter,
+    mut waiting: mpsc::Receiver<SpanData>,
+    end: CancellationToken,
+) {
     let mut is_away = false;
     loop {
         let mut batch = Vec::new();
-        let Some(first) = end.run_until_cancelled(waiting.recv()).await.flatten().or_else(|| waiting.try_recv().ok())
+        let Some(first) =
+            end.run_until_cancelled(waiting.recv()).await.flatten().or_else(|| waiting.try_recv().ok())
         else {
             return;
         };
@@ -156,7 +159,9 @@ async fn send_all(exporter: impl SpanExporter, mut waiting: mpsc::Receiver<SpanD
         // Ended, it gathers no more.
         _ = end.run_until_cancelled(sleep(GATHER)).await;
         loop {
-            while batch.len() < BATCH_MAX && let Ok(span) = waiting.try_recv() {
+            while batch.len() < BATCH_MAX
+                && let Ok(span) = waiting.try_recv()
+            {
                 batch.push(span);
             }
             let full = batch.len() == BATCH_MAX;

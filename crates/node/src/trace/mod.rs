@@ -16,6 +16,7 @@ use std::num::{NonZeroU64, NonZeroU128};
 use std::pin::pin;
 use std::sync::OnceLock;
 
+use hubbub_core::code::Code;
 use hubbub_core::trace::TraceContext;
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
@@ -75,10 +76,13 @@ impl Span {
         }
     }
 
-    /// It failed.
-    pub fn fail(&mut self, why: &'static str) {
+    /// It was not done. The span is one in error if that is nothing that the client could do better.
+    pub fn fail(&mut self, why: Code) {
         if let Some(span) = &mut self.0 {
-            span.set_status(Status::error(why));
+            span.set_attribute(KeyValue::new("error.type", why.as_str()));
+            if why.http_status() >= 500 {
+                span.set_status(Status::error(why.as_str()));
+            }
         }
     }
 }
