@@ -21,13 +21,15 @@ use opentelemetry_http::{HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor};
+use opentelemetry_sdk::trace::{
+    IdGenerator, RandomIdGenerator, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter, SpanProcessor,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{TRACING, Tracing};
+use super::{Sampling, TRACING, Tracing};
 use crate::build_info;
 
 /// Spans by what became of them.
@@ -52,8 +54,8 @@ pub struct Options {
     pub endpoint: String,
     /// What this process is called there.
     pub service: String,
-    /// Which actions that come in here are traced.
-    pub sampler: Sampler,
+    /// Which actions that come in here are traced, with the ratio if it has one.
+    pub sampling: (Sampling, f64),
 }
 
 /// Why traces can't be exported.
@@ -86,6 +88,11 @@ impl Exporting {
         let resource = Resource::builder()
             .with_service_name(options.service.clone())
             .with_attribute(KeyValue::new("service.version", build_info::VERSION))
+            // Another one at every start.
+            .with_attribute(KeyValue::new(
+                "service.instance.id",
+                RandomIdGenerator::default().new_trace_id().to_string(),
+            ))
             .build();
         let mut exporter = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
@@ -103,7 +110,8 @@ impl Exporting {
             .with_resource(resource)
             .with_span_processor(Queue(queue))
             .build();
-        let tracing = Tracing { tracer: provider.tracer("hubbub"), sampler: options.sampler.clone() };
+        let (sampling, ratio) = options.sampling;
+        let tracing = Tracing { tracer: provider.tracer("hubbub"), sampler: sampling.sampler(ratio) };
         TRACING.set(tracing).map_err(|_| TraceError::Twice)?;
         let end = CancellationToken::new();
         let task = tokio::spawn(send_all(exporter, waiting, end.clone()));
