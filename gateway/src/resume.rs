@@ -136,7 +136,7 @@ impl Shard {
         ] {
             let (ear, room) = (self.ear.clone(), room.clone());
             let listener = Arc::new(move |message: Message| {
-                let len = message.payload.len();
+                let len = message.size();
                 ear.leave(heard(room.clone(), message), len);
             });
             subscriptions.push(self.gateway.bus.listen(subject, listener).await?);

@@ -40,16 +40,20 @@ pub struct Message {
 }
 
 impl Message {
+    /// Bytes that it takes, at most.
+    pub fn size(&self) -> usize {
+        self.payload.len() + self.traces.len() * TRACE_BYTES
+    }
+
     /// The message as the contract lets it go: without its traces if it would be too large by them.
     ///
     /// # Errors
     /// `TooLarge` by its payload alone.
     pub fn fitting(mut self) -> Result<Self, BusError> {
-        let len = self.payload.len();
-        if len > PAYLOAD_BYTES_MAX {
+        if self.payload.len() > PAYLOAD_BYTES_MAX {
             return Err(BusError::TooLarge);
         }
-        if len + self.traces.len() * TRACE_BYTES > PAYLOAD_BYTES_MAX {
+        if self.size() > PAYLOAD_BYTES_MAX {
             self.traces.clear();
         }
         Ok(self)

@@ -157,24 +157,22 @@ async fn send_all(
 ) {
     let mut is_away = false;
     loop {
-        let mut batch = Vec::new();
-        let Some(first) =
-            end.run_until_cancelled(waiting.recv()).await.flatten().or_else(|| waiting.try_recv().ok())
-        else {
-            return;
-        };
-        batch.push(first);
-        // Ended, it gathers no more.
+        let first = end.run_until_cancelled(waiting.recv()).await.flatten();
+        let Some(first) = first.or_else(|| waiting.try_recv().ok()) else { return };
         _ = end.run_until_cancelled(sleep(GATHER)).await;
+        let mut batch = vec![first];
         loop {
             while batch.len() < BATCH_MAX
                 && let Ok(span) = waiting.try_recv()
             {
                 batch.push(span);
             }
-            let full = batch.len() == BATCH_MAX;
+            if batch.is_empty() {
+                break;
+            }
+            let is_full = batch.len() == BATCH_MAX;
             send(&exporter, std::mem::take(&mut batch), &mut is_away).await;
-            if !full {
+            if !is_full {
                 break;
             }
         }

@@ -90,8 +90,8 @@ impl Span {
 impl Tracing {
     fn first(&self, name: &'static str, told: Option<TraceContext>) -> Span {
         let parent = told.map_or_else(Context::new, outside);
-        let trace = parent.span().span_context().trace_id();
-        let trace = if told.is_some() { trace } else { RandomIdGenerator::default().new_trace_id() };
+        let trace = told.map(|told| TraceId::from(told.trace.get()));
+        let trace = trace.unwrap_or_else(|| RandomIdGenerator::default().new_trace_id());
         let asked = self.sampler.should_sample(Some(&parent), trace, name, &SpanKind::Server, &[], &[]);
         match asked.decision {
             SamplingDecision::RecordAndSample => self.begin(name, SpanKind::Server, &parent),

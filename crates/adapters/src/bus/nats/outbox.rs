@@ -15,7 +15,7 @@ use super::traces;
 /// Messages and bytes that wait to be handed to the client; beyond it they are refused.
 const WAITING_MAX: usize = 64 * 1024;
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What a message takes beside its payload.
+/// What a message takes beside itself.
 const OVERHEAD: usize = 128;
 
 /// An answer, or that nobody was there.
@@ -82,7 +82,7 @@ impl Outbox {
         reply: Option<String>,
         message: Message,
     ) -> Result<(), BusError> {
-        let len = message.payload.len() + OVERHEAD;
+        let len = message.size() + OVERHEAD;
         if self.bytes.fetch_add(len, Ordering::Relaxed) + len > WAITING_BYTES_MAX {
             self.bytes.fetch_sub(len, Ordering::Relaxed);
             return Err(full());
@@ -123,8 +123,9 @@ impl Outbox {
 async fn send_all(client: Client, mut waiting: mpsc::Receiver<Outgoing>, bytes: Arc<AtomicUsize>) {
     while let Some(outgoing) = waiting.recv().await {
         match outgoing {
-            Outgoing::Publish { subject, reply, message: Message { payload, traces } } => {
-                let len = payload.len() + OVERHEAD;
+            Outgoing::Publish { subject, reply, message } => {
+                let len = message.size() + OVERHEAD;
+                let Message { payload, traces } = message;
                 let sent = match (reply, traces.is_empty()) {
                     (Some(reply), true) => client.publish_with_reply(subject, reply, payload).await,
                     (None, true) => client.publish(subject, payload).await,

@@ -12,7 +12,9 @@ pub(super) fn write(traces: &[TraceContext]) -> HeaderMap {
     headers
 }
 
-/// The traces that headers name. What can't be read is none.
+/// The sampled traces that headers name. What can't be read is none.
 pub(super) fn read(headers: &HeaderMap) -> Vec<TraceContext> {
-    headers.get_all(TraceContext::HEADER).filter_map(|value| TraceContext::parse(value.as_str())).collect()
+    let traces =
+        headers.get_all(TraceContext::HEADER).filter_map(|value| TraceContext::parse(value.as_str()));
+    traces.filter(|trace| trace.sampled).collect()
 }
