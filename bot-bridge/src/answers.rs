@@ -142,7 +142,7 @@ impl Answers {
         let payload = parcel::pack(&Ask { room, what, timeout_ms });
         let mut pause = PAUSE_FIRST;
         loop {
-            let answer: PortFuture<'_, _> = self.ports.bus.request(&subject, payload.clone(), TRY_MAX);
+            let answer: PortFuture<'_, _> = self.ports.bus.request(&subject, payload.clone().into(), TRY_MAX);
             if let Some(outcome) = outcome_of(answer.await) {
                 if outcome.1 == Settled::Done {
                     self.lock_kept().insert(this, ());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hubbub_core::ids::UserId;
-use hubbub_core::ports::bus::{Bus, BusError, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Subject, Subscription};
 use hubbub_wire::tier::bots::{Announcement, CommandFacts};
 use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
@@ -42,7 +42,7 @@ impl Catalog {
         let catalog = Arc::new(Self { bus: bus.clone(), bots: Mutex::default() });
         let (told, mut wanted) = tokio::sync::mpsc::channel(1);
         let hearing = catalog.clone();
-        let hear = move |mut payload| match parcel::header(&mut payload) {
+        let hear = move |mut message: Message| match parcel::header(&mut message.payload) {
             Ok(Announcement::Commands { bot, commands }) => hearing.take(bot, commands, Instant::now()),
             // One that is asked for already will do.
             Ok(Announcement::Wanted) => _ = told.try_send(()),
@@ -82,7 +82,7 @@ impl Catalog {
     }
 
     fn say(&self, announcement: &Announcement) {
-        if let Err(error) = self.bus.publish(&Subject::Announcements, parcel::pack(announcement)) {
+        if let Err(error) = self.bus.publish(&Subject::Announcements, parcel::pack(announcement).into()) {
             tracing::debug!(%error, "the other bridges were not told of commands");
         }
     }

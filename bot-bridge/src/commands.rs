@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::Shared;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::broker::{Broker, BrokerError, Outgoing};
-use hubbub_core::ports::bus::{Bus, BusError, Reply, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Reply, Subject, Subscription};
 use hubbub_wire::amqp;
 use hubbub_wire::tier::bots::{AskBots, Command, ToldBots};
 use hubbub_wire::tier::parcel;
@@ -48,7 +48,7 @@ impl Commands {
     /// Has requests come here.
     pub async fn listen(&self, bus: &dyn Bus) -> Result<(Asked, Subscription), BusError> {
         let (to, asked) = mpsc::channel(ASKED_MAX);
-        let serve = move |payload, reply: Reply| match to.try_send((payload, reply)) {
+        let serve = move |message: Message, reply: Reply| match to.try_send((message.payload, reply)) {
             Ok(()) => {}
             Err(
                 mpsc::error::TrySendError::Full((_, reply)) | mpsc::error::TrySendError::Closed((_, reply)),

@@ -8,8 +8,10 @@ use ::metrics::counter;
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, Partitions, RoomId, Seq, User, UserId};
-use hubbub_core::ports::bus::{Bus, BusError, Subject};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
+use hubbub_core::trace::TraceContext;
+use hubbub_node::trace::{self, Span};
 use hubbub_wire::tier::act::{Ask, Synced, Told, What};
 use hubbub_wire::tier::bots::{AskBots, Command, CommandFacts, ToldBots};
 use hubbub_wire::tier::parcel;
@@ -67,7 +69,7 @@ impl Asker {
     }
 
     /// Does something in a room. The request is on its way when this returns, so that actions keep the order of their
-    /// calls; the future waits for the answer.
+    /// calls; the future waits for the answer. `told` is what the client said of a trace of its own.
     ///
     /// # Errors
     /// `Refused`; `Unavailable`, and then it may have been done.
@@ -76,16 +78,25 @@ impl Asker {
         room: RoomId,
         user: User,
         verb: Verb,
+        told: Option<TraceContext>,
     ) -> impl Future<Output = Result<Answer, Failure>> + 'static {
-        let answer = self.ask(room, What::Do { user, verb });
-        async move {
-            match answer.await?.0 {
-                Told::Done(Answer::Refused(refusal)) => Err(refusal.into()),
-                Told::Done(answer) => Ok(answer),
-                Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-                Told::Unavailable | Told::Moved | Told::Synced(_) => Err(Failure::Unavailable),
+        let mut span = Span::first(name(&verb), told);
+        span.tag("hubbub.room", &room);
+        let trace = span.context();
+        let answer = self.ask(room, What::Do { user, verb }, trace);
+        trace::within(trace, async move {
+            let answer = match answer.await {
+                Ok((Told::Done(Answer::Refused(refusal)), _)) => Err(refusal.into()),
+                Ok((Told::Done(answer), _)) => Ok(answer),
+                Ok((Told::NoSuchRoom, _)) => Err(Refusal::NoSuchRoom.into()),
+                Ok((Told::Unavailable | Told::Moved | Told::Synced(_), _)) => Err(Failure::Unavailable),
+                Err(failure) => Err(failure),
+            };
+            if let Err(failure) = &answer {
+                span.fail(failure.code());
             }
-        }
+            answer
+        })
     }
 
     /// Asks the holder where a room's log ends, for its newest entries as far as they are in memory, and which of `users`
@@ -96,7 +107,7 @@ impl Asker {
         newest: u32,
         users: Vec<UserId>,
     ) -> Result<(Synced, Vec<Entry>), Failure> {
-        let (told, payload) = self.ask(room.clone(), What::Sync { newest, users }).await?;
+        let (told, payload) = self.ask(room.clone(), What::Sync { newest, users }, None).await?;
         match told {
             Told::Synced(synced) => Ok((synced, parcel::entries(room, payload)?)),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
@@ -108,11 +119,13 @@ impl Asker {
         &self,
         room: RoomId,
         what: What,
+        trace: Option<TraceContext>,
     ) -> impl Future<Output = Result<(Told, Bytes), Failure>> + 'static {
         let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let twice = may_be_asked_twice(&what);
-        self.request(subject, parcel::pack(&Ask { room, what, timeout_ms }), twice, self.nobody())
+        let payload = parcel::pack(&Ask { room, what, timeout_ms });
+        self.request(subject, Message { payload, traces: trace.into_iter().collect() }, twice, self.nobody())
     }
 
     /// What it means that nobody holds a partition, or answers reads, and after which time.
@@ -125,14 +138,14 @@ impl Asker {
     fn request<T: Header>(
         &self,
         subject: Subject,
-        payload: Bytes,
+        message: Message,
         twice: bool,
         nobody: (Duration, Failure),
     ) -> impl Future<Output = Result<(T, Bytes), Failure>> + 'static + use<T> {
         let began = Instant::now();
         let (bus, deadline) = (self.bus.clone(), began + self.timeout);
         let mut patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
-        let first = bus.request(&subject, payload.clone(), patience);
+        let first = bus.request(&subject, message.clone(), patience);
         async move {
             let mut answer = first.await;
             let mut pause = RETRY_FIRST;
@@ -152,13 +165,14 @@ impl Asker {
                     return Err(Failure::Unavailable);
                 }
                 counter!(metrics::ASKED_AGAIN).increment(1);
-                answer = bus.request(&subject, payload.clone(), patience.min(left)).await;
+                answer = bus.request(&subject, message.clone(), patience.min(left)).await;
             }
         }
     }
 
     async fn query(&self, query: &Query) -> Result<(Found, Bytes), Failure> {
-        let (found, payload) = self.request(Subject::Query, parcel::pack(query), true, self.nobody()).await?;
+        let (found, payload) =
+            self.request(Subject::Query, parcel::pack(query).into(), true, self.nobody()).await?;
         match found {
             Found::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Found::BadCursor => Err(Failure::Bad(hubbub_wire::native::request::BadRequest {
@@ -206,7 +220,7 @@ impl Asker {
 
     fn ask_bots(&self, ask: AskBots) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
         let nobody = (NO_BRIDGE_MAX, Failure::NoBots);
-        let told = self.request(Subject::Bots, parcel::pack(&ask), true, nobody);
+        let told = self.request(Subject::Bots, parcel::pack(&ask).into(), true, nobody);
         async move { Ok(told.await?.0) }
     }
 
@@ -274,6 +288,19 @@ async fn wait(pause: &mut Duration) {
     *pause = (*pause * 2).min(RETRY_LAST);
 }
 
+/// What a span is called that does this.
+fn name(verb: &Verb) -> &'static str {
+    match verb {
+        Verb::Create { .. } => "create",
+        Verb::Join => "join",
+        Verb::Leave => "leave",
+        Verb::Kick { .. } => "kick",
+        Verb::Topic { .. } => "topic",
+        Verb::Answer { .. } => "answer",
+        Verb::Send { .. } => "send",
+    }
+}
+
 /// Whether a second asking changes nothing. A message is found by its key and a room by its id; one who asked to join and then
 /// to leave would be in again by a second asking to join, and what has no key would be there twice.
 fn may_be_asked_twice(what: &What) -> bool {
@@ -336,7 +363,7 @@ mod tests {
         let room = RoomId::parse("a").unwrap();
         let _served = bus.serve(Subject::Act(asker.partition(&room)), Arc::new(serve)).await.unwrap();
         let began = Instant::now();
-        let answer = asker.act(room, user(), verb).await;
+        let answer = asker.act(room, user(), verb, None).await;
         let waited = began.elapsed();
         (answer, waited.as_secs() as usize)
     }

@@ -21,6 +21,7 @@ impl State {
         let users = &self.users;
         let mut encoded =
             std::mem::take(&mut here.turn).encode(|user| users.get(user).map(|here| here.number));
+        let mut deliveries = here.take_deliveries();
         let mut dropped: Vec<(ConnectionId, Seq)> = Vec::new();
         let mut bytes = 0;
         for &slot in &here.members {
@@ -44,6 +45,8 @@ impl State {
             if connection.send(share.frames) == Written::Blocked && !was_blocked {
                 self.chores.push(Chore::Drain(id, connection.socket.clone()));
             }
+            // The first member has it.
+            deliveries.clear();
         }
         self.counts.deliveries += encoded.entries * here.members.len() as u64;
         self.counts.bytes += bytes;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq};
+use hubbub_core::ports::bus::Message;
 use hubbub_core::position::Arrival;
 use hubbub_wire::native::answer::{self, Event, Online};
 use hubbub_wire::tier::control::Control;
@@ -19,7 +20,7 @@ impl State {
     /// Takes one message of the bus.
     pub fn hear(&mut self, heard: Heard) {
         let taken = match heard {
-            Heard::Entries(room, payload) => self.hear_entries(&room, payload),
+            Heard::Entries(room, message) => self.hear_entries(&room, message),
             Heard::Passing(room, payload) => self.hear_passing(&room, payload),
             Heard::Heads(payload) => self.hear_heads(payload),
             Heard::Joined(payload) => self.hear_joined(payload),
@@ -31,13 +32,17 @@ impl State {
         }
     }
 
-    fn hear_entries(&mut self, room: &RoomId, mut payload: Bytes) -> Result<(), BadParcel> {
+    fn hear_entries(&mut self, room: &RoomId, message: Message) -> Result<(), BadParcel> {
+        let Message { mut payload, traces } = message;
         let batch: Batch = parcel::header(&mut payload)?;
         if !self.rooms.contains_key(room) {
             return Ok(());
         }
         let entries = parcel::entries(room, payload)?;
         self.counts.entries += entries.len() as u64;
+        if let (Some(here), Some(last)) = (self.rooms.get_mut(room), entries.last()) {
+            here.begin_delivery(last.seq, &traces);
+        }
         if let Some(synced) = self.rooms.get_mut(room).and_then(|here| here.synced.as_mut()) {
             synced.member_count = batch.members;
             synced.epoch = synced.epoch.max(batch.epoch);

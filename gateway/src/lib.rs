@@ -200,7 +200,7 @@ impl Gateway {
     pub fn publish_passing(&self, room: &RoomId, what: Passing) {
         let subject = Subject::Ephemera(self.asker.partition(room), room.clone());
         let payload = parcel::pack(&Ephemeron { room: room.clone(), what });
-        if let Err(error) = self.bus.publish(&subject, payload) {
+        if let Err(error) = self.bus.publish(&subject, payload.into()) {
             tracing::debug!(%error, "could not tell of typing or presence");
         }
     }

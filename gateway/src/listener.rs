@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
 use hubbub_core::code::CloseCode;
-use hubbub_core::ports::bus::{BusError, Subject, Subscription};
+use hubbub_core::ports::bus::{BusError, Message, Subject, Subscription};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -173,7 +173,7 @@ impl Door {
         ]);
         for (subject, make) in of_all {
             let ear = self.shard.ear.clone();
-            let listener = Arc::new(move |payload: bytes::Bytes| {
+            let listener = Arc::new(move |Message { payload, .. }| {
                 let len = payload.len();
                 ear.leave(make(payload), len);
             });

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq, UserId};
-use hubbub_core::ports::bus::Subject;
+use hubbub_core::ports::bus::{Message, Subject};
 use hubbub_wire::native::answer::{self, Event};
 use hubbub_wire::tier::act::{ReadTo, Synced};
 use hubbub_wire::tier::query::{Range, Replay};
@@ -129,13 +129,15 @@ impl Shard {
         let partition = self.gateway.asker.partition(room);
         let mut subscriptions = Vec::with_capacity(2);
         for (subject, heard) in [
-            (Subject::Events(partition, room.clone()), Heard::Entries as fn(RoomId, bytes::Bytes) -> Heard),
-            (Subject::Ephemera(partition, room.clone()), Heard::Passing),
+            (Subject::Events(partition, room.clone()), Heard::Entries as fn(RoomId, Message) -> Heard),
+            (Subject::Ephemera(partition, room.clone()), |room, message| {
+                Heard::Passing(room, message.payload)
+            }),
         ] {
             let (ear, room) = (self.ear.clone(), room.clone());
-            let listener = Arc::new(move |payload: bytes::Bytes| {
-                let len = payload.len();
-                ear.leave(heard(room.clone(), payload), len);
+            let listener = Arc::new(move |message: Message| {
+                let len = message.size();
+                ear.leave(heard(room.clone(), message), len);
             });
             subscriptions.push(self.gateway.bus.listen(subject, listener).await?);
         }

@@ -96,14 +96,14 @@ impl Gateway {
         let token = token_id(token);
         let payload = parcel::pack(&Control::Revoked { user, token, until });
         // First: refused here and not said, it could not be asked for again, for want of a valid token.
-        self.bus.publish(&Subject::Control, payload.clone())?;
+        self.bus.publish(&Subject::Control, payload.clone().into())?;
         self.revoked.add(token, until);
         if self.peers.is_some() {
             let gateway = self.clone();
             tokio::spawn(async move {
                 for pause in SAID_AGAIN {
                     tokio::time::sleep(pause).await;
-                    if let Err(error) = gateway.bus.publish(&Subject::Control, payload.clone()) {
+                    if let Err(error) = gateway.bus.publish(&Subject::Control, payload.clone().into()) {
                         tracing::debug!(%error, "a token's end was not said again");
                     }
                 }

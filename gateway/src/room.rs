@@ -8,6 +8,8 @@ use hubbub_core::entry::{Entry, RoomFacts};
 use hubbub_core::ids::{Epoch, LogId, RoomId, Seq};
 use hubbub_core::ports::bus::Subscription;
 use hubbub_core::position::Position;
+use hubbub_core::trace::TraceContext;
+use hubbub_node::trace::{Span, SpanKind};
 use hubbub_wire::tier::act::{ReadTo, Synced};
 use tokio::sync::oneshot;
 
@@ -75,6 +77,8 @@ pub struct RoomHere {
     pub count_changed: bool,
     /// What it was told last.
     pub count_told: Option<u64>,
+    /// Spans of batches that no member was sent yet, with the last seq of each.
+    delivering: Vec<(Seq, Span)>,
     ahead: BTreeMap<Seq, Entry>,
     recent: VecDeque<Entry>,
     recent_bytes: usize,
@@ -115,6 +119,22 @@ impl RoomHere {
         self.recent.clear();
         self.recent_bytes = 0;
         self.ahead.clear();
+        self.delivering.clear();
+    }
+
+    /// A batch was heard that is part of these traces. What every member has by now is no delivery.
+    pub fn begin_delivery(&mut self, last: Seq, traces: &[TraceContext]) {
+        let is_new = self.synced.as_ref().is_none_or(|synced| synced.position.0 < last);
+        if is_new && self.delivering.len() < AHEAD_ENTRIES_MAX {
+            let spans = traces.iter().map(|trace| Span::part_of(*trace, "deliver", SpanKind::Consumer));
+            self.delivering.extend(spans.map(|span| (last, span)));
+        }
+    }
+
+    /// The spans of what this turn sends.
+    pub fn take_deliveries(&mut self) -> Vec<(Seq, Span)> {
+        let position = self.synced.as_ref().map_or(Seq(0), |synced| synced.position.0);
+        self.delivering.extract_if(.., |(last, _)| *last <= position).collect()
     }
 
     /// All entries after `after` up to `to`, if they are among the newest.

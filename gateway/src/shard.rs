@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::ports::bus::Message;
 use slab::Slab;
 use tokio::sync::{Notify, Semaphore};
 
@@ -31,7 +32,7 @@ const SYNCS_AT_ONCE: usize = 256;
 /// What the bus brought.
 pub enum Heard {
     /// A batch of a room's entries.
-    Entries(RoomId, Bytes),
+    Entries(RoomId, Message),
     /// Something that passes in a room.
     Passing(RoomId, Bytes),
     /// Where logs of busy rooms end.

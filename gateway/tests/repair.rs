@@ -18,7 +18,7 @@ use hubbub_client::{Client, Event, Events};
 use hubbub_core::ids::{NodeId, Partitions};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
-use hubbub_core::ports::bus::{Bus, BusError, Listener, LossWatcher, Server, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Listener, LossWatcher, Message, Server, Subject, Subscription};
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports, listener};
@@ -51,13 +51,13 @@ impl Lossy {
 }
 
 impl Bus for Lossy {
-    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
+    fn publish(&self, subject: &Subject, message: Message) -> Result<(), BusError> {
         let is_lost = match subject {
             Subject::Events(..) => self.loses_events.load(SeqCst),
             Subject::Heads(_) => self.loses_heads.load(SeqCst),
             _ => false,
         };
-        if is_lost { Ok(()) } else { self.inner.publish(subject, payload) }
+        if is_lost { Ok(()) } else { self.inner.publish(subject, message) }
     }
 
     fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>> {
@@ -76,14 +76,14 @@ impl Bus for Lossy {
     fn request(
         &self,
         subject: &Subject,
-        payload: Bytes,
+        message: Message,
         timeout: Duration,
     ) -> PortFuture<'static, Result<Bytes, BusError>> {
-        let is_sync = parcel::header::<Ask>(&mut payload.clone())
+        let is_sync = parcel::header::<Ask>(&mut message.payload.clone())
             .is_ok_and(|ask| matches!(ask.what, What::Sync { .. }));
         let held = if is_sync { self.holds_sync.lock().unwrap().take() } else { None };
         let reads = (*subject == Subject::Query).then(|| self.reads.clone());
-        let answer = self.inner.request(subject, payload, timeout);
+        let answer = self.inner.request(subject, message, timeout);
         Box::pin(async move {
             let answer = answer.await;
             if let Some(held) = held {

@@ -27,7 +27,7 @@ pub(crate) async fn sync(tier: &Tier, room: &RoomId, until: Instant) -> Result<R
             what: What::Sync { newest: 0, users: vec![] },
             timeout_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
         };
-        let failed = match tier.bus.request(&subject, parcel::pack(&ask), left.min(PATIENCE)).await {
+        let failed = match tier.bus.request(&subject, parcel::pack(&ask).into(), left.min(PATIENCE)).await {
             Ok(mut told) => match parcel::header(&mut told)? {
                 Told::Synced(synced) => return Ok(ReadTo { epoch: synced.epoch, head: synced.info.head }),
                 Told::NoSuchRoom => return Err(Failure::NoSuchRoom),

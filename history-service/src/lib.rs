@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubbub_core::ids::Partitions;
-use hubbub_core::ports::bus::{Bus, Reply, Subject};
+use hubbub_core::ports::bus::{Bus, Message, Reply, Subject};
 use hubbub_core::ports::store::Store;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Query};
@@ -80,7 +80,7 @@ pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shu
     metrics::describe();
     let (queue, mut asked) = mpsc::channel(config.queue_max.max(1));
     let timeout = config.timeout;
-    let server = Arc::new(move |payload, reply| {
+    let server = Arc::new(move |Message { payload, .. }, reply| {
         let asked = Asked { payload, reply, until: Instant::now() + timeout };
         if let Err(mpsc::error::TrySendError::Full(asked) | mpsc::error::TrySendError::Closed(asked)) =
             queue.try_send(asked)

@@ -6,10 +6,11 @@ use clap::{Arg, ArgAction, Command};
 use hubbub_node::config::{FromTable, Loaded, Sources};
 use hubbub_node::signals::{Ended, Shutdown, Signals, run_until_drained};
 use hubbub_node::telemetry::{self, Metrics};
+use hubbub_node::trace::export::Exporting;
 use tokio_util::sync::CancellationToken;
 
 use crate::complain;
-use crate::settings::Logs;
+use crate::settings::Telemetry;
 
 /// A setting is wrong (`EX_USAGE`).
 const EXIT_USAGE: u8 = 64;
@@ -22,7 +23,7 @@ const EXIT_FAILED: u8 = 1;
 pub struct WrongSettings(pub String);
 
 /// Runs a process: `work` is given its settings, its metrics and what says that it is to end.
-pub fn run<S: FromTable + Logs>(
+pub fn run<S: FromTable + Telemetry>(
     sources: Sources,
     command: Command,
     work: impl AsyncFnOnce(S, Metrics, CancellationToken) -> anyhow::Result<()>,
@@ -68,7 +69,7 @@ pub fn run<S: FromTable + Logs>(
     }
 }
 
-fn serve<S: Logs>(
+fn serve<S: Telemetry>(
     loaded: Loaded<S>,
     work: impl AsyncFnOnce(S, Metrics, CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
@@ -80,10 +81,15 @@ fn serve<S: Logs>(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let signals = Signals::listen()?;
+        let exporting = settings.traces().map(|traces| Exporting::start(&traces)).transpose()?;
         let shutdown = Shutdown::default();
         let limit = settings.drain_max();
         let work = work(settings, metrics, shutdown.token());
-        anyhow::Ok(run_until_drained(work, &shutdown, signals, limit).await)
+        let ended = run_until_drained(work, &shutdown, signals, limit).await;
+        if let (Ended::Finished(_), Some(exporting)) = (&ended, exporting) {
+            exporting.end().await;
+        }
+        anyhow::Ok(ended)
     })?;
     match ended {
         Ended::Finished(result) => {

@@ -11,6 +11,7 @@ use crate::metrics::Outcomes;
 use crate::projecting::{Unprojected, is_listed};
 use crate::slot::Due;
 use crate::tail::Tail;
+use crate::traced::TracedEntry;
 use crate::voice::{Announcement, Voice};
 
 /// What one fence read covers of a room: entries that were durable, and answers that rest on nothing later, when it began.
@@ -18,6 +19,7 @@ pub(crate) struct Covered {
     pub(crate) room: RoomId,
     pub(crate) entries: Vec<Entry>,
     pub(crate) answers: Vec<Due>,
+    pub(crate) traced: Vec<TracedEntry>,
     /// When the first of the entries was sent to the store; none of them was by us if they were found.
     pub(crate) since: Option<Instant>,
 }
@@ -60,11 +62,11 @@ impl Committed {
 
     /// Tells what is covered, now that the fence is known to be ours: at once, or when the lists show it.
     pub(crate) fn settle(&mut self, covered: Covered, voice: &Voice, outcomes: &mut Outcomes) {
-        let Covered { room, entries, answers, since } = covered;
+        let Covered { room, entries, answers, traced, since } = covered;
         let needs = entries.iter().rev().find(|e| is_listed(e)).map_or(Seq(0), |e| e.seq);
         let announcements = entries.iter().flat_map(|entry| Announcement::of(&room, entry)).collect();
         if !entries.is_empty() {
-            self.commit(&room, entries, since, voice);
+            self.commit(&room, entries, since, &traced, voice);
         }
         if self.settling.is_empty() && needs <= self.unprojected.mark() {
             answers.into_iter().for_each(|due| due.tell(&self.tail, outcomes));
@@ -73,7 +75,14 @@ impl Committed {
         }
     }
 
-    fn commit(&mut self, room: &RoomId, entries: Vec<Entry>, since: Option<Instant>, voice: &Voice) {
+    fn commit(
+        &mut self,
+        room: &RoomId,
+        entries: Vec<Entry>,
+        since: Option<Instant>,
+        traced: &[TracedEntry],
+        voice: &Voice,
+    ) {
         let mut members = Vec::with_capacity(entries.len());
         for entry in &entries {
             match entry.kind {
@@ -85,7 +94,7 @@ impl Committed {
             members.push(self.members);
         }
         self.head = entries.last().map(|last| (last.seq, Instant::now()));
-        voice.publish_entries(room, &entries, &members);
+        voice.publish_entries(room, &entries, &members, traced);
         match since {
             Some(since) => {
                 voice.meters.entries.increment(entries.len() as u64);

@@ -126,7 +126,7 @@ async fn listen(tier: &Arc<Tier>, partition: Partition, inbox: &Arc<Inbox>) -> S
     let mut backoff = Backoff::new();
     loop {
         let inbox = inbox.clone();
-        let server = Arc::new(move |payload, reply| inbox.push(payload, reply));
+        let server = Arc::new(move |message, reply| inbox.push(message, reply));
         match tier.ports.bus.serve(Subject::Act(partition), server).await {
             Ok(serving) => return serving,
             Err(error) => tracing::warn!(%partition, %error, "can't serve the partition yet"),

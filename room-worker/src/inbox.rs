@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use hubbub_core::ports::bus::Reply;
+use hubbub_core::ports::bus::{Message, Reply};
 use hubbub_wire::tier::act::Told;
 use hubbub_wire::tier::parcel;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::metrics;
+use crate::traced::TracedAsk;
 
 /// The asks of one partition.
 pub(crate) struct Inbox {
@@ -38,6 +39,7 @@ pub(crate) struct Asker {
     reply: Option<Reply>,
     inbox: Arc<Inbox>,
     bytes: usize,
+    pub(crate) traced: Option<Box<TracedAsk>>,
 }
 
 impl Inbox {
@@ -54,11 +56,12 @@ impl Inbox {
     }
 
     /// Takes an ask, or answers it: the inbox is full or closed.
-    pub(crate) fn push(self: &Arc<Self>, payload: Bytes, reply: Reply) {
+    pub(crate) fn push(self: &Arc<Self>, Message { payload, traces }: Message, reply: Reply) {
         let bytes = payload.len();
         let asks_before = self.asks.fetch_add(1, Ordering::Relaxed);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let asker = Asker { reply: Some(reply), inbox: self.clone(), bytes };
+        let traced = traces.first().map(|trace| TracedAsk::arrived(*trace));
+        let asker = Asker { reply: Some(reply), inbox: self.clone(), bytes, traced };
         if asks_before >= self.asks_max || bytes_before + bytes > self.bytes_max {
             return;
         }
@@ -123,6 +126,9 @@ impl Drop for Asker {
                 false => ("unavailable", Told::Unavailable),
             };
             ::metrics::counter!(metrics::ASKS.name, "outcome" => outcome).increment(1);
+            if let Some(traced) = &mut self.traced {
+                traced.fail();
+            }
             reply.send(parcel::pack(&told));
         }
     }
@@ -136,7 +142,7 @@ mod tests {
 
     fn ask(inbox: &Arc<Inbox>, bytes: usize) -> mpsc::Receiver<Bytes> {
         let (to, from) = mpsc::channel();
-        inbox.push(vec![0; bytes].into(), Reply::new(move |payload| _ = to.send(payload)));
+        inbox.push(Bytes::from(vec![0; bytes]).into(), Reply::new(move |payload| _ = to.send(payload)));
         from
     }
 

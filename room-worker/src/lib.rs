@@ -3,7 +3,7 @@
 //! In reading order: which partitions it has ([`placement`], `holding`, `lease`); the `partition`'s loop, which owns the state of their
 //! rooms, and which of them are in `memory`; the `inbox` it takes asks from; a room's `slot` in memory, from the ask to
 //! the batch; the `steps` from there on, by which a batch gets into the log (`append`), to readers and askers
-//! (`commit`, `voice`, `tail`, `heads`) and to the lists (`projecting`); and a room's first touch in an epoch (`recovery`).
+//! (`commit`, `voice`, `tail`, `heads`) and to the lists (`projecting`); what of it is `traced`; and a room's first touch in an epoch (`recovery`).
 //!
 //! # What an answer waits for
 //! ```text
@@ -40,6 +40,7 @@ mod retry;
 mod slot;
 mod steps;
 mod tail;
+mod traced;
 mod voice;
 
 pub use config::Config;

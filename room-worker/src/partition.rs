@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
+use hubbub_node::trace;
 use hubbub_wire::tier::act::Ask;
 use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
@@ -205,7 +206,8 @@ impl Writer {
     }
 
     fn on_ask(&mut self, asked: Asked, turn: &Turn) {
-        let Asked { mut payload, asker, arrived } = asked;
+        let Asked { mut payload, mut asker, arrived } = asked;
+        let _within = trace::enter(asker.traced.as_ref().map(|traced| traced.trace));
         let ask: Ask = match parcel::header(&mut payload) {
             Ok(ask) => ask,
             Err(error) => {
@@ -213,6 +215,9 @@ impl Writer {
                 return;
             }
         };
+        if let Some(traced) = &mut asker.traced {
+            traced.about(&ask.room);
+        }
         if !self.rooms.contains_key(&ask.room) && !self.open(&ask.room, turn) {
             return;
         }

@@ -16,6 +16,7 @@ use crate::inbox::Asker;
 use crate::metrics::Outcomes;
 use crate::recovery::{Link, Opened};
 use crate::tail::Tail;
+use crate::traced::Traced;
 
 /// Most asks that wait for a room to be opened or its keys to be read.
 const WAITING_MAX: usize = 4_096;
@@ -134,6 +135,7 @@ pub(crate) struct OpenRoom {
     /// When the oldest of `landed` was sent to the store.
     landed_since: Option<Instant>,
     held: Held<Due>,
+    pub(crate) traced: Traced,
     /// A fence read that runs has something of this room.
     covered: bool,
     /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of
@@ -164,15 +166,21 @@ impl OpenRoom {
             landed: opened.found,
             landed_since: None,
             held: Held::default(),
+            traced: Traced::default(),
             covered: false,
             listed: Listed::default(),
         }
     }
 
-    fn decide(&mut self, ask: Waiting, turn: &Turn) {
+    fn decide(&mut self, mut ask: Waiting, turn: &Turn) {
         let (say, rests_on) = match ask.what {
             What::Do { user, verb } => {
                 let decision = self.room.decide(&Action { user, at: turn.at, verb });
+                if let Some(traced) = &mut ask.asker.traced {
+                    traced.decided(decision.entry.as_ref());
+                    let trace = traced.trace;
+                    decision.entry.iter().for_each(|entry| self.traced.push(entry.seq, trace));
+                }
                 self.next.extend(decision.entry);
                 (Say::Done(decision.answer), decision.rests_on)
             }
@@ -213,6 +221,7 @@ impl OpenRoom {
     /// A batch is in the store.
     pub(crate) fn landed(&mut self, entries: Vec<Entry>, since: Instant) {
         self.appending = false;
+        self.traced.landed(&entries);
         self.durable = entries.last().map_or(self.durable, |last| last.seq);
         self.landed_since.get_or_insert(since);
         match self.landed.is_empty() {
@@ -230,7 +239,13 @@ impl OpenRoom {
     pub(crate) fn cover(&mut self, room: RoomId) -> Covered {
         self.covered = true;
         let answers = std::iter::from_fn(|| self.held.release(self.durable)).collect();
-        Covered { room, entries: std::mem::take(&mut self.landed), answers, since: self.landed_since.take() }
+        Covered {
+            room,
+            entries: std::mem::take(&mut self.landed),
+            answers,
+            traced: self.traced.take(self.durable),
+            since: self.landed_since.take(),
+        }
     }
 
     /// The fence read said that we may tell.

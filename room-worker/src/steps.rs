@@ -1,6 +1,7 @@
 //! The steps of the loop between a decision and its answer: append, fence read, projection.
 
 use hubbub_core::ids::{Epoch, RoomId};
+use hubbub_node::trace;
 use tokio::time::Instant;
 
 use crate::append::append;
@@ -21,10 +22,11 @@ impl Writer {
             let (entries, link) = open.next_batch();
             let store = self.tier.ports.store.clone();
             let since = *since.get_or_insert_with(Instant::now);
-            self.work.push(Box::pin(async move {
+            let trace = open.traced.of_batch(&entries);
+            self.work.push(Box::pin(trace::within(trace, async move {
                 let entries = append(store, room.clone(), epoch, link, entries).await;
                 Done::Appended(room, entries, since)
-            }));
+            })));
         }
     }
 
@@ -39,10 +41,12 @@ impl Writer {
             open.listed.to_cover = false;
             covering.push(open.cover(room));
         }
+        let trace = covering.iter().find_map(|covered| covered.traced.first()).map(|traced| traced.trace);
         self.covering = Some(covering);
         let (store, partition) = (self.tier.ports.store.clone(), self.voice.partition);
-        self.work
-            .push(Box::pin(async move { Done::Fence(until_done("fence", || store.fence(partition)).await) }));
+        self.work.push(Box::pin(trace::within(trace, async move {
+            Done::Fence(until_done("fence", || store.fence(partition)).await)
+        })));
     }
 
     /// The fence as it was read after all that is covered had become durable.

@@ -2,12 +2,14 @@
 
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, Seq};
-use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_core::ports::bus::{Bus, Message, Subject};
+use hubbub_node::trace;
 use hubbub_wire::tier::event::{Batch, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel;
 
 use crate::metrics::{self, BatchMeters};
 use crate::projecting::shown_user;
+use crate::traced::{TracedEntry, is_in};
 
 /// Bytes with which a payload ends. One more entry and all headers still fit the bus.
 const PAYLOAD_BYTES: usize = 512 * 1024;
@@ -47,8 +49,15 @@ impl Announcement {
 }
 
 impl Voice {
-    /// Publishes committed entries, in payloads that fit the bus. `members` is how many there are after each.
-    pub(crate) fn publish_entries(&self, room: &RoomId, entries: &[Entry], members: &[u64]) {
+    /// Publishes committed entries, in payloads that fit the bus. `members` is how many there are after each, `traced` are
+    /// those of sampled asks.
+    pub(crate) fn publish_entries(
+        &self,
+        room: &RoomId,
+        entries: &[Entry],
+        members: &[u64],
+        traced: &[TracedEntry],
+    ) {
         let subject = Subject::Events(self.partition, room.clone());
         let mut from = 0;
         while from < entries.len() {
@@ -61,7 +70,10 @@ impl Voice {
             let upto = from + fitting.count();
             let header =
                 Batch { room: room.clone(), log: self.log, epoch: self.epoch, members: members[upto - 1] };
-            self.publish(&subject, parcel::pack_with(&header, room, &entries[from..upto]));
+            let entries = &entries[from..upto];
+            let payload = parcel::pack_with(&header, room, entries);
+            let traces = traced.iter().filter(|traced| is_in(traced, entries)).map(|traced| traced.trace);
+            self.publish(&subject, Message { payload, traces: traces.collect() });
             from = upto;
         }
     }
@@ -70,20 +82,21 @@ impl Voice {
     pub(crate) fn publish_heads(&self, heads: &[(RoomId, Seq)]) {
         for heads in heads.chunks(HEADS_MAX) {
             let heads = Heads { log: self.log, epoch: self.epoch, heads: heads.to_vec() };
-            self.publish(&Subject::Heads(self.partition), parcel::pack(&heads));
+            self.publish(&Subject::Heads(self.partition), parcel::pack(&heads).into());
         }
     }
 
     /// Publishes what the lists show by now.
     pub(crate) fn announce(&self, announcement: &Announcement) {
         match announcement {
-            Announcement::Joined(joined) => self.publish(&Subject::Memberships, parcel::pack(joined)),
-            Announcement::Made(made) => self.publish(&Subject::Directory, parcel::pack(made)),
+            Announcement::Joined(joined) => self.publish(&Subject::Memberships, parcel::pack(joined).into()),
+            Announcement::Made(made) => self.publish(&Subject::Directory, parcel::pack(made).into()),
         }
     }
 
-    fn publish(&self, subject: &Subject, payload: bytes::Bytes) {
-        if let Err(error) = self.bus.publish(subject, payload) {
+    fn publish(&self, subject: &Subject, message: Message) {
+        let _within = trace::enter(message.traces.first().copied());
+        if let Err(error) = self.bus.publish(subject, message) {
             ::metrics::counter!(metrics::PUBLISH_FAILURES.name).increment(1);
             tracing::warn!(?subject, %error, "an event was not published");
         }

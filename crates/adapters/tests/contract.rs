@@ -105,6 +105,7 @@ mod bus {
         a_silent_server_does_not_keep_another_from_answering
         an_unanswered_request_says_which
         a_payload_over_the_limit_is_refused
+        a_message_takes_its_traces_along
     );
 }
 

@@ -11,7 +11,7 @@ use hubbub_adapters::bus::{NatsBus, NatsOptions, NatsTls};
 use hubbub_adapters::leases::NatsLeases;
 use hubbub_core::ids::{NodeId, Partition};
 use hubbub_core::ports::accounts::Secret;
-use hubbub_core::ports::bus::{Bus, BusError, Subject};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Reply, Subject};
 use hubbub_core::ports::leases::{LeaseError, Leases};
 use hubbub_testkit::{Folder, Nats, eventually, in_time};
 
@@ -57,6 +57,7 @@ mod contract {
         a_silent_server_does_not_keep_another_from_answering
         an_unanswered_request_says_which
         a_payload_over_the_limit_is_refused
+        a_message_takes_its_traces_along
     );
 
     of!(leases on nats: NatsLeases::new(&crate::bus(&crate::options(&nats)).await);
@@ -69,7 +70,8 @@ mod contract {
 /// Hears what is published of new rooms.
 async fn listening(bus: &NatsBus) -> (mpsc::Receiver<Bytes>, hubbub_core::ports::bus::Subscription) {
     let (to, heard) = mpsc::channel();
-    let subscription = bus.listen(Subject::Directory, Arc::new(move |payload| _ = to.send(payload)));
+    let subscription =
+        bus.listen(Subject::Directory, Arc::new(move |message: Message| _ = to.send(message.payload)));
     (heard, subscription.await.unwrap())
 }
 
@@ -79,7 +81,7 @@ async fn after_the_server_died_all_is_as_before_and_losses_are_told() {
     let options = options(&nats);
     let (here, there) = (bus(&options).await, bus(&options).await);
     let (heard, _listening) = listening(&here).await;
-    let answers = Arc::new(|payload, reply: hubbub_core::ports::bus::Reply| reply.send(payload));
+    let answers = Arc::new(|message: Message, reply: Reply| reply.send(message.payload));
     let _serving = here.serve(Subject::Query, answers).await.unwrap();
     let lost = Arc::new(AtomicBool::new(false));
     let told = lost.clone();
@@ -91,19 +93,19 @@ async fn after_the_server_died_all_is_as_before_and_losses_are_told() {
     nats.kill().unwrap();
     eventually("the loss is known", async || (!there.is_connected() && !here.is_connected()).then_some(()))
         .await;
-    let away = there.publish(&Subject::Directory, Bytes::from_static(b"lost"));
+    let away = there.publish(&Subject::Directory, Bytes::from_static(b"lost").into());
     assert!(matches!(away, Err(BusError::Unavailable { .. })), "{away:?}");
-    let away = there.request(&Subject::Query, Bytes::new(), TIMEOUT).await;
+    let away = there.request(&Subject::Query, Message::default(), TIMEOUT).await;
     assert!(matches!(away, Err(BusError::Unavailable { .. })), "{away:?}");
     lost.store(false, SeqCst);
     nats.start_again(true).await.unwrap();
 
     eventually("losses are told", async || lost.load(SeqCst).then_some(())).await;
     eventually("both are back", async || seen(&there)).await;
-    there.publish(&Subject::Directory, Bytes::from_static(b"after")).unwrap();
+    there.publish(&Subject::Directory, Bytes::from_static(b"after").into()).unwrap();
     assert_eq!(heard.recv_timeout(TIMEOUT).unwrap(), "after");
     let question = Bytes::from_static(b"?");
-    assert_eq!(there.request(&Subject::Query, question.clone(), TIMEOUT).await, Ok(question));
+    assert_eq!(there.request(&Subject::Query, question.clone().into(), TIMEOUT).await, Ok(question));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -114,7 +116,7 @@ async fn a_listener_that_is_too_slow_loses_messages_and_all_are_told() {
     let (go_on, gate) = mpsc::channel::<()>();
     let gate = std::sync::Mutex::new(gate);
     let (to, heard) = mpsc::channel();
-    let listener = Arc::new(move |payload: Bytes| {
+    let listener = Arc::new(move |Message { payload, .. }| {
         if payload.is_empty() {
             // Said to tokio, or what waits for this thread would wait as well.
             tokio::task::block_in_place(|| _ = gate.lock().unwrap().recv());
@@ -125,11 +127,11 @@ async fn a_listener_that_is_too_slow_loses_messages_and_all_are_told() {
     let lost = Arc::new(AtomicBool::new(false));
     let told = lost.clone();
     let _watching = here.watch_losses(Arc::new(move || told.store(true, SeqCst)));
-    there.publish(&Subject::Directory, Bytes::new()).unwrap();
+    there.publish(&Subject::Directory, Message::default()).unwrap();
     let mut sent = 0;
     eventually("messages are dropped and that is told", async || {
         for _ in 0..1_000 {
-            sent += usize::from(there.publish(&Subject::Directory, Bytes::from_static(b"x")).is_ok());
+            sent += usize::from(there.publish(&Subject::Directory, Bytes::from_static(b"x").into()).is_ok());
         }
         lost.load(SeqCst).then_some(())
     })
@@ -139,7 +141,7 @@ async fn a_listener_that_is_too_slow_loses_messages_and_all_are_told() {
     let mut kept = 0;
     eventually("what is said after that is heard again", async || {
         // What was said meanwhile may be lost as well.
-        _ = there.publish(&Subject::Directory, Bytes::from_static(b"after"));
+        _ = there.publish(&Subject::Directory, Bytes::from_static(b"after").into());
         heard
             .try_iter()
             .any(|payload| {
@@ -158,12 +160,12 @@ async fn two_clusters_on_one_nats_do_not_meet() {
     let other = NatsOptions { prefix: "other".into(), ..options(&nats) };
     let (one, other) = (bus(&options(&nats)).await, bus(&other).await);
     let (heard, _listening) = listening(&one).await;
-    other.publish(&Subject::Directory, Bytes::from_static(b"other's")).unwrap();
-    let serving = one.serve(Subject::Query, Arc::new(|payload, reply| reply.send(payload)));
+    other.publish(&Subject::Directory, Bytes::from_static(b"other's").into()).unwrap();
+    let serving = one.serve(Subject::Query, Arc::new(|message, reply| reply.send(message.payload)));
     let _serving = serving.await.unwrap();
-    let asked = other.request(&Subject::Query, Bytes::new(), TIMEOUT).await;
+    let asked = other.request(&Subject::Query, Message::default(), TIMEOUT).await;
     assert_eq!(asked, Err(BusError::NoResponders));
-    one.publish(&Subject::Directory, Bytes::from_static(b"ours")).unwrap();
+    one.publish(&Subject::Directory, Bytes::from_static(b"ours").into()).unwrap();
     assert_eq!(heard.recv_timeout(TIMEOUT).unwrap(), "ours");
     let (ann, bob) = (NodeId::parse("ann").unwrap(), NodeId::parse("bob").unwrap());
     let (here, there) = (NatsLeases::new(&one), NatsLeases::new(&other));

@@ -2,7 +2,8 @@
 //!
 //! In reading order: the names of things ([`ids`], [`limits`], [`code`]); an [`entry`] of a room's log; the [`room`] that
 //! decides what becomes one; the answers that are [`held`] until what they rest on is durable; the [`chain`] of segments
-//! that a log is stored in; a reader's [`position`] in it; and the [`ports`] to the world with their contracts.
+//! that a log is stored in; a reader's [`position`] in it; which [`trace`] something is part of; and the [`ports`] to the world
+//! with their contracts.
 
 pub mod chain;
 pub mod code;
@@ -15,3 +16,4 @@ pub mod limits;
 pub mod ports;
 pub mod position;
 pub mod room;
+pub mod trace;

@@ -1,6 +1,6 @@
 //! What every process of Hubbub needs and no chat knows of.
 //!
-//! In the order in which a `main` uses them: [`config`] reads the settings, [`telemetry`] starts logs and metrics,
+//! In the order in which a `main` uses them: [`config`] reads the settings, [`telemetry`] starts logs and metrics, [`trace`] makes spans,
 //! [`build_info`] says who is speaking, [`health`] tells whether work may be sent here, [`roster`] knows the other nodes, and [`signals`] ends it in order.
 
 pub mod build_info;
@@ -11,3 +11,4 @@ pub mod rate_limit;
 pub mod roster;
 pub mod signals;
 pub mod telemetry;
+pub mod trace;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hubbub_core::ids::NodeId;
-use hubbub_core::ports::bus::{Bus, BusError, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Subject, Subscription};
 use hubbub_wire::tier::node::{HEARTBEAT_MS, Heartbeat, SILENCE_MAX_MS, Tier};
 use hubbub_wire::tier::parcel;
 use tokio::sync::watch;
@@ -30,7 +30,7 @@ impl Roster {
     pub async fn listen(bus: &dyn Bus, tier: Tier) -> Result<(Arc<Self>, Subscription), BusError> {
         let roster = Arc::new(Self { tier, heard: Mutex::default(), changes: watch::Sender::new(0) });
         let listener = roster.clone();
-        let hear = move |mut payload| match parcel::header::<Heartbeat>(&mut payload) {
+        let hear = move |mut message: Message| match parcel::header::<Heartbeat>(&mut message.payload) {
             Ok(heartbeat) => listener.hear(heartbeat, Instant::now()),
             Err(error) => tracing::debug!(%error, "a sign of life that can't be read"),
         };
@@ -101,7 +101,7 @@ pub async fn give_signs_of_life(
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let say = |leaving| {
         let heartbeat = Heartbeat { node: node.clone(), tier, leaving };
-        if let Err(error) = bus.publish(&Subject::Nodes, parcel::pack(&heartbeat)) {
+        if let Err(error) = bus.publish(&Subject::Nodes, parcel::pack(&heartbeat).into()) {
             tracing::debug!(%error, "a sign of life was not sent");
         }
     };

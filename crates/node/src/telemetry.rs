@@ -1,10 +1,14 @@
 //! Logs to standard error, and metrics for whoever scrapes them.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
+use hubbub_core::trace::TraceContext;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -12,6 +16,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::build_info;
 use crate::config::kinds::{LogFilter, OneOf};
 use crate::process::ProcessCost;
+use crate::trace;
 
 /// How a line of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +73,48 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(to).log_internal_errors(false);
     match format {
-        LogFormat::Human => layer.with_ansi(in_colour).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
+        LogFormat::Human => layer
+            .with_ansi(in_colour)
+            .map_event_format(|lines| WithTrace { lines: lines.with_ansi(in_colour), format })
+            .boxed(),
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .map_event_format(|lines| WithTrace { lines, format })
+            .boxed(),
+    }
+}
+
+/// Adds to a line the trace that it is part of, under the names that OpenTelemetry has for them.
+struct WithTrace<L> {
+    lines: L,
+    format: LogFormat,
+}
+
+impl<S, N, L> FormatEvent<S, N> for WithTrace<L>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    L: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut to: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let Some(TraceContext { trace, span, .. }) = trace::current() else {
+            return self.lines.format_event(context, to, event);
+        };
+        let mut line = String::new();
+        self.lines.format_event(context, Writer::new(&mut line), event)?;
+        match (self.format, line.strip_prefix('{')) {
+            (LogFormat::Json, Some(fields)) => {
+                write!(to, "{{\"trace_id\":\"{trace:032x}\",\"span_id\":\"{span:016x}\",{fields}")
+            }
+            _ => writeln!(to, "{} trace_id={trace:032x} span_id={span:016x}", line.trim_end()),
+        }
     }
 }
 
@@ -109,7 +154,7 @@ impl Metrics {
 }
 
 /// Writes one line about a start that failed, where there may be no log yet.
-pub fn complain(program: &str, error: &dyn std::fmt::Display) {
+pub fn complain(program: &str, error: &dyn fmt::Display) {
     // With standard error closed there is nobody to tell.
     _ = writeln!(io::stderr(), "{program}: {error}");
 }
@@ -162,6 +207,22 @@ mod tests {
     fn a_human_line_has_no_colour_in_a_file() {
         let text = log(LogFormat::Human);
         assert!(text.contains("room opened") && text.contains("lobby") && !text.contains('\u{1b}'), "{text}");
+    }
+
+    #[test]
+    fn a_line_of_a_trace_has_its_id() {
+        let (trace, span) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+        let within = trace::enter(TraceContext::parse(&format!("00-{trace}-{span}-01")));
+        let text = log(LogFormat::Json);
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["trace_id"], &line["span_id"], &line["message"]),
+            (&trace.into(), &span.into(), &"room opened".into())
+        );
+        let text = log(LogFormat::Human);
+        assert!(text.ends_with(&format!("room=\"lobby\" trace_id={trace} span_id={span}\n")), "{text}");
+        drop(within);
+        assert!(!log(LogFormat::Human).contains("trace_id"));
     }
 
     #[test]

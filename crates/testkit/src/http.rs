@@ -34,10 +34,25 @@ pub async fn request(
     token: Option<&str>,
     body: Option<&Value>,
 ) -> anyhow::Result<Answer> {
+    let authorization = token.map(|token| ("Authorization", format!("Bearer {token}")));
+    request_with(address, method, path, authorization.as_slice(), body).await
+}
+
+/// As [`request`], with any headers.
+///
+/// # Errors
+/// As [`request`].
+pub async fn request_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, String)],
+    body: Option<&Value>,
+) -> anyhow::Result<Answer> {
     let body = body.map(Value::to_string).unwrap_or_default();
-    let authorization = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorization}\
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );

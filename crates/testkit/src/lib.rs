@@ -3,13 +3,14 @@
 //! [`Hubbub`] is the real program with a data folder of its own: it can be killed, told to end, and started again on the
 //! same port and data, and is killed on drop. [`Person`] has an account there. [`eventually`] waits for a condition and
 //! not for time to pass. [`Nats`] is a real nats-server, [`Cassandra`] a real database, and a [`Cluster`] has
-//! both with every tier; [`RabbitMq`] is a real broker, and [`bots`] talk over it; a [`Proxy`] between two of them can cut them off. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
+//! both with every tier; [`RabbitMq`] is a real broker, and [`bots`] talk over it; a [`Proxy`] between two of them can cut them off. A [`Collector`] is sent traces. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
 //! end, and names every promise that was broken.
 
 pub mod bots;
 mod cassandra;
 pub mod checker;
 mod cluster;
+mod collector;
 mod crowd;
 mod folder;
 mod http;
@@ -22,9 +23,10 @@ mod wait;
 
 pub use cassandra::Cassandra;
 pub use cluster::{Cluster, Plan};
+pub use collector::{Collector, Span};
 pub use crowd::{Crowd, Size, Verdict, Wait};
 pub use folder::Folder;
-pub use http::{Answer, request};
+pub use http::{Answer, request, request_with};
 pub use nats::Nats;
 pub use people::Person;
 pub use process::{Hubbub, Start};

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use hubbub_core::ids::User;
 use hubbub_core::ports::accounts::Secret;
+use hubbub_core::trace::TraceContext;
 
 use super::fault::Fault;
 use super::{ClientAddress, HttpState};
@@ -16,11 +17,11 @@ use crate::error::Failure;
 /// Someone signed in who wants to read.
 pub struct Reader;
 
-/// Someone signed in who wants to change something.
-pub struct Writer(pub User);
+/// Someone signed in who wants to change something, and the trace of their own that it is part of, if they say so.
+pub struct Writer(pub User, pub Option<TraceContext>);
 
-/// Someone signed in who wants to say something, and their token.
-pub struct Speaker(pub User, pub Secret);
+/// Someone signed in who wants to say something, their token, and the trace of their own as of a [`Writer`].
+pub struct Speaker(pub User, pub Secret, pub Option<TraceContext>);
 
 /// A request that wants to change something, of nobody in particular: only its address is known.
 pub struct Stranger(pub IpAddr);
@@ -39,8 +40,8 @@ impl FromRequestParts<HttpState> for Writer {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
-        let Speaker(user, _) = Speaker::from_request_parts(parts, state).await?;
-        Ok(Self(user))
+        let Speaker(user, _, trace) = Speaker::from_request_parts(parts, state).await?;
+        Ok(Self(user, trace))
     }
 }
 
@@ -52,7 +53,7 @@ impl FromRequestParts<HttpState> for Speaker {
         let token = token(&parts.headers)?;
         let account = state.gateway.authenticate(&token).await?;
         state.gateway.sends.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
-        Ok(Self(account.user, token))
+        Ok(Self(account.user, token, trace(&parts.headers)))
     }
 }
 
@@ -81,6 +82,11 @@ pub fn token(headers: &HeaderMap) -> Result<Secret, Fault> {
         }
         _ => Err(Fault::NoToken),
     }
+}
+
+/// The trace that the client says the request is part of. What can't be read is none.
+fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    TraceContext::parse(headers.get(TraceContext::HEADER)?.to_str().ok()?)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use crate::config::Origins;
 
 const METHODS: &str = "GET, POST, PUT, DELETE";
-const HEADERS: &str = "Authorization, Content-Type, Idempotency-Key";
+const HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, traceparent";
 const EXPOSED: &str = "Retry-After, WWW-Authenticate, ETag";
 /// Seconds for which a browser may remember the answer to a preflight.
 const MAX_AGE: &str = "600";

@@ -22,11 +22,11 @@ problems!(JoinProblems, Other: signed_in(), in_room(), [Failure::TooManyRooms.in
     responses((status = 200, description = "A member now, or since earlier", body = RoomRef), JoinProblems))]
 pub async fn join(
     State(state): State<HttpState>,
-    Writer(user): Writer,
+    Writer(user, told): Writer,
     InRoom(room): InRoom,
 ) -> Result<Json<RoomRef>, Fault> {
     one_more_room(&state, &user.id, &room).await?;
-    state.gateway.asker.act(room.clone(), user, Verb::Join).await?;
+    state.gateway.asker.act(room.clone(), user, Verb::Join, told).await?;
     Ok(Json(RoomRef { id: room }))
 }
 
@@ -38,10 +38,10 @@ problems!(LeaveProblems, Other: signed_in(), in_room(), [Refusal::NotMember.into
     responses((status = 200, description = "A member no more", body = RoomRef), LeaveProblems))]
 pub async fn leave(
     State(state): State<HttpState>,
-    Writer(user): Writer,
+    Writer(user, told): Writer,
     InRoom(room): InRoom,
 ) -> Result<Json<RoomRef>, Fault> {
-    state.gateway.asker.act(room.clone(), user, Verb::Leave).await?;
+    state.gateway.asker.act(room.clone(), user, Verb::Leave, told).await?;
     Ok(Json(RoomRef { id: room }))
 }
 
@@ -53,10 +53,10 @@ problems!(RemoveProblems, Other: signed_in(), in_room(), for_owner(), [Refusal::
     responses((status = 200, description = "The user is a member no more", body = RoomRef), RemoveProblems))]
 pub async fn remove(
     State(state): State<HttpState>,
-    Writer(user): Writer,
+    Writer(user, told): Writer,
     InRoomUser(room, member): InRoomUser,
 ) -> Result<Json<RoomRef>, Fault> {
-    state.gateway.asker.act(room.clone(), user, Verb::Kick { member }).await?;
+    state.gateway.asker.act(room.clone(), user, Verb::Kick { member }, told).await?;
     Ok(Json(RoomRef { id: room }))
 }
 

@@ -39,7 +39,7 @@ problems!(SendProblems, Send: signed_in(), in_room(), with_body("message"),
     responses((status = 200, description = "The message is kept, or the bots have the command", body = Said), SendProblems))]
 pub async fn send(
     State(state): State<HttpState>,
-    Speaker(user, token): Speaker,
+    Speaker(user, token, told): Speaker,
     InRoom(room): InRoom,
     headers: HeaderMap,
     Large(body): Large<Say>,
@@ -49,7 +49,7 @@ pub async fn send(
         return command(&state, &user, &token, room, text.to_owned(), key.as_ref()).await;
     }
     let verb = Verb::Send { content, key, after: body.after };
-    match state.gateway.asker.act(room.clone(), user, verb).await? {
+    match state.gateway.asker.act(room.clone(), user, verb, told).await? {
         Answer::Kept { seq, .. } => Ok(Json(Said::Sent(Sent { id: format!("{room}-{seq}"), seq }))),
         Answer::Made(_) | Answer::Refused(_) => Err(Fault::Internal),
     }

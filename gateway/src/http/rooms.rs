@@ -42,7 +42,7 @@ problems!(CreateProblems, Other: signed_in(), with_body("name"),
     responses((status = 200, description = "The room is made", body = RoomRef), CreateProblems))]
 pub async fn create(
     State(state): State<HttpState>,
-    Writer(user): Writer,
+    Writer(user, told): Writer,
     headers: HeaderMap,
     Small(body): Small<MakeRoom>,
 ) -> Result<Json<RoomRef>, Fault> {
@@ -50,7 +50,7 @@ pub async fn create(
     let topic = check_topic(body.topic.as_deref().unwrap_or_default()).map_err(bad_text)?;
     let id = room_id(&user.id, key(&headers)?.as_ref());
     one_more_room(&state, &user.id, &id).await?;
-    match state.gateway.asker.act(id, user, Verb::Create { name, topic }).await? {
+    match state.gateway.asker.act(id, user, Verb::Create { name, topic }, told).await? {
         Answer::Made(info) => Ok(Json(RoomRef { id: info.id })),
         Answer::Kept { .. } | Answer::Refused(_) => Err(Fault::Internal),
     }
@@ -94,11 +94,11 @@ problems!(TopicProblems, Other: signed_in(), in_room(), with_body("topic"), for_
     responses((status = 200, description = "The topic is set", body = RoomRef), TopicProblems))]
 pub async fn set_topic(
     State(state): State<HttpState>,
-    Writer(user): Writer,
+    Writer(user, told): Writer,
     InRoom(room): InRoom,
     Small(body): Small<SetTopic>,
 ) -> Result<Json<RoomRef>, Fault> {
     let topic = check_topic(&need("topic", body.topic)?).map_err(bad_text)?;
-    state.gateway.asker.act(room.clone(), user, Verb::Topic { topic }).await?;
+    state.gateway.asker.act(room.clone(), user, Verb::Topic { topic }, told).await?;
     Ok(Json(RoomRef { id: room }))
 }

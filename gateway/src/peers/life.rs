@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hubbub_core::ids::NodeId;
-use hubbub_core::ports::bus::{Bus, BusError, Reply, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Reply, Subject, Subscription};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::presence::{Changes, Page, Place, Question};
 use tokio::sync::mpsc;
@@ -53,8 +53,10 @@ impl Peers {
     pub async fn listen(&self, bus: &dyn Bus) -> Result<Listening, BusError> {
         let (inbox, heard) = mpsc::channel(INBOX_MAX);
         let asked = inbox.clone();
-        let listener = Arc::new(move |payload| _ = inbox.try_send(Heard::Changes(payload)));
-        let server = Arc::new(move |payload, reply| _ = asked.try_send(Heard::Question(payload, reply)));
+        let listener = Arc::new(move |message: Message| _ = inbox.try_send(Heard::Changes(message.payload)));
+        let server = Arc::new(move |message: Message, reply| {
+            _ = asked.try_send(Heard::Question(message.payload, reply));
+        });
         let listening = bus.listen(Subject::Presence, listener).await?;
         let serving = bus.serve(Subject::Node(self.cluster.node.clone()), server).await?;
         Ok(Listening { heard, _subscriptions: [listening, serving] })
@@ -167,7 +169,7 @@ impl Peers {
     }
 
     fn say(&self, bus: &dyn Bus, changes: &Changes) {
-        if let Err(error) = bus.publish(&Subject::Presence, parcel::pack(changes)) {
+        if let Err(error) = bus.publish(&Subject::Presence, parcel::pack(changes).into()) {
             // The others see it by the next number.
             tracing::debug!(%error, "could not tell the other gateways who came and went");
         }
@@ -226,7 +228,7 @@ impl Peers {
         let mut from = Place::Users(None);
         for _ in 0..PAGES_MAX {
             let question = parcel::pack(&Question::Present { from });
-            let mut answer = match bus.request(&subject, question, ASK_TIMEOUT).await {
+            let mut answer = match bus.request(&subject, question.into(), ASK_TIMEOUT).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::debug!(%error, %node, "a gateway did not say who is there");

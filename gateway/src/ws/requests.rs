@@ -120,7 +120,7 @@ impl Asked<'_> {
         let durability = self.shard.gateway.config.durability;
         let verb = Verb::Send { content, key, after };
         let gateway = self.shard.gateway.clone();
-        let kept = gateway.asker.act(room, self.account.user.clone(), verb);
+        let kept = gateway.asker.act(room, self.account.user.clone(), verb, None);
         self.answer_later(1, move |reference| async move {
             let answer = kept.await?;
             gateway.ack_seconds.record(began.elapsed());
@@ -151,7 +151,7 @@ impl Asked<'_> {
         }
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
         let room = room_id(&user.id, key.as_ref());
-        let made = shard.gateway.asker.act(room, user.clone(), verb);
+        let made = shard.gateway.asker.act(room, user.clone(), verb, None);
         self.answer_later(1, move |reference| async move {
             let Answer::Made(room) = made.await? else { return Err(Failure::Unavailable) };
             shard.follow(&user.id, &room.id, Seq(1)).await;
@@ -164,7 +164,7 @@ impl Asked<'_> {
             return flow;
         }
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
-        let joined = shard.gateway.asker.act(room.clone(), user.clone(), Verb::Join);
+        let joined = shard.gateway.asker.act(room.clone(), user.clone(), Verb::Join, None);
         self.answer_later(1, move |reference| async move {
             let Answer::Kept { seq, .. } = joined.await? else { return Err(Failure::Unavailable) };
             // Once it is told, it also receives: what comes after the `ok` is not missed.
@@ -177,7 +177,7 @@ impl Asked<'_> {
         if let Err(flow) = self.may_send() {
             return flow;
         }
-        let done = self.shard.gateway.asker.act(room, self.account.user.clone(), verb);
+        let done = self.shard.gateway.asker.act(room, self.account.user.clone(), verb, None);
         self.answer_later(1, move |reference| async move {
             let Answer::Kept { seq, .. } = done.await? else { return Err(Failure::Unavailable) };
             Ok(answer::ok(&reference, Placed { seq }))

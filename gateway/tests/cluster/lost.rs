@@ -64,9 +64,9 @@ async fn what_cant_be_read_is_passed_over() {
     let ann = world.person("ann").await;
     let eve = Watcher::at(&world, &b, &[&ann]).await;
     for rubbish in [&b""[..], b"\0", b"\xff\xff\xff\xff{}", b"\0\0\0\x02{}", b"\0\0\0\x02[]"] {
-        world.bus.publish(&Subject::Presence, Bytes::copy_from_slice(rubbish)).unwrap();
+        world.bus.publish(&Subject::Presence, Bytes::copy_from_slice(rubbish).into()).unwrap();
         let asked = Subject::Node(NodeId::parse("a").unwrap());
-        let answer = world.bus.request(&asked, Bytes::copy_from_slice(rubbish), NO_ANSWER).await;
+        let answer = world.bus.request(&asked, Bytes::copy_from_slice(rubbish).into(), NO_ANSWER).await;
         assert!(answer.is_err(), "{answer:?}");
     }
     let _ann = a.connect(&ann).await;

@@ -18,7 +18,7 @@ use hubbub_client::{Client, Event, Events};
 use hubbub_core::ids::{NodeId, Partitions, RoomId, User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
-use hubbub_core::ports::bus::{Bus, BusError, Listener, LossWatcher, Server, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Listener, LossWatcher, Message, Server, Subject, Subscription};
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::peers::Cluster;
@@ -90,22 +90,22 @@ async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 }
 
 impl Bus for Line {
-    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
+    fn publish(&self, subject: &Subject, message: Message) -> Result<(), BusError> {
         if self.is_away.load(SeqCst) {
             return Err(BusError::Unavailable { inside: "away".into() });
         }
         if !self.loses(subject) {
-            return self.bus.publish(subject, payload);
+            return self.bus.publish(subject, message);
         }
-        self.lost.lock().unwrap().push(payload);
+        self.lost.lock().unwrap().push(message.payload);
         Ok(())
     }
 
     fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>> {
         let is_cut = self.is_cut.clone();
-        let hear = move |payload| {
+        let hear = move |message| {
             if !is_cut.load(SeqCst) {
-                listener(payload);
+                listener(message);
             }
         };
         self.bus.listen(subject, Arc::new(hear))
@@ -117,9 +117,9 @@ impl Bus for Line {
 
     fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>> {
         let is_cut = self.is_cut.clone();
-        let serve = move |payload, reply| {
+        let serve = move |message, reply| {
             if !is_cut.load(SeqCst) {
-                server(payload, reply);
+                server(message, reply);
             }
         };
         self.bus.serve(subject, Arc::new(serve))
@@ -128,12 +128,12 @@ impl Bus for Line {
     fn request(
         &self,
         subject: &Subject,
-        payload: Bytes,
+        message: Message,
         timeout: Duration,
     ) -> PortFuture<'static, Result<Bytes, BusError>> {
         match self.loses(subject) {
             true => Box::pin(std::future::ready(Err(BusError::TimedOut))),
-            false => self.bus.request(subject, payload, timeout),
+            false => self.bus.request(subject, message, timeout),
         }
     }
 }

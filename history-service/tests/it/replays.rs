@@ -178,7 +178,7 @@ async fn a_full_service_says_so_at_once() {
     let server = std::sync::Arc::new(move |_, reply| kept.lock().unwrap().push(reply));
     let _holder = world.bus.serve(Subject::Act(PARTITION), server).await.unwrap();
     let query = Query::Replay(replay(&room("lobby"), Range::After(Seq(0)), 3, None));
-    let ask = || world.bus.request(&Subject::Query, parcel::pack(&query), DEADLINE);
+    let ask = || world.bus.request(&Subject::Query, parcel::pack(&query).into(), DEADLINE);
     let asked: Vec<_> = (0..10).map(|_| ask()).collect();
     let first = futures_util::future::select_all(asked).await.0;
     let found: Found = parcel::header(&mut first.unwrap()).unwrap();

@@ -8,7 +8,7 @@ use hubbub_adapters::store::{EmbeddedStore, Options};
 use hubbub_core::entry::{Entry, RoomFacts, Says};
 use hubbub_core::ids::{Epoch, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
-use hubbub_core::ports::bus::{Bus, Reply, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, Message, Reply, Subject, Subscription};
 use hubbub_core::ports::store::{Append, Segment, Store};
 use hubbub_core::room::RoomInfo;
 use hubbub_history_service::{Config, serve};
@@ -92,7 +92,7 @@ impl World {
     pub async fn holder(&self, to: ReadTo) -> (Arc<Mutex<usize>>, Subscription) {
         let (asked, count) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(())));
         let (log, counted) = (self.store.log_id(), asked.clone());
-        let server = Arc::new(move |mut payload, reply: Reply| {
+        let server = Arc::new(move |Message { mut payload, .. }, reply: Reply| {
             let _one_at_a_time = count.lock().unwrap();
             *counted.lock().unwrap() += 1;
             let ask: Ask = parcel::header(&mut payload).unwrap();
@@ -108,7 +108,7 @@ impl World {
     }
 
     pub async fn ask(&self, query: &Query) -> Option<(Found, bytes::Bytes)> {
-        let asked = self.bus.request(&Subject::Query, parcel::pack(query), DEADLINE);
+        let asked = self.bus.request(&Subject::Query, parcel::pack(query).into(), DEADLINE);
         let mut found = asked.await.ok()?;
         Some((parcel::header(&mut found).unwrap(), found))
     }

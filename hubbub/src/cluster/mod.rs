@@ -163,7 +163,7 @@ impl Reached {
 async fn partitions(bus: &dyn Bus) -> anyhow::Result<Partitions> {
     for attempt in 0.. {
         let question = parcel::pack(&Query::Facts);
-        match bus.request(&Subject::Query, question, FACTS_MAX).await {
+        match bus.request(&Subject::Query, question.into(), FACTS_MAX).await {
             Ok(mut answer) => {
                 if let Found::Facts { partitions, .. } = parcel::header(&mut answer)? {
                     return Partitions::new(partitions).context("a cluster of no partitions");

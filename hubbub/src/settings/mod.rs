@@ -8,14 +8,15 @@ use hubbub_core::ports::accounts::Secret as Password;
 use hubbub_node::config::Retired;
 use hubbub_node::config::kinds::{
     AllowedOrigins, Bool, Bytes, Count, Host, Hosts, IpAddress, LogFilter, LogLevels, OneOf, Optional,
-    Origins, Path, Port, Secret, Text, Time, Token, Url, UrlWithQuery,
+    Origins, Path, Port, Ratio, Secret, Text, Time, Token, Url, UrlWithQuery,
 };
 use hubbub_node::telemetry::LogFormat;
+use hubbub_node::trace::Sampling;
 
 mod parts;
 
 pub(crate) use parts::read;
-pub use parts::{Broker, Database, Logs, Nats};
+pub use parts::{Broker, Database, Nats, Telemetry};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -30,6 +31,8 @@ pub enum Surroundings {
 
 /// Whether it is by TLS.
 const AMQP_PROTOCOLS: OneOf<bool> = OneOf(&[("amqp", false), ("amqps", true)]);
+/// Whoever sets another protocol means another port: better told than sent to where nobody answers.
+const OTLP: OneOf<()> = OneOf(&[("http/protobuf", ())]);
 
 const SURROUNDINGS: OneOf<Surroundings> =
     OneOf(&[("dev", Surroundings::Dev), ("production", Surroundings::Production)]);
@@ -277,6 +280,30 @@ macro_rules! settings_of {
         }
         }
     };
+    (@ [traces $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Traces" => {
+            /// A collector of traces that takes OTLP: its address, to which /v1/traces is added. None: nothing is traced.
+            otel_exporter_otlp_endpoint: Option<String> = Optional(Url), env ["OTEL_EXPORTER_OTLP_ENDPOINT"], default "";
+            /// The same as it is, if traces go elsewhere.
+            otel_exporter_otlp_traces_endpoint: Option<String> = Optional(Url), env ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], default "";
+            /// How it is spoken with: there is one way.
+            otel_exporter_otlp_protocol: () = OTLP, env ["OTEL_EXPORTER_OTLP_PROTOCOL"], default "http/protobuf";
+            /// What this process is called in traces (none given: hubbub, or hubbub- and its tier).
+            otel_service_name: Option<String> = Optional(Text), env ["OTEL_SERVICE_NAME"], default "";
+        }
+        }
+    };
+    (@ [sampling $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Traces" => {
+            /// Which actions are traced: as OpenTelemetry names it.
+            otel_traces_sampler: Sampling = Sampling::KIND, env ["OTEL_TRACES_SAMPLER"], default "parentbased_always_on";
+            /// The ratio of actions that are traced, where the sampler has one.
+            otel_traces_sampler_arg: f64 = Ratio, env ["OTEL_TRACES_SAMPLER_ARG"], default "1";
+        }
+        }
+    };
     (@ [worker_door $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
         settings_of! { @ [$($more)*] { $($head)* } $($groups)*
         "Listening" => {
@@ -323,19 +350,19 @@ macro_rules! settings_of {
 settings_of! {
     /// All settings of the all-in-one.
     #[derive(Debug, Clone)]
-    pub struct Settings [door data accounts limits rooms bots bridge own_bot broker logs surroundings]
+    pub struct Settings [door data accounts limits rooms bots bridge own_bot broker logs traces sampling surroundings]
 }
 
 settings_of! {
     /// All settings of a gateway in a cluster.
     #[derive(Debug, Clone)]
-    pub struct GatewaySettings [door cluster nats database accounts limits bots logs]
+    pub struct GatewaySettings [door cluster nats database accounts limits bots logs traces sampling]
 }
 
 settings_of! {
     /// All settings of a room-worker in a cluster.
     #[derive(Debug, Clone)]
-    pub struct WorkerSettings [worker_door cluster partitions nats database rooms logs]
+    pub struct WorkerSettings [worker_door cluster partitions nats database rooms logs traces]
 }
 
 settings_of! {

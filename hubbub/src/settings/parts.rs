@@ -12,6 +12,8 @@ use hubbub_core::ports::accounts::Secret as Password;
 use hubbub_gateway::config::{Config, Origins as AllowedFrom};
 use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
 use hubbub_node::telemetry::LogFormat;
+use hubbub_node::trace::Sampling;
+use hubbub_node::trace::export::Options as TraceOptions;
 
 use super::{
     BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, SchemaSettings, Settings,
@@ -20,12 +22,14 @@ use super::{
 use crate::accounts::Told;
 use crate::process::WrongSettings;
 
-/// How much is logged, and how.
-pub trait Logs {
+/// What a process tells of itself.
+pub trait Telemetry {
     /// What is logged.
     fn filter(&self) -> LogFilter;
     /// How a line is written.
     fn format(&self) -> LogFormat;
+    /// Where traces go, and of what; `None` for nothing is traced.
+    fn traces(&self) -> Option<TraceOptions>;
     /// How long a drain may take before the process ends all the same.
     fn drain_max(&self) -> Duration;
 }
@@ -61,14 +65,18 @@ fn pair<T: Clone, U: Clone>(one: &Option<T>, other: &Option<U>) -> Option<(T, U)
     one.clone().zip(other.clone())
 }
 
-macro_rules! logs {
-    ($($settings:ty: $settings_drain:expr;)*) => {
-        $(impl Logs for $settings {
+macro_rules! telemetry {
+    ($($settings:ty: $settings_drain:expr, $traces:expr;)*) => {
+        $(impl Telemetry for $settings {
             fn filter(&self) -> LogFilter {
                 self.log.clone()
             }
             fn format(&self) -> LogFormat {
                 self.log_format
+            }
+            fn traces(&self) -> Option<TraceOptions> {
+                let traces: fn(&Self) -> Option<TraceOptions> = $traces;
+                traces(self)
             }
             fn drain_max(&self) -> Duration {
                 let window: fn(&Self) -> Duration = $settings_drain;
@@ -78,14 +86,30 @@ macro_rules! logs {
     };
 }
 
-logs! {
-    Settings: |settings| settings.drain_window;
-    GatewaySettings: |settings| settings.drain_window;
-    WorkerSettings: |_| Duration::ZERO;
-    HistorySettings: |_| Duration::ZERO;
-    BridgeSettings: |_| Duration::ZERO;
-    SchemaSettings: |_| Duration::ZERO;
-    BotTokenSettings: |_| Duration::ZERO;
+macro_rules! traces {
+    ($settings:ident, $service:literal, $sampler:expr) => {{
+        let of_all = $settings.otel_exporter_otlp_endpoint.as_ref().map(|all| format!("{all}/v1/traces"));
+        let service = $settings.otel_service_name.clone().unwrap_or_else(|| $service.into());
+        let endpoint = $settings.otel_exporter_otlp_traces_endpoint.clone().or(of_all);
+        endpoint.map(|endpoint| TraceOptions { endpoint, service, sampling: $sampler })
+    }};
+}
+
+telemetry! {
+    Settings: |settings| settings.drain_window, |settings| {
+        traces!(settings, "hubbub", (settings.otel_traces_sampler, settings.otel_traces_sampler_arg))
+    };
+    GatewaySettings: |settings| settings.drain_window, |settings| {
+        traces!(settings, "hubbub-gateway", (settings.otel_traces_sampler, settings.otel_traces_sampler_arg))
+    };
+    // Nothing comes in at these that was not sampled at a gateway.
+    WorkerSettings: |_| Duration::ZERO, |settings| {
+        traces!(settings, "hubbub-room-worker", (Sampling::AlwaysOff, 0.0))
+    };
+    HistorySettings: |_| Duration::ZERO, |_| None;
+    BridgeSettings: |_| Duration::ZERO, |_| None;
+    SchemaSettings: |_| Duration::ZERO, |_| None;
+    BotTokenSettings: |_| Duration::ZERO, |_| None;
 }
 
 macro_rules! nats {

@@ -7,4 +7,5 @@
 mod apart;
 mod faults;
 mod presence;
+mod traces;
 mod world;

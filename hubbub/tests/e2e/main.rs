@@ -16,3 +16,4 @@ mod passing;
 mod peer;
 mod resume;
 mod slow;
+mod traces;

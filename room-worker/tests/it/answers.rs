@@ -13,7 +13,7 @@ use crate::faults::{Fault, Op};
 use crate::log_reader::read_log;
 use crate::world::*;
 use hubbub_adapters::leases::LocalLeases;
-use hubbub_core::ports::bus::Subject;
+use hubbub_core::ports::bus::{Message, Subject};
 use hubbub_wire::tier::act::ReadTo;
 
 /// A world with one room, `lobby`, whose worker's operations of a kind wait at a gate once `shut`.
@@ -189,7 +189,7 @@ async fn an_acked_join_is_in_the_lists_and_announced_before() {
     let gated = Gated::at(Op::Project).await;
     let (world, lobby) = (&gated.world, room("lobby"));
     let (to, announced) = std::sync::mpsc::channel();
-    let listener = Arc::new(move |mut payload| {
+    let listener = Arc::new(move |Message { mut payload, .. }| {
         to.send(parcel::header::<event::Joined>(&mut payload).unwrap()).unwrap();
     });
     let _listening = world.bus.listen(Subject::Memberships, listener).await.unwrap();
@@ -220,7 +220,7 @@ async fn the_head_of_a_busy_room_is_said() {
     let worker = world.worker();
     let (lobby, heads) = (room("lobby"), Arc::new(Mutex::new(Vec::new())));
     let to = heads.clone();
-    let listener = Arc::new(move |mut payload| {
+    let listener = Arc::new(move |Message { mut payload, .. }| {
         to.lock().unwrap().extend(parcel::header::<event::Heads>(&mut payload).unwrap().heads);
     });
     let _listening = world.bus.listen(Subject::Heads(PARTITION), listener).await.unwrap();
@@ -238,7 +238,7 @@ async fn an_action_that_comes_too_late_is_not_done() {
     gated.shut();
     let ask =
         hubbub_wire::tier::act::Ask { room: other.clone(), what: act("ann", create("other")), timeout_ms: 1 };
-    let late = world.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask), DEADLINE);
+    let late = world.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask).into(), DEADLINE);
     gated.waiting(1).await;
     let asked = tokio::time::Instant::now();
     until("its time is over", async || asked.elapsed().as_millis() > 1).await;

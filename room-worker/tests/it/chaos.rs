@@ -15,7 +15,7 @@ use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{Partition, RoomId, Seq};
-use hubbub_core::ports::bus::Subject;
+use hubbub_core::ports::bus::{Message, Subject};
 use hubbub_core::ports::store::Store;
 use hubbub_core::room::{Answer, Verb};
 use hubbub_wire::tier::act::{Ask, ReadTo, Told, What};
@@ -84,7 +84,7 @@ impl Chaos {
     async fn ask(&self, room: &RoomId, what: What) -> Option<(Told, Bytes)> {
         let patience = Duration::from_millis(60);
         let ask = Ask { room: room.clone(), what, timeout_ms: 60 };
-        let asked = self.world.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask), patience);
+        let asked = self.world.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask).into(), patience);
         match asked.await {
             Ok(mut told) => Some((parcel::header(&mut told).expect("a header"), told)),
             Err(_) => None,
@@ -189,7 +189,7 @@ impl Chaos {
         let mut listening = Vec::new();
         for n in 0..ROOMS {
             let chaos = self.clone();
-            let listener = Arc::new(move |mut payload: Bytes| {
+            let listener = Arc::new(move |Message { mut payload, .. }| {
                 let batch: event::Batch = parcel::header(&mut payload).expect("a batch");
                 let entries = parcel::entries(&batch.room, payload).expect("entries");
                 chaos.rooms[n].1.lock().unwrap().show(seed, &entries);

@@ -81,7 +81,7 @@ impl Shared {
         let ask = Ask { room: room.clone(), what: act("ann", verb), timeout_ms: 5_000 };
         let mut answer = None;
         until("it is known what became of it", async || {
-            let told = self.world.bus.request(&subject, parcel::pack(&ask), DEADLINE).await;
+            let told = self.world.bus.request(&subject, parcel::pack(&ask).into(), DEADLINE).await;
             let told = told.ok().and_then(|mut told: Bytes| parcel::header(&mut told).ok());
             if let Some(Told::Done(done)) = told {
                 answer = Some(done);

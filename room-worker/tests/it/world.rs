@@ -10,7 +10,7 @@ use hubbub_adapters::store::{EmbeddedStore, Options};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, Millis, NodeId, Partition, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
-use hubbub_core::ports::bus::{Bus, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, Message, Subject, Subscription};
 use hubbub_core::ports::leases::Leases;
 use hubbub_core::ports::store::Store;
 use hubbub_core::room::{Answer, RoomInfo, Verb};
@@ -132,7 +132,7 @@ impl World {
     /// Sends a question now; the future is its answer.
     pub fn begin(&self, room: &RoomId, what: What) -> impl Future<Output = Option<Bytes>> + use<> {
         let ask = Ask { room: room.clone(), what, timeout_ms: DEADLINE.as_millis() as u32 };
-        let answer = self.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask), DEADLINE);
+        let answer = self.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask).into(), DEADLINE);
         async move { answer.await.ok() }
     }
 
@@ -182,7 +182,7 @@ impl World {
     pub async fn listen(&self, room: &RoomId) -> Heard {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let (to, id) = (heard.clone(), room.clone());
-        let listener = Arc::new(move |mut payload: Bytes| {
+        let listener = Arc::new(move |Message { mut payload, .. }| {
             let batch: event::Batch = parcel::header(&mut payload).expect("a batch");
             let entries = parcel::entries(&id, payload).expect("entries");
             to.lock().unwrap().push((batch, entries));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, LossWatcher, PAYLOAD_BYTES_MAX, Reply, Server, Subject, Subscription,
+    Bus, BusError, Listener, LossWatcher, Message, Reply, Server, Subject, Subscription,
 };
 use tokio::sync::oneshot;
 
@@ -75,13 +75,11 @@ impl LocalBus {
 }
 
 impl Bus for LocalBus {
-    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(BusError::TooLarge);
-        }
+    fn publish(&self, subject: &Subject, message: Message) -> Result<(), BusError> {
+        let message = message.fitting()?;
         let listeners = lock(&self.table).listeners.get(subject).cloned();
         for (_, listener) in listeners.iter().flat_map(|l| l.iter()) {
-            listener(payload.clone());
+            listener(message.clone());
         }
         Ok(())
     }
@@ -109,18 +107,19 @@ impl Bus for LocalBus {
     fn request(
         &self,
         subject: &Subject,
-        payload: Bytes,
+        message: Message,
         timeout: Duration,
     ) -> PortFuture<'static, Result<Bytes, BusError>> {
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Box::pin(std::future::ready(Err(BusError::TooLarge)));
-        }
+        let message = match message.fitting() {
+            Ok(message) => message,
+            Err(error) => return Box::pin(std::future::ready(Err(error))),
+        };
         let Some((server, others)) = self.servers_of(subject) else {
             return Box::pin(std::future::ready(Err(BusError::NoResponders)));
         };
         let (reply, answer) = oneshot::channel();
         if others.is_empty() {
-            server(payload, Reply::new(move |payload| _ = reply.send(payload)));
+            server(message, Reply::new(move |payload| _ = reply.send(payload)));
         } else {
             let reply = Arc::new(Mutex::new(Some(reply)));
             for server in others.into_iter().chain([server]) {
@@ -131,7 +130,7 @@ impl Bus for LocalBus {
                         let _ = reply.send(payload);
                     }
                 };
-                server(payload.clone(), Reply::new(answer));
+                server(message.clone(), Reply::new(answer));
             }
         }
         Box::pin(async move {

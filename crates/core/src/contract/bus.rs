@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ids::{Partition, RoomId};
-use crate::ports::bus::{Bus, BusError, PAYLOAD_BYTES_MAX, Subject};
+use crate::ports::bus::{Bus, BusError, Message, PAYLOAD_BYTES_MAX, Subject};
+use crate::trace::TraceContext;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -16,7 +17,7 @@ fn events(room: &str) -> Subject {
 
 fn queue(name: &'static str) -> (crate::ports::bus::Listener, mpsc::Receiver<(&'static str, Bytes)>) {
     let (to, from) = mpsc::channel();
-    (Arc::new(move |payload| _ = to.send((name, payload))), from)
+    (Arc::new(move |message: Message| _ = to.send((name, message.payload))), from)
 }
 
 /// What one publisher publishes on one subject arrives once and in order, at every listener of that subject and no other.
@@ -28,9 +29,9 @@ pub async fn a_listener_hears_its_subject_in_order(bus: &dyn Bus) {
     let _also = bus.listen(events("here"), also).await.expect("listens");
     let _there = bus.listen(events("there"), there).await.expect("listens");
     for n in 0..100u8 {
-        bus.publish(&events("here"), vec![n].into()).expect("published");
+        bus.publish(&events("here"), Bytes::from(vec![n]).into()).expect("published");
     }
-    bus.publish(&events("there"), Bytes::from_static(b"end")).expect("published");
+    bus.publish(&events("there"), Bytes::from_static(b"end").into()).expect("published");
     assert_eq!(heard_there.recv_timeout(TIMEOUT).expect("heard").1, "end");
     for heard in [heard_here, heard_also] {
         for n in 0..100u8 {
@@ -47,11 +48,11 @@ pub async fn a_dropped_subscription_is_over(bus: &dyn Bus) {
     let (goes, heard_gone) = queue("goes");
     let _stays = bus.listen(Subject::Directory, stays).await.expect("listens");
     drop(bus.listen(Subject::Directory, goes).await.expect("listens"));
-    bus.publish(&Subject::Directory, Bytes::from_static(b"x")).expect("published");
+    bus.publish(&Subject::Directory, Bytes::from_static(b"x").into()).expect("published");
     heard.recv_timeout(TIMEOUT).expect("heard");
     assert!(heard_gone.try_recv().is_err(), "a dropped listener heard");
     drop(bus.serve(Subject::Query, Arc::new(|_, reply| reply.send(Bytes::new()))).await.expect("serves"));
-    let answer = bus.request(&Subject::Query, Bytes::new(), TIMEOUT).await;
+    let answer = bus.request(&Subject::Query, Message::default(), TIMEOUT).await;
     assert_eq!(answer, Err(BusError::NoResponders));
 }
 
@@ -63,21 +64,22 @@ pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
         let seen = seen.clone();
         let serve = bus.serve(
             Subject::Query,
-            Arc::new(move |payload, reply| {
-                seen.lock().expect("not poisoned").push(payload.clone());
-                reply.send(payload);
+            Arc::new(move |message, reply| {
+                seen.lock().expect("not poisoned").push(message.payload.clone());
+                reply.send(message.payload);
             }),
         );
         servers.push(serve.await.expect("serves"));
     }
     let asked: Vec<Bytes> = (0..20u8).map(|n| vec![n].into()).collect();
     for payload in &asked {
-        assert_eq!(bus.request(&Subject::Query, payload.clone(), TIMEOUT).await.as_ref(), Ok(payload));
+        assert_eq!(bus.request(&Subject::Query, payload.clone().into(), TIMEOUT).await.as_ref(), Ok(payload));
     }
     assert_eq!(*seen.lock().expect("not poisoned"), asked, "each request goes to one server");
     servers.pop();
     seen.lock().expect("not poisoned").clear();
-    let answers: Vec<_> = asked.iter().map(|p| bus.request(&Subject::Query, p.clone(), TIMEOUT)).collect();
+    let answers: Vec<_> =
+        asked.iter().map(|p| bus.request(&Subject::Query, p.clone().into(), TIMEOUT)).collect();
     for (answer, payload) in answers.into_iter().zip(&asked).rev() {
         assert_eq!(answer.await.as_ref(), Ok(payload));
     }
@@ -87,30 +89,32 @@ pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
 /// Of a subject that is not shared every server hears a request, and one that says nothing is in nobody's way.
 pub async fn a_silent_server_does_not_keep_another_from_answering(bus: &dyn Bus) {
     let act = Subject::Act(Partition(5));
-    let held = Arc::new(Mutex::new(Vec::new()));
-    let silent = held.clone();
-    let paused = Arc::new(move |_, reply| silent.lock().expect("not poisoned").push(reply));
+    let (silent, held) = mpsc::channel();
+    let paused = Arc::new(move |_, reply| _ = silent.send(reply));
     let _paused = bus.serve(act.clone(), paused).await.expect("serves");
     let _other =
-        bus.serve(act.clone(), Arc::new(|payload, reply| reply.send(payload))).await.expect("serves");
+        bus.serve(act.clone(), Arc::new(|message, reply| reply.send(message.payload))).await.expect("serves");
     for n in 0..10u8 {
         let asked = Bytes::from(vec![n]);
-        assert_eq!(bus.request(&act, asked.clone(), TIMEOUT).await, Ok(asked));
+        assert_eq!(bus.request(&act, asked.clone().into(), TIMEOUT).await, Ok(asked));
     }
-    assert_eq!(held.lock().expect("not poisoned").len(), 10, "it hears them all");
+    for _ in 0..10 {
+        // Perhaps later than the answer of the other one comes.
+        held.recv_timeout(TIMEOUT).expect("it hears them all");
+    }
 }
 
 /// Nobody there is known at once; somebody who never answers, after the timeout.
 pub async fn an_unanswered_request_says_which(bus: &dyn Bus) {
     let act = Subject::Act(Partition(7));
-    assert_eq!(bus.request(&act, Bytes::new(), TIMEOUT).await, Err(BusError::NoResponders));
+    assert_eq!(bus.request(&act, Message::default(), TIMEOUT).await, Err(BusError::NoResponders));
     let kept = Arc::new(Mutex::new(Vec::new()));
     let silent = kept.clone();
     let _server = bus
         .serve(act.clone(), Arc::new(move |_, reply| silent.lock().expect("not poisoned").push(reply)))
         .await
         .expect("serves");
-    let answer = bus.request(&act, Bytes::new(), Duration::from_millis(50)).await;
+    let answer = bus.request(&act, Message::default(), Duration::from_millis(50)).await;
     assert_eq!(answer, Err(BusError::TimedOut));
 }
 
@@ -119,8 +123,39 @@ pub async fn a_payload_over_the_limit_is_refused(bus: &dyn Bus) {
     let (listener, _heard) = queue("large");
     let _listening = bus.listen(Subject::Memberships, listener).await.expect("listens");
     let most = Bytes::from(vec![0; PAYLOAD_BYTES_MAX]);
-    assert_eq!(bus.publish(&Subject::Memberships, most.clone()), Ok(()));
+    assert_eq!(bus.publish(&Subject::Memberships, most.clone().into()), Ok(()));
     let over = Bytes::from(vec![0; PAYLOAD_BYTES_MAX + 1]);
-    assert_eq!(bus.publish(&Subject::Memberships, over.clone()), Err(BusError::TooLarge));
-    assert_eq!(bus.request(&Subject::Query, over, TIMEOUT).await, Err(BusError::TooLarge));
+    assert_eq!(bus.publish(&Subject::Memberships, over.clone().into()), Err(BusError::TooLarge));
+    assert_eq!(bus.request(&Subject::Query, over.into(), TIMEOUT).await, Err(BusError::TooLarge));
+}
+
+/// The traces of a message go with it, and are left out of one that would become too large by them.
+pub async fn a_message_takes_its_traces_along(bus: &dyn Bus) {
+    let trace = |n: u8| {
+        TraceContext::parse(&format!("00-0af7651916cd43dd8448eb211c8031{n:02x}-b7ad6b71692033{n:02x}-01"))
+            .expect("a trace")
+    };
+    let (to, heard) = mpsc::channel();
+    let to_listener = to.clone();
+    let listening = bus.listen(events("traced"), Arc::new(move |message| _ = to_listener.send(message)));
+    let _listening = listening.await.expect("listens");
+    let serving = bus.serve(
+        Subject::Query,
+        Arc::new(move |message, reply| {
+            _ = to.send(message);
+            reply.send(Bytes::new());
+        }),
+    );
+    let _serving = serving.await.expect("serves");
+    for count in [0, 1, 3] {
+        let traces: Vec<_> = (1..=count).map(trace).collect();
+        let message = Message { payload: Bytes::from_static(b"traced"), traces };
+        bus.publish(&events("traced"), message.clone()).expect("published");
+        assert_eq!(heard.recv_timeout(TIMEOUT).expect("heard"), message);
+        bus.request(&Subject::Query, message.clone(), TIMEOUT).await.expect("answered");
+        assert_eq!(heard.recv_timeout(TIMEOUT).expect("asked"), message);
+    }
+    let most = Message { payload: Bytes::from(vec![0; PAYLOAD_BYTES_MAX]), traces: vec![trace(1)] };
+    bus.publish(&events("traced"), most.clone()).expect("published");
+    assert_eq!(heard.recv_timeout(TIMEOUT).expect("heard"), Message::from(most.payload));
 }

@@ -12,6 +12,7 @@
 //! - After a message may have been lost without a trace (the connection was away, a listener was too slow), all watchers of
 //!   [`Bus::watch_losses`] are called, when messages arrive again.
 //! - The payload is at most 1 MiB: that is what NATS takes by default.
+//! - The traces of a message go with it, in their order, unless it would become larger than that by them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,50 @@ use bytes::Bytes;
 
 use crate::ids::{NodeId, Partition, RoomId};
 use crate::ports::PortFuture;
+use crate::trace::TraceContext;
 
 /// Largest payload, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes that a trace takes in a message, at most.
+const TRACE_BYTES: usize = 100;
+
+/// What goes over the bus, to be published or as a request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Message {
+    /// What it says: at most [`PAYLOAD_BYTES_MAX`].
+    pub payload: Bytes,
+    /// The sampled traces that what it says is part of: a batch may be of several. Nearly always none, and then they cost
+    /// nothing.
+    pub traces: Vec<TraceContext>,
+}
+
+impl Message {
+    /// Bytes that it takes, at most.
+    pub fn size(&self) -> usize {
+        self.payload.len() + self.traces.len() * TRACE_BYTES
+    }
+
+    /// The message as the contract lets it go: without its traces if it would be too large by them.
+    ///
+    /// # Errors
+    /// `TooLarge` by its payload alone.
+    pub fn fitting(mut self) -> Result<Self, BusError> {
+        if self.payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(BusError::TooLarge);
+        }
+        if self.size() > PAYLOAD_BYTES_MAX {
+            self.traces.clear();
+        }
+        Ok(self)
+    }
+}
+
+impl From<Bytes> for Message {
+    fn from(payload: Bytes) -> Self {
+        Self { payload, traces: Vec::new() }
+    }
+}
 
 /// What a message is about, and so who hears it. A room is in it only as a checked [`RoomId`].
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -93,11 +135,11 @@ impl Subscription {
     }
 }
 
-/// Called with the payload of each message.
-pub type Listener = Arc<dyn Fn(Bytes) + Send + Sync>;
+/// Called with each message.
+pub type Listener = Arc<dyn Fn(Message) + Send + Sync>;
 
-/// Called with each request: its payload, and the way to answer it.
-pub type Server = Arc<dyn Fn(Bytes, Reply) + Send + Sync>;
+/// Called with each request, and the way to answer it.
+pub type Server = Arc<dyn Fn(Message, Reply) + Send + Sync>;
 
 /// Called when messages may have been lost.
 pub type LossWatcher = Arc<dyn Fn() + Send + Sync>;
@@ -123,7 +165,7 @@ pub trait Bus: Send + Sync + 'static {
     ///
     /// # Errors
     /// `TooLarge`, `Unavailable`; an `Ok` says nothing about who heard it.
-    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError>;
+    fn publish(&self, subject: &Subject, message: Message) -> Result<(), BusError>;
 
     /// Listens from now on, until the subscription is dropped.
     fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>>;
@@ -140,7 +182,7 @@ pub trait Bus: Send + Sync + 'static {
     fn request(
         &self,
         subject: &Subject,
-        payload: Bytes,
+        message: Message,
         timeout: Duration,
     ) -> PortFuture<'static, Result<Bytes, BusError>>;
 }

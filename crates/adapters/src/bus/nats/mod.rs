@@ -1,7 +1,7 @@
 //! The bus over NATS: core publish and request, no JetStream.
 //!
-//! In reading order: what a subject is called (`subjects`), how it is reached (`connect`), the way out (`outbox`), and who is
-//! told of losses (`losses`).
+//! In reading order: what a subject is called (`subjects`), how it is reached (`connect`), the way out (`outbox`), the headers that
+//! traces are in (`traces`), and who is told of losses (`losses`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, LossWatcher, PAYLOAD_BYTES_MAX, Reply, Server, Subject, Subscription,
+    Bus, BusError, Listener, LossWatcher, Message, Reply, Server, Subject, Subscription,
 };
 use metrics::{Unit, describe_counter};
 use tokio::sync::oneshot;
@@ -22,6 +22,7 @@ mod connect;
 mod losses;
 mod outbox;
 mod subjects;
+mod traces;
 
 pub use connect::{NatsOptions, NatsTls};
 use losses::Losses;
@@ -98,12 +99,10 @@ impl NatsBus {
         round_trip(&self.outbox, &inbox).await
     }
 
-    fn check(&self, payload: &Bytes) -> Result<(), BusError> {
-        if payload.len() > PAYLOAD_BYTES_MAX {
-            return Err(BusError::TooLarge);
-        }
+    fn check(&self, message: Message) -> Result<Message, BusError> {
+        let message = message.fitting()?;
         match self.is_connected() {
-            true => Ok(()),
+            true => Ok(message),
             false => Err(BusError::Unavailable { inside: "not connected to NATS".into() }),
         }
     }
@@ -165,7 +164,7 @@ fn unavailable(error: impl ToString) -> BusError {
 
 /// A question that nobody serves: that nobody does is the server's own answer, and it comes after all that was sent before.
 async fn round_trip(outbox: &Outbox, nobody: &str) -> Result<(), BusError> {
-    let mut question = outbox.ask(nobody.to_owned(), Bytes::new())?;
+    let mut question = outbox.ask(nobody.to_owned(), Message::default())?;
     match tokio::time::timeout(SUBSCRIBE_MAX, &mut question.answer).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) | Err(_) => Err(BusError::TimedOut),
@@ -178,6 +177,12 @@ async fn take_answers(mut answers: Subscriber, outbox: Outbox) {
         let answer = if nobody { Err(BusError::NoResponders) } else { Ok(message.payload) };
         outbox.answered(&message.subject, answer);
     }
+}
+
+/// A message as the port has it.
+fn heard(message: async_nats::Message) -> Message {
+    let traces = message.headers.as_ref().map_or_else(Vec::new, traces::read);
+    Message { payload: message.payload, traces }
 }
 
 /// Tells of losses once the server has our subscriptions again.
@@ -193,13 +198,13 @@ async fn tell_of_losses(losses: Arc<Losses>, outbox: Outbox, inbox: String) {
 }
 
 impl Bus for NatsBus {
-    fn publish(&self, subject: &Subject, payload: Bytes) -> Result<(), BusError> {
-        self.check(&payload)?;
-        self.outbox.publish(self.subjects.name(subject), None, payload)
+    fn publish(&self, subject: &Subject, message: Message) -> Result<(), BusError> {
+        let message = self.check(message)?;
+        self.outbox.publish(self.subjects.name(subject), None, message)
     }
 
     fn listen(&self, subject: Subject, listener: Listener) -> PortFuture<'_, Result<Subscription, BusError>> {
-        Box::pin(self.subscribe(subject, None, move |message| listener(message.payload)))
+        Box::pin(self.subscribe(subject, None, move |message| listener(heard(message))))
     }
 
     fn watch_losses(&self, watcher: LossWatcher) -> Subscription {
@@ -209,25 +214,26 @@ impl Bus for NatsBus {
     fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>> {
         let outbox = self.outbox.clone();
         let group = subject.is_shared().then_some(QUEUE_GROUP);
-        Box::pin(self.subscribe(subject, group, move |message| {
-            let Some(to) = message.reply else { return };
+        Box::pin(self.subscribe(subject, group, move |mut message| {
+            let Some(to) = message.reply.take() else { return };
             let outbox = outbox.clone();
             let reply = Reply::new(move |payload| {
-                if let Err(error) = outbox.publish(to.to_string(), None, payload) {
+                if let Err(error) = outbox.publish(to.to_string(), None, payload.into()) {
                     tracing::debug!(%error, "an answer was not sent");
                 }
             });
-            server(message.payload, reply);
+            server(heard(message), reply);
         }))
     }
 
     fn request(
         &self,
         subject: &Subject,
-        payload: Bytes,
+        message: Message,
         timeout: Duration,
     ) -> PortFuture<'static, Result<Bytes, BusError>> {
-        let asked = self.check(&payload).and_then(|()| self.outbox.ask(self.subjects.name(subject), payload));
+        let asked =
+            self.check(message).and_then(|message| self.outbox.ask(self.subjects.name(subject), message));
         Box::pin(async move {
             let mut question = asked?;
             match tokio::time::timeout(timeout, &mut question.answer).await {

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::Client;
 use bytes::Bytes;
-use hubbub_core::ports::bus::BusError;
+use hubbub_core::ports::bus::{BusError, Message};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+
+use super::traces;
 
 /// Messages and bytes that wait to be handed to the client; beyond it they are refused.
 const WAITING_MAX: usize = 64 * 1024;
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// What a message takes beside its payload.
+/// What a message takes beside itself.
 const OVERHEAD: usize = 128;
 
 /// An answer, or that nobody was there.
@@ -24,7 +26,7 @@ enum Outgoing {
     Publish {
         subject: String,
         reply: Option<String>,
-        payload: Bytes,
+        message: Message,
     },
     /// The subscription is to end before anything that comes after.
     End(CancellationToken, oneshot::Receiver<()>),
@@ -78,26 +80,26 @@ impl Outbox {
         &self,
         subject: String,
         reply: Option<String>,
-        payload: Bytes,
+        message: Message,
     ) -> Result<(), BusError> {
-        let len = payload.len() + OVERHEAD;
+        let len = message.size() + OVERHEAD;
         if self.bytes.fetch_add(len, Ordering::Relaxed) + len > WAITING_BYTES_MAX {
             self.bytes.fetch_sub(len, Ordering::Relaxed);
             return Err(full());
         }
-        self.queue.try_send(Outgoing::Publish { subject, reply, payload }).map_err(|_| {
+        self.queue.try_send(Outgoing::Publish { subject, reply, message }).map_err(|_| {
             self.bytes.fetch_sub(len, Ordering::Relaxed);
             full()
         })
     }
 
     /// Asks, in its turn.
-    pub(super) fn ask(&self, subject: String, payload: Bytes) -> Result<Question, BusError> {
+    pub(super) fn ask(&self, subject: String, message: Message) -> Result<Question, BusError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (to, answer) = oneshot::channel();
         lock(&self.asked).insert(id, to);
         let question = Question { id, asked: self.asked.clone(), answer };
-        self.publish(subject, Some(format!("{}.{id}", self.inbox)), payload)?;
+        self.publish(subject, Some(format!("{}.{id}", self.inbox)), message)?;
         Ok(question)
     }
 
@@ -121,11 +123,19 @@ impl Outbox {
 async fn send_all(client: Client, mut waiting: mpsc::Receiver<Outgoing>, bytes: Arc<AtomicUsize>) {
     while let Some(outgoing) = waiting.recv().await {
         match outgoing {
-            Outgoing::Publish { subject, reply, payload } => {
-                let len = payload.len() + OVERHEAD;
-                let sent = match reply {
-                    Some(reply) => client.publish_with_reply(subject, reply, payload).await,
-                    None => client.publish(subject, payload).await,
+            Outgoing::Publish { subject, reply, message } => {
+                let len = message.size() + OVERHEAD;
+                let Message { payload, traces } = message;
+                let sent = match (reply, traces.is_empty()) {
+                    (Some(reply), true) => client.publish_with_reply(subject, reply, payload).await,
+                    (None, true) => client.publish(subject, payload).await,
+                    (Some(reply), false) => {
+                        let headers = traces::write(&traces);
+                        client.publish_with_reply_and_headers(subject, reply, headers, payload).await
+                    }
+                    (None, false) => {
+                        client.publish_with_headers(subject, traces::write(&traces), payload).await
+                    }
                 };
                 bytes.fetch_sub(len, Ordering::Relaxed);
                 if let Err(error) = sent {

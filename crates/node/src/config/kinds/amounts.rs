@@ -131,6 +131,23 @@ impl Kind for Count {
     }
 }
 
+/// A part of a whole, from 0 to 1: `0.01`.
+pub struct Ratio;
+
+impl Kind for Ratio {
+    type Value = f64;
+
+    fn parse(&self, text: &str) -> Option<f64> {
+        text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio))
+    }
+    fn allowed(&self) -> String {
+        "a number from 0 to 1, such as 0.01".into()
+    }
+    fn placeholder(&self) -> &'static str {
+        "RATIO"
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -183,5 +200,9 @@ mod tests {
         assert!(kind.allowed().ends_with(", from 100ms to 1m"), "{}", kind.allowed());
         assert_eq!(Count::between(1, 64).parse("65"), None);
         assert_eq!(Count::between(1, 64).parse("+2"), None);
+        assert_eq!((Ratio.parse("0.01"), Ratio.parse("1")), (Some(0.01), Some(1.0)));
+        for wrong in ["", "1.1", "-0.1", "NaN", "1%"] {
+            assert_eq!(Ratio.parse(wrong), None, "{wrong:?}");
+        }
     }
 }

@@ -6,7 +6,7 @@ mod amounts;
 mod level;
 mod net;
 
-pub use amounts::{Bytes, Count, Time};
+pub use amounts::{Bytes, Count, Ratio, Time};
 pub use level::{LogFilter, LogLevels};
 pub use net::{AllowedOrigins, Host, Hosts, IpAddress, Origin, Origins, Port, Url, UrlWithQuery};
 
