@@ -218,3 +218,53 @@ mod store {
         .await;
     }
 }
+
+mod broker_local {
+    use bytes::Bytes;
+    use hubbub_adapters::broker::{LocalBots, LocalBroker};
+    use hubbub_core::contract::broker::{self, Bots};
+    use hubbub_core::ports::PortFuture;
+    use hubbub_core::ports::broker::Broker;
+    use tokio::sync::Mutex;
+
+    struct Both {
+        broker: LocalBroker,
+        bots: Mutex<LocalBots>,
+    }
+
+    impl Bots for Both {
+        fn broker(&self) -> &dyn Broker {
+            &self.broker
+        }
+
+        fn take(&self) -> PortFuture<'_, (String, Bytes)> {
+            Box::pin(async {
+                let command = self.bots.lock().await.take().await.expect("the chat is there");
+                (command.id, command.body)
+            })
+        }
+
+        fn say(&self, id: Option<&'static str>, body: &'static str) -> PortFuture<'_, ()> {
+            Box::pin(async move {
+                let answers = self.bots.lock().await.answers();
+                answers.say(id.map(Into::into), Bytes::from_static(body.as_bytes())).await;
+            })
+        }
+    }
+
+    macro_rules! on_the_local_broker {
+        ($($sentence:ident)*) => {
+            $(#[tokio::test]
+            async fn $sentence() {
+                let (broker, bots) = LocalBroker::new();
+                broker::$sentence(&Both { broker, bots: Mutex::new(bots) }).await;
+            })*
+        };
+    }
+
+    on_the_local_broker!(
+        a_confirmed_command_is_in_the_queue
+        what_is_not_settled_comes_again
+        an_answer_without_an_id_is_known_again
+    );
+}

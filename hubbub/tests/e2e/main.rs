@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 mod big;
+mod bots;
 mod common;
 mod drain;
 mod foreign_accounts;

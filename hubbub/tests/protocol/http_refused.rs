@@ -60,7 +60,7 @@ async fn a_failure_is_a_problem_with_the_number_that_old_clients_know() {
         ("POST", &say, json!({"message": ""}), 400, bad, 602),
         ("POST", &say, json!({"message": "x".repeat(4_097)}), 413, "too_large", 602),
         ("POST", &say, json!({"image": "not base64"}), 400, bad, 602),
-        ("POST", &say, json!({"message": "/stock=X"}), 503, "unavailable", 602),
+        ("POST", &say, json!({"message": "/weather=X"}), 400, "bad_request", 602),
         ("POST", &say, json!({"message": "x", "after": -1}), 400, bad, 602),
         ("GET", "/v1/chat/rooms/nowhere/messages", nothing.clone(), 404, "no_such_room", 600),
         ("GET", &format!("{history}?before=-1"), nothing.clone(), 400, bad, 604),

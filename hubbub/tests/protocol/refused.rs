@@ -66,7 +66,7 @@ async fn a_field_that_is_wrong_is_named() {
         (json!({"type": "send", "room": room, "text": "x", "after": -1}), bad, None),
         (json!({"type": "send", "room": room, "text": "x", "after": 1.5}), bad, None),
         (json!({"type": "send", "room": room, "text": "x", "key": "k", "after": u64::MAX}), "conflict", None),
-        (json!({"type": "send", "room": room, "text": "/hello=Ann"}), "unavailable", None),
+        (json!({"type": "send", "room": room, "text": "/weather=here"}), "bad_request", None),
         (json!({"type": "history", "room": room}), bad, Some("before")),
         (json!({"type": "history", "room": room, "before": 1, "after": 1}), bad, Some("after")),
         (json!({"type": "history", "room": room, "before": -1}), bad, None),

@@ -1,0 +1,126 @@
+//! The contract of the `Broker` port on a real RabbitMQ, and what is AMQP's alone: queues as they are found, a process that dies.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use hubbub_adapters::broker::{AmqpBroker, AmqpOptions};
+use hubbub_core::contract::broker::{self, Bots};
+use hubbub_core::ports::PortFuture;
+use hubbub_core::ports::accounts::Secret;
+use hubbub_core::ports::broker::{Broker, Settled};
+use hubbub_testkit::{RabbitMq, eventually, in_time};
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio::sync::OnceCell;
+
+const TO_BOTS: &str = "bot-jobsity-bot";
+const TO_CHAT: &str = "bot-jobsity-chat";
+
+static RABBIT: OnceCell<RabbitMq> = OnceCell::const_new();
+
+/// A broker's two sides: ours, and a plain client in the place of a bot.
+struct World {
+    broker: AmqpBroker,
+    channel: Channel,
+    _connection: Connection,
+}
+
+fn options(rabbit: &RabbitMq) -> AmqpOptions {
+    AmqpOptions::by_url(&Secret::new(rabbit.url())).unwrap()
+}
+
+async fn ours(rabbit: &RabbitMq) -> AmqpBroker {
+    let broker = AmqpBroker::new(options(rabbit));
+    eventually("connected", async || broker.trouble().is_none().then_some(())).await;
+    broker
+}
+
+async fn plain(rabbit: &RabbitMq) -> (Connection, Channel) {
+    let connection = Connection::connect(&rabbit.url(), ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    (connection, channel)
+}
+
+impl World {
+    async fn new(rabbit: &RabbitMq) -> Self {
+        let broker = ours(rabbit).await;
+        let (connection, channel) = plain(rabbit).await;
+        Self { broker, channel, _connection: connection }
+    }
+}
+
+impl Bots for World {
+    fn broker(&self) -> &dyn Broker {
+        &self.broker
+    }
+
+    fn take(&self) -> PortFuture<'_, (String, Bytes)> {
+        Box::pin(async {
+            let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+            let mut consumer =
+                self.channel.basic_consume(TO_BOTS.into(), "".into(), options, none).await.unwrap();
+            let command = consumer.next().await.unwrap().unwrap();
+            command.ack(BasicAckOptions::default()).await.unwrap();
+            let tag = consumer.tag();
+            self.channel.basic_cancel(tag, Default::default()).await.unwrap();
+            (command.properties.message_id().as_ref().unwrap().to_string(), command.data.into())
+        })
+    }
+
+    fn say(&self, id: Option<&'static str>, body: &'static str) -> PortFuture<'_, ()> {
+        Box::pin(async move {
+            let properties = id.map(|id| BasicProperties::default().with_message_id(id.into()));
+            let properties = properties.unwrap_or_default();
+            let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+            let said =
+                self.channel.basic_publish("".into(), TO_CHAT.into(), options, body.as_bytes(), properties);
+            assert!(said.await.unwrap().await.unwrap().is_ack());
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_contract() {
+    let rabbit = RABBIT.get_or_init(async || RabbitMq::start().await.unwrap()).await;
+    let world = World::new(rabbit).await;
+    in_time("a command", broker::a_confirmed_command_is_in_the_queue(&world)).await;
+    in_time("an answer again", broker::what_is_not_settled_comes_again(&world)).await;
+    in_time("an answer without an id", broker::an_answer_without_an_id_is_known_again(&world)).await;
+    // What a process had that is gone comes to the next one, under the id that it was given.
+    world.say(None, "held").await;
+    let held = in_time("delivered", world.broker.receive()).await;
+    let id = held.id.clone();
+    let World { broker, channel, _connection } = world;
+    drop(broker);
+    let world = World { broker: ours(rabbit).await, channel, _connection };
+    let again = in_time("delivered again", world.broker.receive()).await;
+    assert_eq!(again.id, id);
+    again.settle(Settled::Done);
+    held.settle(Settled::Refused);
+}
+
+#[tokio::test]
+async fn queues_are_used_as_they_are_found_and_a_wrong_one_is_explained() {
+    let rabbit = RabbitMq::start().await.unwrap();
+    let (_connection, channel) = plain(&rabbit).await;
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("durable".into(), durable, FieldTable::default()).await.unwrap();
+    let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare("taken".into(), exclusive, FieldTable::default()).await.unwrap();
+    let mut as_found = options(&rabbit);
+    as_found.commands_queue = "durable".into();
+    let broker = AmqpBroker::new(as_found);
+    eventually("connected", async || broker.trouble().is_none().then_some(())).await;
+    let mut wrong = options(&rabbit);
+    wrong.commands_queue = "taken".into();
+    let broker = AmqpBroker::new(wrong);
+    eventually("explained", async || {
+        broker.trouble().filter(|why| why.contains("AMQP_BOT_QUEUE to other names"))
+    })
+    .await;
+}
