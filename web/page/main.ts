@@ -1,0 +1,1 @@
+import "../sdk/index.ts";export {};
