@@ -283,9 +283,9 @@ export class Client extends Emitter<Events> {
     return new Promise((resolve, reject) => {
       let timer: ReturnType<typeof setTimeout> | undefined;
       const look = (): boolean => {
-        if (this.#state.is === "online") resolve();
+        if (signal?.aborted) reject(signal.reason);
+        else if (this.#state.is === "online") resolve();
         else if (this.#state.is === "closed") reject(new HubbubError(this.#state.code, this.#state.reason));
-        else if (signal?.aborted) reject(signal.reason);
         else if (Date.now() >= until) reject(new HubbubError("timed_out", "there is no connection"));
         else return false;
         stop();

@@ -65,6 +65,7 @@ class Peer {
 
 export class Scripted {
   peers = new Queue();
+  #clients = [];
 
   static async start() {
     const server = new Scripted();
@@ -79,6 +80,7 @@ export class Scripted {
   client(options = {}) {
     const socket = (url) => new WebSocket(url);
     const client = new Client({ url: this.url, token: "secret", backoff: () => 0, socket, ...options });
+    this.#clients.push(client);
     client.told = new Queue();
     for (const type of ["entry", "behind", "reset", "bye", "token", "refused", "typing", "presence", "room"]) {
       client.on(type, (event) => client.told.add({ event: type, ...event, message: event.message }));
@@ -99,6 +101,8 @@ export class Scripted {
   }
 
   stop() {
+    // Of a test that failed: they would come back for ever.
+    for (const client of this.#clients) client.close();
     for (const socket of this.sockets.clients) socket.terminate();
     this.sockets.close();
   }
