@@ -35,7 +35,7 @@ export class Visitor {
     visitor.context = await browser.newContext({
       viewport: { width: 1280, height: 800 }, locale: "en-GB", timezoneId: "UTC", permissions: ["clipboard-read", "clipboard-write"], ...options,
     });
-    visitor.context.setDefaultTimeout(30_000);
+    visitor.context.setDefaultTimeout(Number(process.env.PATIENCE ?? 30_000));
     visitor.page = await visitor.tab();
     return visitor;
   }
