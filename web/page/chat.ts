@@ -24,6 +24,8 @@ interface ChatEvents {
   writing: string;
   /** A room was made by someone. */
   made: ListedRoom;
+  /** We are a member from now on. */
+  joined: string;
   /** We are no member any more. */
   left: string;
 }
@@ -40,6 +42,7 @@ export class Chat extends Emitter<ChatEvents> {
   #kept: ReturnType<typeof keep.read>;
   #writing = new Map<string, Map<string, { user: User; timer: ReturnType<typeof setTimeout> }>>();
   #toKeep?: ReturnType<typeof setTimeout>;
+  #asked = new Set<string>();
 
   constructor(client: Client, welcome: Welcome) {
     super();
@@ -75,9 +78,11 @@ export class Chat extends Emitter<ChatEvents> {
   /** We are in: made or joined it, or found that we are a member. */
   onJoined(room: Pick<Room, "id" | "name" | "topic" | "head">): void {
     const { id, name, topic, head } = room;
+    const isNew = !this.rooms.has(id);
     this.rooms.set(id, { id, name, topic, head, read: this.rooms.get(id)?.read ?? head });
     this.#keepRead();
     this.emit("rooms", undefined);
+    if (isNew) this.emit("joined", id);
   }
 
   onLeft(id: string): void {
@@ -118,11 +123,26 @@ export class Chat extends Emitter<ChatEvents> {
       }
       if (entry.type === "topic") room.topic = entry.topic;
       this.emit("rooms", undefined);
-    }
+    } else void this.#askFor(entry.room);
     this.#onTyping(entry.room, entry.user, false);
     this.outbox.onEntry(entry);
     this.emit("entry", entry);
     if (entry.type === "leave" && entry.user.id === this.me.id) this.onLeft(entry.room);
+  }
+
+  /** We joined or made it elsewhere: in another tab, on another device. Here only what is said in it arrives. */
+  async #askFor(id: string): Promise<void> {
+    if (this.#asked.has(id)) return;
+    this.#asked.add(id);
+    try {
+      const { room } = await this.client.open(id, { limit: 1 });
+      // Meanwhile the last entry may have been that we left.
+      if (id in this.client.positions && !this.rooms.has(id)) this.onJoined(room);
+    } catch {
+      // With the next entry it is asked for again.
+    } finally {
+      this.#asked.delete(id);
+    }
   }
 
   #reread(id: string, head: number, why: "behind" | "reset"): void {

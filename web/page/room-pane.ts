@@ -53,7 +53,12 @@ export class RoomPane {
     this.#stops = [
       chip.stop,
       chat.on("writing", (room) => { if (room === id) this.#showWriting(); }),
-      chat.on("left", (room) => { if (room === id) this.#showFoot(); }),
+      chat.on("joined", (room) => { if (room === id && this.#opened) void this.#open(); }),
+      chat.on("left", (room) => {
+        if (room !== id || !this.#room) return;
+        this.#showFoot();
+        this.#showDetails();
+      }),
       chat.on("entry", (entry) => {
         if (entry.room !== id || !this.#room) return;
         if (entry.type === "topic") this.#room.topic = entry.topic;
@@ -171,7 +176,6 @@ export class RoomPane {
     try {
       const { seq } = await this.#chat.client.join(this.id);
       this.#chat.onJoined({ ...this.#room!, head: Math.max(seq, this.#room!.head) });
-      await this.#open();
     } catch (error) {
       toast(asSaid(error));
     }
