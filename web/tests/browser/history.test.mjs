@@ -67,7 +67,6 @@ test("older entries come in above while what one looks at stays where it is", as
       const row = [...document.querySelectorAll(".rows:not(.drafts) > .row")].find((row) => row.getBoundingClientRect().bottom > top + 1);
       return { seq: row.dataset.seq, y: row.getBoundingClientRect().bottom };
     });
-    await ann.until("older ones are there", () => true);
     for (let first = before; first >= before;) first = (await seqs())[0];
     const now = await ann.page.evaluate((seq) => document.querySelector(`[data-seq="${seq}"]`).getBoundingClientRect().bottom, seen.seq);
     assert.ok(Math.abs(now - seen.y) <= 1, `moved by ${now - seen.y} px`);
@@ -76,7 +75,6 @@ test("older entries come in above while what one looks at stays where it is", as
 });
 
 test("it is scrolled to its first entry, and the page stays small", async () => {
-  const worst = { rows: 0 };
   const began = Date.now();
   const steps = await ann.page.evaluate(async (rowsMax) => {
     const view = document.querySelector(".timeline");
@@ -104,7 +102,6 @@ test("it is scrolled to its first entry, and the page stays small", async () => 
   assert.ok(Nodes < NODES_MAX, `${Nodes} nodes`);
   await ann.page.getByText("This is where it began.").waitFor();
   assert.ok(unbrokenRun(await seqs()));
-  assert.deepEqual(worst, { rows: 0 });
 });
 
 test("scrolled down again it goes on, without a gap", async () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, Visitor } from "../lib/browser.mjs";
 import { Hubbub, PNG } from "../lib/server.mjs";
+import { until } from "../lib/until.mjs";
 
 let browser, server, ann, bob, lobby;
 const people = {};
@@ -55,8 +56,11 @@ test("what is said is seen by both in one order, and marked as sent", async () =
 });
 
 test("who writes is shown, and that they have stopped", async () => {
-  await bob.composer.pressSequentially("hm");
-  await ann.page.getByText("Bob is writing…").waitFor();
+  // The server passes it on once a second at most, and he has just said something: he goes on writing until it is seen.
+  await until("it is seen that he writes", async () => {
+    await bob.composer.pressSequentially("h");
+    return ann.page.getByText("Bob is writing…").isVisible();
+  });
   await bob.say("I have thought");
   await ann.page.locator(".writing:not(.on)").waitFor();
 });
