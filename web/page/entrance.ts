@@ -63,9 +63,8 @@ export class Entrance {
     };
     put(this.#card,
       h("div", { class: "tabs", role: "tablist", "aria-label": "Log in or make an account" }, tab("login", "Log in"), tab("register", "Create account")),
-      form(isNew ? "Create account" : "Log in", submit, (error) => this.#explain(error),
-        { id: "account", role: "tabpanel", "aria-labelledby": `tab-${way}` },
-        isNew && name.row, email.row, password.row));
+      h("div", { id: "account", role: "tabpanel", "aria-labelledby": `tab-${way}` },
+        form(isNew ? "Create account" : "Log in", submit, (error) => this.#explain(error), {}, isNew && name.row, email.row, password.row)));
   }
 
   #switch(to: Way): void {

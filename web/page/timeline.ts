@@ -108,6 +108,7 @@ export class Timeline {
     row.scrollIntoView({ block: "center" });
     row.classList.add("found");
     row.addEventListener("animationend", () => row.classList.remove("found"), { once: true });
+    this.#showJump();
     this.#onScroll();
   }
 
@@ -121,6 +122,7 @@ export class Timeline {
     }
     this.#followsFoot = false;
     this.#scroll.scrollTop = 0;
+    this.#showJump();
   }
 
   /** The log's last entry, and what comes. */
