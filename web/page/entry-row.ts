@@ -33,12 +33,12 @@ export function entryRow(entry: Entry, before: Entry | undefined, context: RowCo
     ? h("span", { class: "mine", title: "Sent" }, icon("check"), h("span", { class: "heard" }, "Sent"))
     : undefined,
     h("a", {
-      class: "permalink", href: href({ at: "room", id: entry.room, seq: entry.seq }), "aria-label": `Link to this message, ${moment(entry.at)}`, title: moment(entry.at),
+      class: "permalink", href: href({ at: "room", id: entry.room, seq: entry.seq }), title: moment(entry.at),
       onclick: (event: Event) => {
         event.preventDefault();
         context.copyLink(entry.seq);
       },
-    }, h("time", { dateTime: new Date(entry.at).toISOString() }, clock(entry.at)))));
+    }, h("span", { class: "heard" }, "Link to this message of "), h("time", { dateTime: new Date(entry.at).toISOString() }, clock(entry.at)))));
   return row;
 }
 

@@ -62,9 +62,13 @@ function show(chat: Chat): void {
   const stage = h("div", { class: "stage" });
   const shell = h("div", { class: "shell" }, sidebar.element, stage);
 
+  /** As `shell.css` has it. */
+  const narrow = matchMedia("(max-width: 719px)");
+  const onWidth = () => { sidebar.alone = narrow.matches && route().at === "home"; };
   const onRoute = () => {
     const to = route();
     shell.dataset["at"] = to.at;
+    onWidth();
     if (to.at === "room" && pane instanceof RoomPane && pane.id === to.id) {
       if (to.seq) pane.to(to.seq);
       return;
@@ -109,11 +113,13 @@ function show(chat: Chat): void {
     client.on("refused", (error) => { if (error.code !== "not_member") toast(asSaid(error)); }),
     chat.on("made", (room) => { if (room.owner !== chat.me.id && route().at !== "room") toast("A new room: ", h("bdi", {}, room.name)); }),
   ];
+  narrow.addEventListener("change", onWidth);
   window.addEventListener("hashchange", onRoute);
   window.addEventListener("keydown", onKey);
   window.addEventListener("storage", onStorage);
   leave = () => {
     for (const stop of stops) stop();
+    narrow.removeEventListener("change", onWidth);
     window.removeEventListener("hashchange", onRoute);
     window.removeEventListener("keydown", onKey);
     window.removeEventListener("storage", onStorage);

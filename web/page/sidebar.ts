@@ -18,9 +18,9 @@ export class Sidebar {
   constructor(chat: Chat, logOut: () => void) {
     this.#chat = chat;
     const browse = h("a", { class: "browse", href: href({ at: "rooms" }) }, icon("search"), "Browse all rooms");
-    this.element = h("nav", { class: "sidebar", "aria-label": "Rooms" },
+    this.element = h("div", { class: "sidebar", role: "navigation", "aria-label": "Your rooms and you" },
       h("header", { class: "side-head" },
-        h("a", { class: "brand small-brand", href: href({ at: "home" }) }, mark(), "Hubbub"),
+        h("h1", {}, h("a", { class: "brand small-brand", href: href({ at: "home" }) }, mark(), "Hubbub")),
         iconButton("plus", "New room", () => makeRoom(chat))),
       h("div", { class: "side-search" }, icon("search"), this.#filter),
       h("div", { class: "side-rooms" }, h("h2", { class: "side-title" }, "Your rooms"), this.#list, browse),
@@ -36,6 +36,11 @@ export class Sidebar {
   set here(id: string | undefined) {
     this.#here = id;
     this.#show();
+  }
+
+  /** On a phone the rooms are a view of their own: then this is what the page is about. */
+  set alone(alone: boolean) {
+    this.element.setAttribute("role", alone ? "main" : "navigation");
   }
 
   focusFilter(): void {
