@@ -19,12 +19,12 @@ export class Sidebar {
     this.#chat = chat;
     const browse = h("a", { class: "browse", href: href({ at: "rooms" }) }, icon("search"), "Browse all rooms");
     this.element = h("div", { class: "sidebar", role: "navigation", "aria-label": "Your rooms and you" },
-      h("header", { class: "side-head" },
+      h("div", { class: "side-head" },
         h("h1", {}, h("a", { class: "brand small-brand", href: href({ at: "home" }) }, mark(), "Hubbub")),
         iconButton("plus", "New room", () => makeRoom(chat))),
       h("div", { class: "side-search" }, icon("search"), this.#filter),
       h("div", { class: "side-rooms" }, h("h2", { class: "side-title" }, "Your rooms"), this.#list, browse),
-      h("footer", { class: "me" },
+      h("div", { class: "me" },
         avatar(chat.me),
         h("div", { class: "me-words" }, bdi(chat.me.name), connectionChip(chat).element),
         iconButton("out", "Log out", logOut)));
