@@ -56,11 +56,17 @@ async fn the_policy_of_a_page_lets_nothing_in_from_elsewhere_and_the_page_needs_
         assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
         assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{policy}");
         let html = String::from_utf8(html).unwrap();
-        assert!(!html.contains("<style") && !html.contains(" style=") && !html.contains(" onclick"), "{path}");
+        assert!(
+            !html.contains("<style") && !html.contains(" style=") && !html.contains(" onclick"),
+            "{path}"
+        );
         for source in html.split("src=\"").skip(1).chain(html.split("<link ").skip(1)) {
             assert!(!source.contains("href=\"http") && !source.starts_with("http"), "{path}: {source}");
         }
-        assert_eq!(html.matches("<script").count(), html.matches("<script type=\"module\" src=\"/assets/").count());
+        assert_eq!(
+            html.matches("<script").count(),
+            html.matches("<script type=\"module\" src=\"/assets/").count()
+        );
     }
 }
 

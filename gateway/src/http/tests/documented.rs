@@ -60,7 +60,11 @@ async fn the_description_and_the_router_have_the_same_routes() {
     table.sort();
     assert_eq!(described, table);
     for path in document["paths"].as_object().unwrap().keys() {
-        let concrete = path.replace("assets/{name}", "assets/app.js").replace("{id}", "r").replace("{user}", "u").replace("{name}", "not_member");
+        let concrete = path
+            .replace("assets/{name}", "assets/app.js")
+            .replace("{id}", "r")
+            .replace("{user}", "u")
+            .replace("{name}", "not_member");
         for method in ["get", "post", "put", "delete", "patch"] {
             let there = table.contains(&(method.into(), path.clone()));
             let answer = ask(&router, request(&method.to_uppercase(), &concrete)).await;
