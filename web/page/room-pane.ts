@@ -72,6 +72,8 @@ export class RoomPane {
     const known = chat.rooms.get(id);
     if (known) put(this.#title, bdi(known.name));
     this.#timeline.wait();
+    // Its place is taken before it is filled: what is beside it must not move.
+    this.#showAside(matchMedia("(min-width: 1200px)").matches);
     void this.#open(seq);
   }
 
@@ -102,7 +104,6 @@ export class RoomPane {
       if (!this.#abort.signal.aborted) this.#showProblem(error);
       return;
     }
-    const first = !this.#opened;
     this.#opened = true;
     this.#room = opened.room;
     const joined = this.#chat.rooms.get(this.id);
@@ -110,7 +111,6 @@ export class RoomPane {
     this.#timeline.show(opened.entries, joined && joined.read < opened.room.head ? joined.read : undefined);
     this.#showHead();
     this.#showFoot();
-    if (first) this.#showAside(matchMedia("(min-width: 1200px)").matches);
     if (seq) this.to(seq);
   }
 
