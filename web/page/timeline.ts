@@ -27,6 +27,8 @@ export class Timeline {
   #rows = new Map<number, HTMLLIElement>();
   #list = h("ol", { class: "rows", "aria-label": "Messages" });
   #drafts = h("ol", { class: "rows drafts", "aria-label": "Your messages that are being sent" });
+  /** An element of its own: what is shown in its stead does not count as having moved. */
+  #shape = h("div", { "aria-hidden": "true" });
   #top = h("div", { class: "edge" });
   #inner = h("div", { class: "timeline-inner" }, this.#top, this.#list, this.#drafts);
   #scroll = h("div", { class: "scroll timeline", tabIndex: 0, role: "region", "aria-label": "Conversation" }, this.#inner);
@@ -90,7 +92,9 @@ export class Timeline {
 
   /** While the first answer is on its way: the shape of what will be there. */
   wait(): void {
-    put(this.#list, Array.from({ length: 6 }, () => h("li", { class: "row skeleton", "aria-hidden": "true" }, h("span", {}), h("span", {}), h("span", {}))));
+    this.#list.hidden = true;
+    this.#inner.append(this.#shape);
+    put(this.#shape, Array.from({ length: 6 }, () => h("div", { class: "row skeleton" }, h("span", {}), h("span", {}), h("span", {}))));
   }
 
   /** An entry, in the middle of what is around it. */
@@ -206,6 +210,8 @@ export class Timeline {
   }
 
   #redraw(): void {
+    this.#shape.remove();
+    this.#list.hidden = false;
     this.#rows.clear();
     let before: Entry | undefined;
     put(this.#list, this.#window.entries.map((entry) => {
