@@ -10,7 +10,7 @@ use super::body::Small;
 use super::caller::{Stranger, token};
 use super::documented::{problems, signed_in, with_body};
 use super::fault::Fault;
-use super::shape::{LogIn, LoggedOut, Register, Registered, Token, Validated, need};
+use super::shape::{LogIn, LoggedOut, Register, Registered, Token, Validated, WhereAccountsAre, need};
 use crate::error::Failure;
 
 fn built_in(state: &HttpState) -> Result<&dyn BuiltInAccounts, Fault> {
@@ -19,6 +19,13 @@ fn built_in(state: &HttpState) -> Result<&dyn BuiltInAccounts, Fault> {
 
 fn too_many() -> Fault {
     AccountsError::RateLimited { retry_after: std::time::Duration::from_secs(30) }.into()
+}
+
+/// Where accounts are: a page asks before it shows a form that nobody could fill in.
+#[utoipa::path(get, path = "/v1/accounts", tag = "accounts", security(()),
+    responses((status = 200, description = "Here or elsewhere", body = WhereAccountsAre)))]
+pub async fn whereabouts(State(state): State<HttpState>) -> Json<WhereAccountsAre> {
+    Json(WhereAccountsAre { built_in: built_in(&state).is_ok() })
 }
 
 problems!(RegisterProblems, Accounts:

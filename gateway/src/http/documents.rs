@@ -107,6 +107,7 @@ pub fn about() -> OpenApi {
         ("membership", "Who is a member of a room"),
         ("messages", "A room's log"),
         ("operation", "What operators ask"),
+        ("pages", "For people"),
         ("descriptions", "This and other descriptions"),
     ];
     let tags = tags.map(|(name, what)| TagBuilder::new().name(name).description(Some(what)).build());

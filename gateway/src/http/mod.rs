@@ -1,4 +1,4 @@
-//! The HTTP door: the API under `/v1`, what operators ask, the descriptions, the page.
+//! The HTTP door: the API under `/v1`, what operators ask, the descriptions, the pages.
 //!
 //! A request passes [`render`], which lets browsers of allowed [origins](cors) in and turns every [`fault`] into a
 //! [`problem`] document; it is taken apart by extractors ([`caller`], [`params`], [`body`]); and is carried out by a handler of
@@ -6,6 +6,7 @@
 //! [documents].
 
 mod accounts;
+mod assets;
 mod body;
 mod bots;
 mod caller;
@@ -67,7 +68,7 @@ pub fn router(state: HttpState) -> Router {
 /// The routes whose description is made from their handlers.
 fn described() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(documents::about())
-        .routes(routes!(accounts::register))
+        .routes(routes!(accounts::whereabouts, accounts::register))
         .routes(routes!(accounts::log_in))
         .routes(routes!(accounts::log_out))
         .routes(routes!(accounts::validate))
@@ -84,6 +85,9 @@ fn described() -> OpenApiRouter<HttpState> {
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
+        .routes(routes!(assets::chat))
+        .routes(routes!(assets::status))
+        .routes(routes!(assets::asset))
         .routes(routes!(page::page))
         .routes(routes!(page::problem))
         .routes(routes!(documents::openapi))

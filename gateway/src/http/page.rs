@@ -1,5 +1,5 @@
-//! Pages for people: what this is and what to try first; what a kind of problem means. No script, and a policy that
-//! lets a browser run or load nothing but the style that is named by its hash.
+//! Pages for those who write programs: what to try first; what a kind of problem means. No script, and a policy that lets
+//! a browser run or load nothing but the style that is named by its hash.
 
 use std::sync::LazyLock;
 
@@ -27,8 +27,8 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// The page: what Hubbub is, and the first commands to try.
-#[utoipa::path(get, path = "/", tag = "descriptions", security(()),
+/// For those who write programs: what Hubbub is, and the first commands to try.
+#[utoipa::path(get, path = "/api", tag = "descriptions", security(()),
     responses((status = 200, description = "A page for a person", body = String, content_type = "text/html"),
         (status = 304, description = "As `If-None-Match` has it")))]
 pub async fn page(headers: HeaderMap) -> Response {

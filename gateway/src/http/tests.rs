@@ -17,6 +17,7 @@ use super::*;
 use crate::Ports;
 use crate::config::{Config, Origins};
 
+mod assets;
 mod asyncapi;
 mod documented;
 mod refused;

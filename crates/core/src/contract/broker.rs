@@ -62,7 +62,8 @@ pub async fn an_answer_without_an_id_is_known_again(bots: &dyn Bots) {
     drop((first, second));
     let (first, second) = (bots.broker().receive().await, bots.broker().receive().await);
     let mut again = [first.id.clone(), second.id.clone()];
-    (ids.sort(), again.sort());
+    ids.sort();
+    again.sort();
     assert_eq!(ids, again);
     first.settle(Settled::Done);
     second.settle(Settled::Done);

@@ -7,6 +7,13 @@ use hubbub_core::ports::accounts::{Role, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+/// Where people's accounts are.
+#[derive(Serialize, ToSchema)]
+pub struct WhereAccountsAre {
+    /// Whether people register and log in here; otherwise their tokens come from another service.
+    pub built_in: bool,
+}
+
 /// A new account.
 #[derive(Deserialize, ToSchema)]
 pub struct Register {

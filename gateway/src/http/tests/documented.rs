@@ -1,4 +1,4 @@
-//! The description of the HTTP API against the router, and the page.
+//! The description of the HTTP API against the router, and the pages about it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,14 +7,18 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// The contract's table.
-const TABLE: [(&str, &str); 20] = [
+const TABLE: [(&str, &str); 24] = [
     ("get", "/"),
+    ("get", "/api"),
+    ("get", "/assets/{name}"),
     ("get", "/asyncapi.json"),
     ("get", "/healthz"),
     ("get", "/metrics"),
     ("get", "/openapi.json"),
     ("get", "/problems/{name}"),
     ("get", "/readyz"),
+    ("get", "/status"),
+    ("get", "/v1/accounts"),
     ("post", "/v1/accounts"),
     ("post", "/v1/accounts/login"),
     ("post", "/v1/accounts/logout"),
@@ -56,7 +60,11 @@ async fn the_description_and_the_router_have_the_same_routes() {
     table.sort();
     assert_eq!(described, table);
     for path in document["paths"].as_object().unwrap().keys() {
-        let concrete = path.replace("{id}", "r").replace("{user}", "u").replace("{name}", "not_member");
+        let concrete = path
+            .replace("assets/{name}", "assets/app.js")
+            .replace("{id}", "r")
+            .replace("{user}", "u")
+            .replace("{name}", "not_member");
         for method in ["get", "post", "put", "delete", "patch"] {
             let there = table.contains(&(method.into(), path.clone()));
             let answer = ask(&router, request(&method.to_uppercase(), &concrete)).await;
@@ -92,7 +100,7 @@ async fn every_problem_is_described_with_an_example_of_its_status() {
 #[tokio::test]
 async fn a_description_that_is_known_is_not_sent_again() {
     let router = router(state(config()));
-    for path in ["/openapi.json", "/asyncapi.json", "/"] {
+    for path in ["/openapi.json", "/asyncapi.json", "/", "/status", "/assets/app.js", "/api"] {
         let first = ask(&router, request("GET", path)).await;
         let mut again = request("GET", path);
         again.headers_mut().insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());
@@ -103,9 +111,9 @@ async fn a_description_that_is_known_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn the_page_has_no_script_and_its_policy_names_its_style() {
+async fn a_page_about_the_api_has_no_script_and_its_policy_names_its_style() {
     let router = router(state(config()));
-    for path in ["/", "/problems/rate_limited"] {
+    for path in ["/api", "/problems/rate_limited"] {
         let mut asked = request("GET", path);
         asked.headers_mut().insert(header::HOST, "chat.example:8080".parse().unwrap());
         let page = ask(&router, asked).await;
@@ -118,6 +126,6 @@ async fn the_page_has_no_script_and_its_policy_names_its_style() {
             "{policy}"
         );
         assert!(!html.contains("<script") && !html.contains(" style=") && !html.contains(" onclick"));
-        assert!(path != "/" || html.contains("http://chat.example:8080/v1/accounts"));
+        assert!(path != "/api" || html.contains("http://chat.example:8080/v1/accounts"));
     }
 }

@@ -1,0 +1,124 @@
+/** What the server says, as `docs/protocol.md` has it. Unknown fields may come and are passed on. */
+/** Someone: the name is the one that they had at that moment. */
+export interface User {
+    id: string;
+    name: string;
+}
+/** A room as `create` and `open` give it. */
+export interface Room {
+    id: string;
+    name: string;
+    topic: string;
+    /** Id of its owner. */
+    owner: string;
+    /** Last seq of its log. */
+    head: number;
+    /** How many members it has. */
+    members: number;
+}
+/** A room as the directory lists it. */
+export interface ListedRoom {
+    id: string;
+    name: string;
+    topic: string;
+    owner: string;
+    members: number;
+    /** Unix milliseconds. */
+    created_at?: number;
+}
+/** A member, and whether they have a connection. */
+export interface Member extends User {
+    online: boolean;
+}
+interface Placed {
+    room: string;
+    /** Its place in the room's log: 1, 2, 3 … without gaps. */
+    seq: number;
+    user: User;
+    /** Unix milliseconds. */
+    at: number;
+}
+/** A message. */
+export interface Message extends Placed {
+    type: "message";
+    kind: "text" | "link" | "image" | "bot";
+    text?: string;
+    /** Data URL. */
+    image?: string;
+    /** The key that it was sent with: on the sender's own connections only. */
+    key?: string;
+}
+/** Somebody became a member. */
+export interface Join extends Placed {
+    type: "join";
+}
+/** Somebody is a member no more. */
+export interface Leave extends Placed {
+    type: "leave";
+    /** Who removed them. */
+    by?: User;
+}
+/** The topic was set. */
+export interface Topic extends Placed {
+    type: "topic";
+    topic: string;
+}
+/** One element of a room's log. */
+export type Entry = Message | Join | Leave | Topic;
+/** What a client may send. */
+export interface Limits {
+    text_chars: number;
+    /** Of the picture itself, before base64. */
+    image_bytes: number;
+    frame_bytes: number;
+    sends_per_second: number;
+    requests_in_flight: number;
+    resume_entries: number;
+    rooms: number;
+}
+/** The answer to `hello`. */
+export interface Welcome {
+    user: User & {
+        roles: string[];
+    };
+    /** The rooms that this connection is sent from here on. */
+    rooms: {
+        id: string;
+        name: string;
+        topic: string;
+        head: number;
+    }[];
+    limits: Limits;
+    /** Seconds. */
+    heartbeat: number;
+}
+/** A page of a log, ascending. */
+export interface Page {
+    entries: Entry[];
+    more: boolean;
+    /** Where to go on: as `before` or `after`. */
+    next?: number;
+}
+/** A room with its newest entries and first members. */
+export interface Opened {
+    room: Room;
+    members: Member[];
+    entries: Entry[];
+}
+/** A message that is kept; or a command that a bot has been given. */
+export interface Sent {
+    seq?: number;
+    at?: number;
+    durability?: string;
+    /** Id of the command, when the text was one: then there is no `seq`. */
+    command?: string;
+}
+/** Kinds of entries that `history` can be asked for. */
+export type Kind = "message" | "join" | "leave" | "topic" | "text" | "link" | "image" | "bot";
+/** What to say. */
+export type Content = {
+    text: string;
+} | {
+    image: string;
+};
+export {};

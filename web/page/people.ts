@@ -1,0 +1,105 @@
+import { avatar, bdi, h, iconButton, put } from "./dom.ts";
+import { dialog, toast } from "./notices.ts";
+import { asSaid } from "./words.ts";
+import type { Chat } from "./chat.ts";
+import type { Entry, Member, Opened } from "../sdk/index.ts";
+
+/** More than so many are not listed: the number says enough. */
+const LISTED_MAX = 500;
+
+/** Who is a member of a room, and who of them is there. */
+export class People {
+  readonly element = h("section", { class: "people" });
+  #chat: Chat;
+  #room: string;
+  #members = new Map<string, Member>();
+  #next?: string;
+  #owner = "";
+  /** How many are there, in a room that is too large to be told who. */
+  #count?: number;
+  #onChange: () => void;
+  #stops: (() => void)[];
+  #due = false;
+
+  constructor(chat: Chat, room: string, onChange: () => void) {
+    this.#chat = chat;
+    this.#room = room;
+    this.#onChange = onChange;
+    this.#stops = [
+      chat.client.on("presence", (event) => {
+        if (event.room !== room) return;
+        if (event.count !== undefined) this.#count = event.count;
+        else if (event.user) this.#put({ ...event.user, online: event.online ?? false });
+        this.#later();
+      }),
+      chat.on("entry", (entry) => { if (entry.room === room) this.#onEntry(entry); }),
+    ];
+  }
+
+  close(): void {
+    for (const stop of this.#stops) stop();
+  }
+
+  get online(): number {
+    return this.#count ?? [...this.#members.values()].filter(({ online }) => online).length;
+  }
+
+  show({ members, room }: Opened, owner: string): void {
+    this.#owner = owner;
+    this.#members = new Map(members.map((member) => [member.id, member]));
+    // `open` gives the first page, and does not say whether there is another.
+    this.#next = members.length < room.members ? members.at(-1)?.id : undefined;
+    this.#show();
+  }
+
+  #put(member: Member): void {
+    if (this.#members.has(member.id) || this.#members.size < LISTED_MAX) this.#members.set(member.id, { ...this.#members.get(member.id), ...member });
+  }
+
+  #onEntry(entry: Entry): void {
+    if (entry.type === "join") this.#put({ ...entry.user, online: true });
+    else if (entry.type === "leave") this.#members.delete(entry.user.id);
+    else return;
+    this.#later();
+  }
+
+  #later(): void {
+    if (this.#due) return;
+    this.#due = true;
+    requestAnimationFrame(() => {
+      this.#due = false;
+      this.#show();
+      this.#onChange();
+    });
+  }
+
+  async #more(): Promise<void> {
+    try {
+      const page = await this.#chat.client.members(this.#room, { cursor: this.#next, limit: 100 });
+      for (const member of page.members) this.#put(member);
+      this.#next = this.#members.size < LISTED_MAX ? page.next : undefined;
+      this.#show();
+    } catch (error) {
+      toast(asSaid(error));
+    }
+  }
+
+  #show(): void {
+    const all = [...this.#members.values()].sort((a, b) => Number(b.online) - Number(a.online) || a.name.localeCompare(b.name));
+    const mayRemove = this.#owner === this.#chat.me.id && this.#chat.rooms.has(this.#room);
+    put(this.element,
+      h("h3", {}, "People"),
+      h("ul", { class: "people-list" }, all.map((member) => h("li", { class: member.online ? "person online" : "person" },
+        avatar(member),
+        h("span", { class: "person-words" }, bdi(member.name),
+          h("span", { class: "soft" }, [member.id === this.#owner && "Owner", member.id === this.#chat.me.id && "You", member.online ? "Online" : "Away"].filter(Boolean).join(" · "))),
+        mayRemove && member.id !== this.#chat.me.id && iconButton("close", `Remove ${member.name}`, () => this.#remove(member))))),
+      this.#next && h("button", { type: "button", class: "link", onclick: () => void this.#more() }, "Show more"));
+  }
+
+  #remove(member: Member): void {
+    dialog(`Remove ${member.name}?`, "Remove", async () => {
+      await this.#chat.client.kick(this.#room, member.id);
+    }, h("p", { class: "soft" }, "They are sent nothing more from this room. They can join it again."));
+  }
+}

@@ -1,0 +1,233 @@
+import { Composer } from "./composer.ts";
+import { connectionBanner, connectionChip } from "./connection.ts";
+import { bdi, h, icon, iconButton, put } from "./dom.ts";
+import { plural } from "./format.ts";
+import { dialog, input, toast } from "./notices.ts";
+import { People } from "./people.ts";
+import { go, href } from "./route.ts";
+import { Timeline } from "./timeline.ts";
+import { asSaid } from "./words.ts";
+import type { Chat } from "./chat.ts";
+import { asHubbubError, type Content, type Opened, type Room } from "../sdk/index.ts";
+
+/** Newest entries that a room opens with. */
+const OPENED = 100;
+
+/** One room: what is said in it, who is there, and where one writes. */
+export class RoomPane {
+  readonly element: HTMLElement;
+  readonly id: string;
+  #chat: Chat;
+  #room?: Room;
+  #timeline: Timeline;
+  #composer?: Composer;
+  #people: People;
+  #title = h("h1", {}, "…");
+  #under = h("p", { class: "under" });
+  #writing = h("p", { class: "writing", role: "status" });
+  #foot = h("div", { class: "foot" });
+  #banner: HTMLElement;
+  #aside: HTMLElement;
+  #toggle: HTMLButtonElement;
+  #abort = new AbortController();
+  #stops: (() => void)[];
+  #opened = false;
+
+  constructor(chat: Chat, id: string, seq?: number) {
+    this.#chat = chat;
+    this.id = id;
+    this.#timeline = new Timeline(chat, id, (at) => void this.#copyLink(at));
+    this.#people = new People(chat, id, () => this.#showUnder());
+    this.#banner = connectionBanner(chat);
+    const chip = connectionChip(chat);
+    this.#toggle = iconButton("people", "People and details", () => this.#showAside(!!this.#aside.hidden), { "aria-expanded": "false", "aria-controls": "aside" });
+    this.#aside = h("aside", { class: "aside", id: "aside", "aria-label": "People and details", hidden: true });
+    this.element = h("div", { class: "pane room" },
+      h("main", { class: "room-main", ondragover: (event: Event) => event.preventDefault(), ondrop: (event: DragEvent) => this.#composer?.drop(event) },
+        h("header", { class: "pane-head" },
+          h("a", { class: "icon-button phone-only", href: href({ at: "home" }), "aria-label": "Back to your rooms" }, icon("back")),
+          h("div", { class: "title" }, this.#title, this.#under),
+          chip.element, this.#toggle),
+        this.#banner, this.#timeline.element, this.#writing, this.#foot),
+      this.#aside);
+    this.#stops = [
+      chip.stop,
+      chat.on("writing", (room) => { if (room === id) this.#showWriting(); }),
+      chat.on("joined", (room) => { if (room === id && this.#opened) void this.#open(); }),
+      chat.on("left", (room) => {
+        if (room !== id || !this.#room) return;
+        this.#showFoot();
+        this.#showDetails();
+      }),
+      chat.on("entry", (entry) => {
+        if (entry.room !== id || !this.#room) return;
+        if (entry.type === "topic") this.#room.topic = entry.topic;
+        if (entry.type === "join") this.#room.members += 1;
+        if (entry.type === "leave") this.#room.members -= 1;
+        if (entry.type !== "message") this.#showHead();
+      }),
+      // Who looks in from outside is sent nothing: it is read again when the connection is back.
+      chat.client.on("welcome", () => { if (!chat.rooms.has(id) || !this.#opened) void this.#open(); }),
+    ];
+    const known = chat.rooms.get(id);
+    if (known) put(this.#title, bdi(known.name));
+    this.#timeline.wait();
+    // Its place is taken before it is filled: what is beside it must not move.
+    this.#showAside(matchMedia("(min-width: 1200px)").matches);
+    void this.#open(seq);
+  }
+
+  close(): void {
+    this.#abort.abort();
+    this.#timeline.close();
+    this.#people.close();
+    for (const stop of this.#stops) stop();
+  }
+
+  to(seq: number): void {
+    void this.#timeline.to(seq);
+  }
+
+  /** Closes what lies over the room; says whether there was anything. */
+  escape(): boolean {
+    if (this.#aside.hidden) return false;
+    this.#showAside(false);
+    this.#toggle.focus();
+    return true;
+  }
+
+  async #open(seq?: number): Promise<void> {
+    let opened: Opened;
+    try {
+      opened = await this.#chat.client.open(this.id, { limit: OPENED }, { signal: this.#abort.signal });
+    } catch (error) {
+      if (!this.#abort.signal.aborted) this.#showProblem(error);
+      return;
+    }
+    this.#opened = true;
+    this.#room = opened.room;
+    const joined = this.#chat.rooms.get(this.id);
+    this.#people.show(opened, this.#room.owner);
+    this.#timeline.show(opened.entries, joined && joined.read < opened.room.head ? joined.read : undefined);
+    this.#showHead();
+    this.#showFoot();
+    if (seq) this.to(seq);
+  }
+
+  #showProblem(caught: unknown): void {
+    const error = asHubbubError(caught);
+    const gone = error.code === "no_such_room";
+    put(this.#title, gone ? "No such room" : "…");
+    put(this.#foot);
+    put(this.#timeline.element, h("div", { class: "empty" },
+      h("h2", {}, gone ? "There is no such room" : "The room can’t be read just now"),
+      h("p", { class: "soft" }, gone ? "Perhaps a part of its address was lost." : asSaid(error)),
+      gone
+        ? h("a", { class: "quiet button", href: href({ at: "rooms" }) }, "See all rooms")
+        : h("button", { type: "button", class: "quiet", onclick: () => location.reload() }, "Try again")));
+  }
+
+  #showHead(): void {
+    if (!this.#room) return;
+    put(this.#title, bdi(this.#room.name));
+    this.#showUnder();
+    this.#showDetails();
+  }
+
+  #showUnder(): void {
+    if (!this.#room) return;
+    const { topic, members } = this.#room;
+    const online = this.#people.online;
+    put(this.#under, topic && [h("span", { class: "topic", dir: "auto" }, topic), h("span", { "aria-hidden": "true" }, " · ")],
+      plural(members, "member"), online > 0 && `, ${online} online`);
+  }
+
+  #showWriting(): void {
+    const names = this.#chat.writing(this.id).map(({ name }) => bdi(name));
+    const [one, two] = names;
+    put(this.#writing,
+      names.length === 1 && [one, " is writing…"],
+      names.length === 2 && [one, " and ", two, " are writing…"],
+      names.length > 2 && "Several people are writing…");
+    this.#writing.classList.toggle("on", names.length > 0);
+  }
+
+  #showFoot(): void {
+    if (!this.#room) return;
+    if (this.#chat.rooms.has(this.id)) {
+      this.#composer ??= new Composer(this.#chat, this.#room, (content) => void this.#send(content));
+      put(this.#foot, this.#composer.element);
+      this.#composer.fit();
+      if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
+      return;
+    }
+    this.#composer = undefined;
+    put(this.#foot, h("div", { class: "join-bar" },
+      h("p", {}, "You are looking in from outside. Join to write, and to see what is said as it is said."),
+      h("button", { type: "button", class: "primary", onclick: () => void this.#join() }, "Join room")));
+  }
+
+  async #send(content: Content): Promise<void> {
+    this.#chat.outbox.add(this.id, content);
+    await this.#timeline.toNewest();
+  }
+
+  async #join(): Promise<void> {
+    try {
+      const { seq } = await this.#chat.client.join(this.id);
+      this.#chat.onJoined({ ...this.#room!, head: Math.max(seq, this.#room!.head) });
+    } catch (error) {
+      toast(asSaid(error));
+    }
+  }
+
+  #leave(): void {
+    dialog(`Leave ${this.#room!.name}?`, "Leave room", async () => {
+      await this.#chat.client.leave(this.id);
+      this.#chat.onLeft(this.id);
+      this.#showAside(false);
+      go({ at: "home" });
+    }, h("p", { class: "soft" }, "You can come back whenever you like; what was said stays."));
+  }
+
+  #setTopic(): void {
+    const topic = input("Topic", { name: "topic", maxLength: 256, value: this.#room!.topic });
+    dialog("Topic of the room", "Save", async () => {
+      await this.#chat.client.topic(this.id, topic.input.value.trim());
+    }, topic.row);
+  }
+
+  async #copyLink(seq?: number): Promise<void> {
+    const to = href({ at: "room", id: this.id, seq });
+    try {
+      await navigator.clipboard.writeText(new URL(to, location.href).href);
+      toast(seq ? "Link to the message copied" : "Link to the room copied");
+    } catch {
+      // Not over plain http from elsewhere: then the address bar has it.
+      history.replaceState(null, "", to);
+      toast("The link is in the address bar");
+    }
+  }
+
+  #showAside(shown: boolean): void {
+    this.#aside.hidden = !shown;
+    this.#toggle.setAttribute("aria-expanded", String(shown));
+  }
+
+  #showDetails(): void {
+    const { topic, owner } = this.#room!;
+    const joined = this.#chat.rooms.has(this.id);
+    const ours = owner === this.#chat.me.id;
+    put(this.#aside,
+      h("header", { class: "aside-head" }, h("h2", {}, "Details"), iconButton("close", "Close details", () => this.escape())),
+      h("div", { class: "scroll aside-scroll", tabIndex: -1 },
+        h("section", {},
+          h("h3", {}, "Topic"), h("p", { dir: "auto" }, topic || h("span", { class: "soft" }, "None yet")),
+          ours && joined && h("button", { type: "button", class: "link", onclick: () => this.#setTopic() }, topic ? "Change topic" : "Set a topic")),
+        this.#people.element,
+        h("section", { class: "aside-actions" },
+          h("button", { type: "button", class: "quiet", onclick: () => void this.#copyLink() }, icon("link"), "Copy link"),
+          joined && h("button", { type: "button", class: "quiet danger", onclick: () => this.#leave() }, icon("out"), "Leave room"))));
+  }
+}
+

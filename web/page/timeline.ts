@@ -1,0 +1,335 @@
+import { h, icon, put } from "./dom.ts";
+import { draftRow, entryRow, inWords, noticeRow } from "./entry-row.ts";
+import { plural } from "./format.ts";
+import { LogWindow } from "./log-window.ts";
+import { say } from "./notices.ts";
+import { asSaid } from "./words.ts";
+import type { Chat } from "./chat.ts";
+import type { Entry } from "../sdk/index.ts";
+
+/** Entries of one read. */
+const PAGE = 100;
+/** More is read when the reader is so near to an end of what is there, in heights of the view. */
+const NEAR = 1.5;
+/** Pixels from the foot that still count as being there. */
+const AT_FOOT = 48;
+
+/**
+ * The log of the room that is shown, as far as the reader looks: entries in [`LogWindow`], a row each, no others.
+ *
+ * Whatever is put in or taken out, what the reader looks at stays where it is; unless they are at the foot, where the newest stays in view.
+ */
+export class Timeline {
+  readonly element: HTMLElement;
+  #chat: Chat;
+  #room: string;
+  #window = new LogWindow();
+  #rows = new Map<number, HTMLLIElement>();
+  #list = h("ol", { class: "rows", "aria-label": "Messages" });
+  #drafts = h("ol", { class: "rows drafts", "aria-label": "Your messages that are being sent" });
+  /** An element of its own: what is shown in its stead does not count as having moved. */
+  #shape = h("div", { "aria-hidden": "true" });
+  #top = h("div", { class: "edge" });
+  #inner = h("div", { class: "timeline-inner" }, this.#top, this.#list, this.#drafts);
+  #scroll = h("div", { class: "scroll timeline", tabIndex: 0, role: "region", "aria-label": "Conversation" }, this.#inner);
+  #jumpWords = h("span", {});
+  #jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => void this.toNewest() }, this.#jumpWords, icon("down"));
+  #abort = new AbortController();
+  #stops: (() => void)[] = [];
+  #reading = false;
+  #followsFoot = true;
+  #newAfter?: number;
+  /** Messages that came since the reader was last at the foot. */
+  #missed = 0;
+  #resize: ResizeObserver;
+  #copyLink: (seq: number) => void;
+  #wide = 0;
+
+  constructor(chat: Chat, room: string, copyLink: (seq: number) => void) {
+    this.#chat = chat;
+    this.#room = room;
+    this.#copyLink = copyLink;
+    this.element = h("div", { class: "timeline-frame" }, this.#scroll, this.#jump);
+    this.#scroll.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    this.#scroll.addEventListener("keydown", (event) => {
+      if (event.key === "Home") void this.toStart();
+      else if (event.key === "End") void this.toNewest();
+      else return;
+      event.preventDefault();
+    });
+    this.#resize = new ResizeObserver(() => this.#onResize());
+    this.#resize.observe(this.#scroll);
+    this.#resize.observe(this.#inner);
+    const onSeen = () => this.#markRead();
+    document.addEventListener("visibilitychange", onSeen);
+    this.#stops.push(
+      () => document.removeEventListener("visibilitychange", onSeen),
+      chat.on("entry", (entry) => { if (entry.room === room) this.#onEntry(entry); }),
+      chat.on("reread", (event) => { if (event.room === room) void this.#onReread(event.why); }),
+      chat.outbox.on("change", (changed) => { if (changed === room) this.#showDrafts(); }),
+      chat.outbox.on("notice", (notice) => {
+        if (notice.room !== room) return;
+        this.#drafts.append(noticeRow(notice.text, notice.said, notice.bad));
+        this.#toFoot();
+      }),
+    );
+  }
+
+  close(): void {
+    this.#abort.abort();
+    this.#resize.disconnect();
+    for (const stop of this.#stops) stop();
+  }
+
+  /** The newest entries, from an answer to `open`. */
+  show(entries: Entry[], newAfter?: number): void {
+    this.#newAfter = newAfter;
+    this.#window.show(entries, true);
+    this.#redraw();
+    this.#showDrafts();
+    this.#toFoot();
+  }
+
+  /** While the first answer is on its way: the shape of what will be there. */
+  wait(): void {
+    this.#list.hidden = true;
+    this.#inner.append(this.#shape);
+    put(this.#shape, Array.from({ length: 6 }, () => h("div", { class: "row skeleton" }, h("span", {}), h("span", {}), h("span", {}))));
+  }
+
+  /** An entry, in the middle of what is around it. */
+  async to(seq: number): Promise<void> {
+    if (!this.#rows.has(seq)) {
+      const page = await this.#read({ after: Math.max(0, seq - PAGE / 2) });
+      if (!page) return;
+      this.#window.show(page.entries, !page.more);
+      this.#followsFoot = false;
+      this.#redraw();
+    }
+    const row = this.#rows.get(seq);
+    if (!row) return;
+    this.#followsFoot = false;
+    row.scrollIntoView({ block: "center" });
+    row.classList.add("found");
+    row.addEventListener("animationend", () => row.classList.remove("found"), { once: true });
+    this.#showJump();
+    this.#onScroll();
+  }
+
+  /** The log's first entry. */
+  async toStart(): Promise<void> {
+    if (!this.#window.whole) {
+      const page = await this.#read({ after: 0 });
+      if (!page) return;
+      this.#window.show(page.entries, !page.more);
+      this.#redraw();
+    }
+    this.#followsFoot = false;
+    this.#scroll.scrollTop = 0;
+    this.#showJump();
+  }
+
+  /** The log's last entry, and what comes. */
+  async toNewest(): Promise<void> {
+    if (!this.#window.live) {
+      const page = await this.#read({ before: Number.MAX_SAFE_INTEGER });
+      if (!page) return;
+      this.#window.show(page.entries, true);
+      this.#redraw();
+    }
+    this.#toFoot();
+  }
+
+  #onEntry(entry: Entry): void {
+    const foot = this.#followsFoot;
+    if (entry.type === "message" && entry.user.id !== this.#chat.me.id) say(inWords(entry));
+    if (!foot && entry.type === "message") this.#missed += 1;
+    if (this.#window.live && this.#window.last > 0 && entry.seq > this.#window.last + 1) this.#window.live = false;
+    if (this.#window.live) this.#hold(() => this.#append([entry]));
+    else if (foot) void this.toNewest();
+    if (foot && this.#window.live) this.#toFoot();
+    this.#showJump();
+  }
+
+  async #onReread(why: string): Promise<void> {
+    this.#window.live = false;
+    if (why === "reset") {
+      this.#newAfter = undefined;
+      this.#followsFoot = true;
+    }
+    if (this.#followsFoot) await this.toNewest();
+    else this.#onScroll();
+    this.#showJump();
+  }
+
+  #append(newer: Entry[]): void {
+    let before = this.#window.entries.at(-1);
+    const { added, gone } = this.#window.after(newer);
+    for (const entry of added) {
+      this.#list.append(this.#row(entry, before));
+      before = entry;
+    }
+    this.#drop(gone, "first");
+  }
+
+  #prepend(older: Entry[]): void {
+    const known = this.#window.entries[0];
+    const gone = this.#window.before(older);
+    const fragment = document.createDocumentFragment();
+    let before: Entry | undefined;
+    for (const entry of this.#window.entries) {
+      if (known && entry.seq >= known.seq) break;
+      fragment.append(this.#row(entry, before));
+      before = entry;
+    }
+    this.#list.prepend(fragment);
+    // The one that was first has something before it now.
+    if (known && before) this.#again(known, before);
+    this.#drop(gone, "last");
+  }
+
+  #row(entry: Entry, before: Entry | undefined): HTMLLIElement {
+    const row = entryRow(entry, before, { me: this.#chat.me, newAfter: this.#newAfter, copyLink: this.#copyLink });
+    this.#rows.set(entry.seq, row);
+    return row;
+  }
+
+  #again(entry: Entry, before: Entry | undefined): void {
+    const old = this.#rows.get(entry.seq);
+    if (old) old.replaceWith(this.#row(entry, before));
+  }
+
+  #drop(count: number, end: "first" | "last"): void {
+    for (; count > 0; count -= 1) {
+      const row = end === "first" ? this.#list.firstElementChild : this.#list.lastElementChild;
+      if (!row) return;
+      this.#rows.delete(Number((row as HTMLElement).dataset["seq"]));
+      row.remove();
+      if (end === "first" && count === 1 && this.#window.entries[0]) this.#again(this.#window.entries[0], undefined);
+    }
+  }
+
+  #redraw(): void {
+    this.#shape.remove();
+    this.#list.hidden = false;
+    this.#rows.clear();
+    let before: Entry | undefined;
+    put(this.#list, this.#window.entries.map((entry) => {
+      const row = this.#row(entry, before);
+      before = entry;
+      return row;
+    }));
+    this.#showTop();
+  }
+
+  #showDrafts(): void {
+    const drafts = this.#chat.outbox.of(this.#room);
+    const notices = [...this.#drafts.querySelectorAll(".notice")];
+    let before: Parameters<typeof draftRow>[1] = this.#window.entries.at(-1);
+    put(this.#drafts, notices, drafts.map((draft) => {
+      const row = draftRow(draft, before, this.#chat.me, () => this.#chat.outbox.retry(draft), () => this.#chat.outbox.discard(draft));
+      before = draft;
+      return row;
+    }));
+    this.#drafts.hidden = drafts.length + notices.length === 0;
+    if (this.#followsFoot) this.#toFoot();
+  }
+
+  #showTop(problem?: string): void {
+    if (problem) put(this.#top, `${problem} `, h("button", { type: "button", class: "link", onclick: () => this.#onScroll() }, "Try again"));
+    else put(this.#top, this.#window.whole ? (this.#window.last > 0 ? "This is where it began." : "") : "Reading what came before…");
+  }
+
+  /** Changes rows and keeps what is looked at where it is. */
+  #hold(change: () => void): void {
+    const top = this.#scroll.getBoundingClientRect().top;
+    // Whichever row is looked at first; it may be drawn anew, so it goes by its seq.
+    const kept = this.#firstSeen(top);
+    const was = kept === undefined ? 0 : this.#rows.get(kept)!.getBoundingClientRect().bottom;
+    change();
+    const row = kept === undefined ? undefined : this.#rows.get(kept);
+    if (row) this.#scroll.scrollTop += row.getBoundingClientRect().bottom - was;
+  }
+
+  /** By bisection: rows stand in the order of the log. */
+  #firstSeen(top: number): number | undefined {
+    const { entries } = this.#window;
+    let [low, high] = [0, entries.length - 1];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const row = this.#rows.get(entries[middle]!.seq);
+      if (row && row.getBoundingClientRect().bottom <= top) low = middle + 1;
+      else high = middle;
+    }
+    return entries[low]?.seq;
+  }
+
+  async #read(page: { before: number } | { after: number }) {
+    this.#reading = true;
+    try {
+      return await this.#chat.client.history(this.#room, { ...page, limit: PAGE }, { signal: this.#abort.signal });
+    } catch (error) {
+      if (!this.#abort.signal.aborted) this.#showTop(asSaid(error));
+      return undefined;
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  #onScroll(): void {
+    const { scrollTop, scrollHeight, clientHeight } = this.#scroll;
+    const below = scrollHeight - scrollTop - clientHeight;
+    const before = this.#followsFoot;
+    this.#followsFoot = this.#window.live && below <= AT_FOOT;
+    if (this.#followsFoot) this.#markRead();
+    if (before !== this.#followsFoot) this.#showJump();
+    if (this.#reading || this.#window.last === 0) return;
+    if (scrollTop < clientHeight * NEAR && !this.#window.whole) void this.#older();
+    else if (below < clientHeight * NEAR && !this.#window.live) void this.#newer();
+  }
+
+  async #older(): Promise<void> {
+    const page = await this.#read({ before: this.#window.first });
+    if (!page) return;
+    this.#hold(() => {
+      this.#prepend(page.entries);
+      this.#showTop();
+    });
+    this.#onScroll();
+  }
+
+  async #newer(): Promise<void> {
+    const page = await this.#read({ after: this.#window.last });
+    if (!page) return;
+    this.#hold(() => this.#append(page.entries));
+    // What came while it was read comes with the next page.
+    const head = this.#chat.rooms.get(this.#room)?.head ?? 0;
+    if (!page.more && this.#window.last >= head) this.#window.live = true;
+    this.#onScroll();
+  }
+
+  #onResize(): void {
+    // Another width breaks lines elsewhere; at the foot the newest stays in view.
+    if (this.#followsFoot) this.#toFoot();
+    else if (this.#scroll.clientWidth !== this.#wide) this.#onScroll();
+    this.#wide = this.#scroll.clientWidth;
+  }
+
+  #toFoot(): void {
+    this.#followsFoot = this.#window.live;
+    this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    this.#markRead();
+    this.#showJump();
+  }
+
+  #markRead(): void {
+    if (!this.#followsFoot || document.hidden) return;
+    this.#missed = 0;
+    this.#chat.markRead(this.#room, this.#window.last);
+  }
+
+  #showJump(): void {
+    this.#jump.hidden = this.#followsFoot;
+    put(this.#jumpWords, this.#missed > 0 ? `${plural(this.#missed, "new message")}` : "Newest");
+  }
+}

@@ -1,0 +1,118 @@
+// The parts of the page that need no page.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { PNG } from "../lib/server.mjs";
+import { module } from "../lib/module.mjs";
+
+const { pieces, isJumbo } = await module("rich-text.ts");
+const { pictureSize } = await module("picture-size.ts");
+const { LogWindow, ENTRIES_MAX } = await module("log-window.ts");
+const { Reading, rate, quantile } = await module("metrics.ts");
+const { route, href } = await module("route.ts");
+const { matching } = await module("commands.ts");
+const { day, characters } = await module("format.ts");
+
+test("addresses are found without what belongs to the sentence, and only those that may be followed", () => {
+  const links = (text) => pieces(text).filter((piece) => typeof piece !== "string").map(({ text }) => text);
+  const cases = {
+    "https://a.example/x, and more": ["https://a.example/x"],
+    "(see http://a.example/x_(y))!": ["http://a.example/x_(y)"],
+    "HTTPS://A.EXAMPLE": ["HTTPS://A.EXAMPLE"],
+    "https://a.example/?q=[1]. https://b.example…": ["https://a.example/?q=[1]", "https://b.example"],
+    "javascript:alert(1) ftp://x data:text/html,1 //x.example www.x.example": [],
+    "https://user@evil.example https://user:pw@evil.example": [],
+    "http:// https://": [],
+    // What comes after a turn of direction is no part of what is followed.
+    "https://a.example/\u202egpj.exe": ["https://a.example/"],
+    "https://a.example/\"onclick=x": ["https://a.example/"],
+    "https://münchen.example/straße": ["https://münchen.example/straße"],
+  };
+  for (const [text, expected] of Object.entries(cases)) {
+    assert.deepEqual(links(text), expected, text);
+    assert.equal(pieces(text).map((piece) => piece.text ?? piece).join(""), text, "nothing is lost");
+  }
+});
+
+test("one to three emoji alone are large", () => {
+  for (const yes of ["🎉", "👩‍👩‍👧‍👦 🇩🇪", " 👍🏽👍🏽👍🏽 ", "❤️"]) assert.ok(isJumbo(yes), yes);
+  for (const no of ["", "a", "🎉!", "🎉🎉🎉🎉", "12", "#"]) assert.ok(!isJumbo(no), no);
+});
+
+const url = (type, bytes) => `data:image/${type};base64,${Buffer.from(bytes).toString("base64")}`;
+
+test("pictures say their size; what says none, or nonsense, has none", () => {
+  assert.deepEqual(pictureSize(PNG), { width: 2, height: 2 });
+  assert.deepEqual(pictureSize(url("gif", [...Buffer.from("GIF89a"), 3, 1, 2, 0, 0, 0, 0])), { width: 259, height: 2 });
+  const jpeg = [0xff, 0xd8, 0xff, 0xe0, 0, 4, 1, 2, 0xff, 0xc4, 0, 3, 9, 0xff, 0xc2, 0, 11, 8, 0, 100, 1, 0, 3, 0, 0, 0];
+  assert.deepEqual(pictureSize(url("jpeg", jpeg)), { width: 256, height: 100 });
+  const riff = (kind, rest) => url("webp", [...Buffer.from("RIFF\0\0\0\0WEBP"), ...Buffer.from(kind), 0, 0, 0, 0, ...rest]);
+  assert.deepEqual(pictureSize(riff("VP8X", [0, 0, 0, 0, 9, 1, 0, 4, 0, 0])), { width: 266, height: 5 });
+  assert.deepEqual(pictureSize(riff("VP8 ", [0, 0, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xf0, 0])), { width: 320, height: 240 });
+  assert.deepEqual(pictureSize(riff("VP8L", [0x2f, 9, 0x40, 0, 0])), { width: 10, height: 2 });
+  for (const bad of ["", "data:image/png;base64,", "data:image/png;base64,%%%", url("jpeg", [0xff, 0xd8, 0xff]), url("png", new Uint8Array(40))]) {
+    assert.equal(pictureSize(bad), undefined);
+  }
+});
+
+const entries = (from, to, more = {}) => Array.from({ length: to - from + 1 }, (_, at) => ({ type: "join", seq: from + at, ...more }));
+const run = (window) => window.entries.every(({ seq }, at) => seq === window.first + at);
+
+test("the window of a log is bounded at both ends, and has no gap", () => {
+  const window = new LogWindow();
+  window.show(entries(901, 1000), true);
+  for (let from = 801; from >= 1; from -= 100) window.before(entries(from, from + 99));
+  assert.deepEqual([window.first, window.last, window.live, window.whole], [1, ENTRIES_MAX, false, true]);
+  const { added, gone } = window.after(entries(ENTRIES_MAX - 9, ENTRIES_MAX + 40));
+  assert.deepEqual([added.length, gone, window.first, window.last], [40, 40, 41, ENTRIES_MAX + 40]);
+  assert.equal(window.after(entries(9_000, 9_001)).added.length, 0, "what does not follow is not put in");
+  assert.equal(window.before(entries(60, 70)), 0, "nor what is there");
+  assert.ok(run(window));
+});
+
+test("pictures count by their length", () => {
+  const window = new LogWindow();
+  window.show([], true);
+  for (let seq = 1; seq <= 200; seq += 1) window.after(entries(seq, seq, { type: "message", image: "x".repeat(350_000) }));
+  assert.ok(window.entries.length <= 50 && window.last === 200 && run(window), `${window.entries.length}`);
+});
+
+const metrics = (n, buckets) => `# HELP a_total x
+a_total{code="x"} ${n}
+a_total{code="y \\"z\\""} 1
+t_seconds_bucket{le="0.1"} ${buckets[0]}
+t_seconds_bucket{le="1"} ${buckets[1]}
+t_seconds_bucket{le="+Inf"} ${buckets[2]}
+build{version="1.2"} 1
+`;
+
+test("rates and quantiles are of what came between two readings", () => {
+  const [before, now] = [new Reading(metrics(10, [5, 5, 5]), 1_000), new Reading(metrics(40, [55, 104, 105]), 3_000)];
+  assert.equal(now.sum("a_total"), 41);
+  assert.equal(now.sum("nothing"), undefined);
+  assert.equal(now.label("build", "version"), "1.2");
+  assert.equal(rate(before, now, "a_total"), 15);
+  assert.equal(rate(now, before, "a_total"), undefined, "after a restart there is no rate");
+  assert.equal(quantile(before, now, "t_seconds", 0.5), 0.1);
+  assert.ok(Math.abs(quantile(before, now, "t_seconds", 0.745) - 0.55) < 0.001);
+  assert.equal(quantile(before, now, "t_seconds", 1), 1, "beyond the last bound its value is not known");
+  assert.equal(quantile(now, now, "t_seconds", 0.5), undefined);
+});
+
+test("addresses within the page lead where they say, and nonsense leads home", () => {
+  for (const hash of ["#/", "#/rooms", "#/r/abc_-9", "#/r/abc/42"]) assert.equal(href(route(hash)), hash);
+  for (const hash of ["", "#", "#/r/", "#/r/a b", "#/r/<x>", `#/r/${"x".repeat(65)}`, "#/x"]) assert.deepEqual(route(hash), { at: "home" }, hash);
+  assert.deepEqual(route("#/r/abc/0"), { at: "room", id: "abc" });
+});
+
+test("commands are offered while they are written, and their usage while their value is", () => {
+  const all = [{ command: "stock" }, { command: "stop" }, { command: "hello" }];
+  const names = (text) => matching(all, text).map(({ command }) => command);
+  assert.deepEqual([names("/"), names("/ST"), names("/stock=a"), names("/stock=a b"), names("st")], [["stock", "stop", "hello"], ["stock", "stop"], ["stock"], [], []]);
+});
+
+test("days have their names, characters are counted as the server does", () => {
+  const now = new Date(2026, 10, 27, 12).getTime();
+  assert.deepEqual([day(now, now), day(now - 86_400_000, now)], ["Today", "Yesterday"]);
+  assert.match(day(now - 400 * 86_400_000, now), /2025/);
+  assert.equal(characters("a🫧é"), 3);
+});
