@@ -83,7 +83,7 @@ enum Bots {
     /// At the other side of a broker.
     Outside { broker: Arc<AmqpBroker>, condition: Condition },
     /// Here.
-    Inside { broker: Arc<LocalBroker>, bot: OwnBot, known_by: (Secret, User) },
+    Inside { broker: Arc<LocalBroker>, bot: Box<OwnBot>, known_by: (Secret, User) },
 }
 
 impl Server {
@@ -199,7 +199,7 @@ impl Bots {
         }
         let (broker, ends) = LocalBroker::new();
         let (bot, known_by) = OwnBot::new(settings, ends)?;
-        Ok(Self::Inside { broker: Arc::new(broker), bot, known_by })
+        Ok(Self::Inside { broker: Arc::new(broker), bot: Box::new(bot), known_by })
     }
 
     /// Serves until the `end`.

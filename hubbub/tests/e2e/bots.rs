@@ -124,7 +124,7 @@ async fn bots_behind_a_broker_answer_once_however_often_they_say_it_and_a_user_i
     eventually("both answers", async || Some(said(&server, &room).await).filter(|said| said[20..] == two))
         .await;
     python.terminate().await.unwrap();
-    let mut person = Bot::start(&mut python_bot().unwrap(), &broker, &room.ann.token).unwrap();
+    let person = Bot::start(&mut python_bot().unwrap(), &broker, &room.ann.token).unwrap();
     person.logs("listening").await;
     command(&mut peer, &room, "/y=2").await;
     eventually("a person's answer is refused", async || {
@@ -174,7 +174,7 @@ async fn with_the_broker_away_chat_goes_on_and_commands_are_refused_at_once() {
     let server = with_broker(&broker).await;
     let room = Room::with_owner(&server, "ann").await;
     let mut peer = Peer::hello(&room.ann).await;
-    broker.kill().await.unwrap();
+    broker.kill().unwrap();
     eventually("it is noticed", async || {
         let ready = server.get("/readyz", None).await.unwrap();
         (ready.status == 200 && ready.json()["trouble"][0]["condition"] == "broker").then_some(())
