@@ -1,4 +1,4 @@
-//! The contract of the `Broker` port on a real RabbitMQ, and what is AMQP's alone: queues as they are found, a process that dies.
+//! The contract of the `Broker` port on a real RabbitMQ, and queues as they are found. What a dead process had: `hubbub/tests/e2e/bots.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -8,19 +8,16 @@ use hubbub_adapters::broker::{AmqpBroker, AmqpOptions};
 use hubbub_core::contract::broker::{self, Bots};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::Secret;
-use hubbub_core::ports::broker::{Broker, Settled};
+use hubbub_core::ports::broker::Broker;
 use hubbub_testkit::{RabbitMq, eventually, in_time};
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
-use tokio::sync::OnceCell;
 
 const TO_BOTS: &str = "bot-jobsity-bot";
 const TO_CHAT: &str = "bot-jobsity-chat";
-
-static RABBIT: OnceCell<RabbitMq> = OnceCell::const_new();
 
 /// A broker's two sides: ours, and a plain client in the place of a bot.
 struct World {
@@ -86,22 +83,11 @@ impl Bots for World {
 
 #[tokio::test]
 async fn the_contract() {
-    let rabbit = RABBIT.get_or_init(async || RabbitMq::start().await.unwrap()).await;
-    let world = World::new(rabbit).await;
+    let rabbit = RabbitMq::start().await.unwrap();
+    let world = World::new(&rabbit).await;
     in_time("a command", broker::a_confirmed_command_is_in_the_queue(&world)).await;
     in_time("an answer again", broker::what_is_not_settled_comes_again(&world)).await;
     in_time("an answer without an id", broker::an_answer_without_an_id_is_known_again(&world)).await;
-    // What a process had that is gone comes to the next one, under the id that it was given.
-    world.say(None, "held").await;
-    let held = in_time("delivered", world.broker.receive()).await;
-    let id = held.id.clone();
-    let World { broker, channel, _connection } = world;
-    drop(broker);
-    let world = World { broker: ours(rabbit).await, channel, _connection };
-    let again = in_time("delivered again", world.broker.receive()).await;
-    assert_eq!(again.id, id);
-    again.settle(Settled::Done);
-    held.settle(Settled::Refused);
 }
 
 #[tokio::test]
