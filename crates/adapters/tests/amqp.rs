@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use hubbub_adapters::broker::{AmqpBroker, AmqpOptions};
 use hubbub_core::contract::broker::{self, Bots};
 use hubbub_core::ports::PortFuture;
@@ -11,13 +10,15 @@ use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::broker::Broker;
 use hubbub_testkit::{RabbitMq, eventually, in_time};
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 const TO_BOTS: &str = "bot-jobsity-bot";
 const TO_CHAT: &str = "bot-jobsity-chat";
+/// How often a bot looks whether there is a command.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// A broker's two sides: ours, and a plain client in the place of a bot.
 struct World {
@@ -58,13 +59,14 @@ impl Bots for World {
 
     fn take(&self) -> PortFuture<'_, (String, Bytes)> {
         Box::pin(async {
-            let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
-            let mut consumer =
-                self.channel.basic_consume(TO_BOTS.into(), "".into(), options, none).await.unwrap();
-            let command = consumer.next().await.unwrap().unwrap();
+            let command = loop {
+                let got = self.channel.basic_get(TO_BOTS.into(), BasicGetOptions::default()).await;
+                match got.unwrap() {
+                    Some(got) => break got.delivery,
+                    None => tokio::time::sleep(LOOK_EVERY).await,
+                }
+            };
             command.ack(BasicAckOptions::default()).await.unwrap();
-            let tag = consumer.tag();
-            self.channel.basic_cancel(tag, Default::default()).await.unwrap();
             (command.properties.message_id().as_ref().unwrap().to_string(), command.data.into())
         })
     }
