@@ -29,10 +29,11 @@ const SAID = [
 ];
 const NAMES = { ann: "Ann", bob: "Bob Lindqvist", cleo: "Cleo", dmitri: "Дмитрий", noor: "نور" };
 
+const clients = {};
+
 before(async () => {
   [browser, server] = await Promise.all([launch(), Hubbub.start()]);
   const people = {};
-  const clients = {};
   for (const [key, name] of Object.entries(NAMES)) {
     people[key] = await server.person(name, `${key}@example.org`);
     clients[key] = await server.client(people[key]);
@@ -52,6 +53,8 @@ before(async () => {
   await clients.bob.send(others[0].id, { text: "Two are left" });
 });
 after(async () => {
+  // They would look for the server for ever.
+  for (const client of Object.values(clients)) client.close();
   await browser?.close();
   await server?.stop();
 });

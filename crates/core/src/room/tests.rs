@@ -26,8 +26,9 @@ enum Step {
 }
 
 fn verbs() -> impl Strategy<Value = Verb> {
-    let any_key = || (0u8..6).prop_map(|k| Key::parse(&format!("k{k}")).unwrap());
-    let key = proptest::option::of(any_key());
+    let key = proptest::option::of((0u8..6).prop_map(|k| Key::parse(&format!("k{k}")).unwrap()));
+    // Answers have keys that no client chooses: `after` says nothing of them.
+    let bot_key = (0u8..6).prop_map(|k| Key::parse(&format!("bot:{k}")).unwrap());
     let after = proptest::option::of((0u64..40).prop_map(Seq));
     prop_oneof![
         2 => Just(Verb::Create { name: "room".into(), topic: "".into() }),
@@ -37,7 +38,7 @@ fn verbs() -> impl Strategy<Value = Verb> {
         1 => "[a-z]{0,3}".prop_map(|t| Verb::Topic { topic: t.into() }),
         10 => ("[a-z]{1,3}", key, after).prop_map(|(text, key, after)| Verb::Send {
             content: Content::text(text).unwrap(), key, after }),
-        2 => ("[a-z]{1,3}", any::<bool>(), any_key()).prop_map(|(text, is_complaint, key)| Verb::Answer {
+        2 => ("[a-z]{1,3}", any::<bool>(), bot_key).prop_map(|(text, is_complaint, key)| Verb::Answer {
             text: BotText::new(text, is_complaint).unwrap(), key }),
     ]
 }

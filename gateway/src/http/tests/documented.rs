@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// The contract's table.
-const TABLE: [(&str, &str); 24] = [
+const TABLE: [(&str, &str); 25] = [
     ("get", "/"),
     ("get", "/api"),
     ("get", "/assets/{name}"),
@@ -23,6 +23,7 @@ const TABLE: [(&str, &str); 24] = [
     ("post", "/v1/accounts/login"),
     ("post", "/v1/accounts/logout"),
     ("get", "/v1/accounts/validate"),
+    ("get", "/v1/bots/commands"),
     ("get", "/v1/chat/rooms"),
     ("post", "/v1/chat/rooms"),
     ("post", "/v1/chat/rooms/join/{id}"),
