@@ -43,7 +43,12 @@ impl Catalog {
         let (told, mut wanted) = tokio::sync::mpsc::channel(1);
         let hearing = catalog.clone();
         let hear = move |mut message: Message| match parcel::header(&mut message.payload) {
-            Ok(Announcement::Commands { bot, commands }) => hearing.take(bot, commands, Instant::now()),
+            Ok(Announcement::Commands { bot, commands, age_ms }) => {
+                let heard = Instant::now().checked_sub(Duration::from_millis(age_ms));
+                if let Some(heard) = heard {
+                    hearing.take(bot, commands, heard);
+                }
+            }
             // One that is asked for already will do.
             Ok(Announcement::Wanted) => _ = told.try_send(()),
             Err(error) => tracing::debug!(%error, "an announcement that can't be read"),
@@ -62,22 +67,27 @@ impl Catalog {
 
     /// A bot announced its commands to this bridge.
     pub fn announce(&self, bot: UserId, commands: Vec<CommandFacts>) {
-        self.say(&Announcement::Commands { bot: bot.clone(), commands: commands.clone() });
+        self.say(&Announcement::Commands { bot: bot.clone(), commands: commands.clone(), age_ms: 0 });
         self.take(bot, commands, Instant::now());
     }
 
-    fn take(&self, bot: UserId, commands: Vec<CommandFacts>, now: Instant) {
+    /// What a bot said last counts, whoever tells of it and when.
+    fn take(&self, bot: UserId, commands: Vec<CommandFacts>, heard: Instant) {
         let mut bots = self.lock();
-        if bots.len() < BOTS_MAX || bots.contains_key(&bot) {
-            bots.insert(bot, (now, commands));
+        let is_news = match bots.get(&bot) {
+            Some((known, _)) => *known <= heard,
+            None => bots.len() < BOTS_MAX,
+        };
+        if is_news {
+            bots.insert(bot, (heard, commands));
         }
     }
 
     fn say_all(&self) {
-        let all: Vec<_> =
-            self.lock().iter().map(|(bot, (_, commands))| (bot.clone(), commands.clone())).collect();
-        for (bot, commands) in all {
-            self.say(&Announcement::Commands { bot, commands });
+        let all: Vec<_> = self.lock().iter().map(|(bot, known)| (bot.clone(), known.clone())).collect();
+        for (bot, (heard, commands)) in all {
+            let age_ms = u64::try_from(heard.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.say(&Announcement::Commands { bot, commands, age_ms });
         }
     }
 

@@ -83,6 +83,8 @@ pub enum Announcement {
         bot: UserId,
         /// All of them.
         commands: Vec<CommandFacts>,
+        /// How long ago it said so, in milliseconds.
+        age_ms: u64,
     },
     /// Say again what you know: a bridge began.
     Wanted,
