@@ -29,6 +29,9 @@ export async function freePort() {
   }
 }
 
+/** A socket as a browser's: that it could not connect is told by its close, and an error that nobody hears is none. */
+const opened = (url) => new WebSocket(url).on("error", () => {});
+
 export class Hubbub {
   #flags;
   #process;
@@ -82,7 +85,7 @@ export class Hubbub {
   }
 
   async client(person) {
-    const client = new Client({ url: this.url, token: person.token, socket: (url) => new WebSocket(url) });
+    const client = new Client({ url: this.url, token: person.token, socket: opened });
     await client.connect();
     return client;
   }
