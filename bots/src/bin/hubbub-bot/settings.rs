@@ -41,7 +41,7 @@ pub struct Flags {
     amqp_bot_queue: Option<String>,
     #[arg(long, env = "AMQP_BOT_QUEUE_BOT", hide = true, default_value = "bot-jobsity-bot")]
     amqp_bot_queue_bot: String,
-    /// What the bot proves with that it is one: `hubbub bot-token NAME` makes it.
+    /// What the bot proves with that it is one: `hubbub bot-token --name NAME` makes it.
     #[arg(long, env = "BOT_TOKEN", hide_env_values = true)]
     bot_token: String,
     /// File of prices, a line CODE,PRICE each; a small table is built in.
@@ -84,7 +84,10 @@ impl Flags {
 
     /// The bot's own token.
     pub fn token(&self) -> anyhow::Result<&str> {
-        ensure!(!self.bot_token.trim().is_empty(), "BOT_TOKEN is empty; `hubbub bot-token NAME` makes one");
+        ensure!(
+            !self.bot_token.trim().is_empty(),
+            "BOT_TOKEN is empty; `hubbub bot-token --name NAME` makes one"
+        );
         Ok(self.bot_token.trim())
     }
 
