@@ -1,20 +1,16 @@
 //! A real Cassandra as a child process: it stands in for ScyllaDB.
 
-use std::fs::File;
-use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::Command;
 
-use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use anyhow::bail;
+use tokio::net::TcpStream;
 
 use crate::folder::Folder;
-use crate::process::{cache, free_port, until_the_pipe_closes};
-use crate::wait::{eventually, eventually_within};
+use crate::process::{cache, free_port};
+use crate::server::Server;
 
-/// How long a start may take: ten seconds on a quiet machine.
-const START_MAX: std::time::Duration = std::time::Duration::from_secs(180);
 /// Packages of the JDK that Cassandra reaches into.
 const EXPORTS: [&str; 8] = [
     "java.base/jdk.internal.misc",
@@ -66,11 +62,7 @@ const LOGBACK: &str = r#"<configuration>
 
 /// One node of Cassandra with a folder of its own. It syncs its commit log before it answers a write, and is ended on drop, or
 /// when this process ends.
-pub struct Cassandra {
-    folder: Folder,
-    port: u16,
-    watched: Child,
-}
+pub struct Cassandra(Server);
 
 impl Cassandra {
     /// Starts one, and waits until it listens.
@@ -103,20 +95,18 @@ impl Cassandra {
         );
         std::fs::write(folder.path().join("cassandra.yaml"), yaml)?;
         std::fs::write(folder.path().join("logback.xml"), LOGBACK)?;
-        let watched = spawn(folder.path())?;
-        let mut cassandra = Self { folder, port, watched };
-        cassandra.listens().await?;
-        Ok(cassandra)
+        let command = command(folder.path())?;
+        Ok(Self(Server::start("Cassandra", folder, port, command, listens).await?))
     }
 
     /// Where clients find it.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.0.port())
     }
 
     /// Where its files are.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.0.folder()
     }
 
     /// The process.
@@ -124,7 +114,7 @@ impl Cassandra {
     /// # Errors
     /// When it was not started yet.
     pub fn pid(&self) -> anyhow::Result<u32> {
-        Ok(std::fs::read_to_string(self.folder.path().join("pid"))?.trim().parse()?)
+        self.0.pid()
     }
 
     /// Ends it in order.
@@ -132,10 +122,7 @@ impl Cassandra {
     /// # Errors
     /// When it has ended before, or does not.
     pub async fn end(&mut self) -> anyhow::Result<()> {
-        let pid = Pid::from_raw(self.pid()?.try_into()?).context("no process")?;
-        kill_process(pid, Signal::TERM)?;
-        eventually("Cassandra ends", async || test_kill_process(pid).is_err().then_some(())).await;
-        self.kill()
+        self.0.end().await
     }
 
     /// Ends it with no time to write anything.
@@ -143,9 +130,7 @@ impl Cassandra {
     /// # Errors
     /// When it can't be ended.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        drop(self.watched.stdin.take());
-        self.watched.wait()?;
-        Ok(())
+        self.0.kill()
     }
 
     /// Starts it again on its port, with its data.
@@ -153,47 +138,22 @@ impl Cassandra {
     /// # Errors
     /// When it does not start.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        // One that was killed may take a moment to be gone, and would be taken for the new one.
-        eventually("the port is free", async || TcpStream::connect(address).is_err().then_some(())).await;
-        self.watched = spawn(self.folder.path())?;
-        self.listens().await
-    }
-
-    async fn listens(&mut self) -> anyhow::Result<()> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let log = self.folder.path().join("log");
-        let running = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
-        eventually_within(START_MAX, "Cassandra listens", async || {
-            if TcpStream::connect(address).is_ok() {
-                return Some(Ok(()));
-            }
-            let ended = self.pid().is_ok_and(|pid| !running(pid));
-            ended.then(|| {
-                let log = std::fs::read_to_string(&log).unwrap_or_default();
-                Err(anyhow::anyhow!("Cassandra ended at its start: {log}"))
-            })
-        })
-        .await
+        let command = command(self.folder())?;
+        self.0.start_again(command, listens).await
     }
 }
 
-impl Drop for Cassandra {
-    fn drop(&mut self) {
-        // One that is gone already can't be ended, and that is all right.
-        let _ = self.kill();
-    }
+async fn listens(address: SocketAddr) -> bool {
+    TcpStream::connect(address).await.is_ok()
 }
 
-fn spawn(folder: &Path) -> anyhow::Result<Child> {
+fn command(folder: &Path) -> anyhow::Result<Command> {
     let mut jars: Vec<_> =
         std::fs::read_dir(jars()?)?.map(|jar| Ok(jar?.path())).collect::<anyhow::Result<_>>()?;
     jars.sort();
     let class_path = std::env::join_paths(jars)?;
     let at = folder.display();
-    let mut log = File::options().create(true).append(true).open(folder.join("log"))?;
-    writeln!(log, "--- a start ---")?;
-    let mut command = until_the_pipe_closes(Path::new("java"), &folder.join("pid"))?;
+    let mut command = Server::command(Path::new("java"), folder)?;
     for package in EXPORTS {
         command.args(["--add-exports", &format!("{package}=ALL-UNNAMED")]);
     }
@@ -207,10 +167,8 @@ fn spawn(folder: &Path) -> anyhow::Result<Child> {
         .arg(format!("-Dcassandra.storagedir={at}"))
         .arg("-cp")
         .arg(class_path)
-        .arg("org.apache.cassandra.service.CassandraDaemon")
-        .stdout(log.try_clone()?)
-        .stderr(log);
-    command.spawn().context("sh can't be run")
+        .arg("org.apache.cassandra.service.CassandraDaemon");
+    Ok(command)
 }
 
 fn jars() -> anyhow::Result<PathBuf> {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Cassandra, Folder, Hubbub, Nats, Start};
+use crate::{Cassandra, Folder, Hubbub, Nats, RabbitMq, Start};
 
 /// What a cluster is to have.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Plan {
     pub workers: usize,
     /// History services.
     pub histories: usize,
+    /// Bridges to the bots; with one or more there is a broker.
+    pub bridges: usize,
     /// More settings for gateways.
     pub gateway_flags: Vec<String>,
     /// More settings for workers.
@@ -26,7 +28,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Three servers of NATS, the database, two of each tier.
+    /// Three servers of NATS, the database, two of each tier but the bridges.
     pub fn of(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
@@ -35,6 +37,7 @@ impl Plan {
             gateways: 2,
             workers: 2,
             histories: 2,
+            bridges: 0,
             gateway_flags: Vec::new(),
             worker_flags: Vec::new(),
         }
@@ -57,6 +60,10 @@ pub struct Cluster {
     pub workers: Vec<Hubbub>,
     /// History services.
     pub histories: Vec<Hubbub>,
+    /// Bridges to the bots.
+    pub bridges: Vec<Hubbub>,
+    /// The bots' broker, if there are bridges.
+    pub broker: Option<RabbitMq>,
     /// Servers of NATS.
     pub nats: Vec<Nats>,
     /// The database.
@@ -74,8 +81,22 @@ impl Cluster {
         let database = Cassandra::start_in(plan.folder("database")?, "").await?;
         progress("starting NATS");
         let nats = Nats::start_cluster(plan.nats, |name| plan.folder(name)).await?;
-        let mut cluster =
-            Self { gateways: Vec::new(), workers: Vec::new(), histories: Vec::new(), nats, database, plan };
+        let broker = if plan.bridges == 0 {
+            None
+        } else {
+            progress("starting the bots' broker");
+            Some(RabbitMq::start_in(plan.folder("broker")?, "").await?)
+        };
+        let mut cluster = Self {
+            gateways: Vec::new(),
+            workers: Vec::new(),
+            histories: Vec::new(),
+            bridges: Vec::new(),
+            broker,
+            nats,
+            database,
+            plan,
+        };
         progress("starting history services");
         for _ in 0..cluster.plan.histories {
             let start = cluster.tier("history-service");
@@ -85,6 +106,13 @@ impl Cluster {
         for _ in 0..cluster.plan.workers {
             let start = cluster.tier("room-worker");
             cluster.add_worker(start).await?;
+        }
+        if cluster.plan.bridges > 0 {
+            progress("starting bot-bridges");
+        }
+        for _ in 0..cluster.plan.bridges {
+            let start = cluster.tier("bot-bridge");
+            cluster.add_bridge(start).await?;
         }
         progress("starting gateways");
         for _ in 0..cluster.plan.gateways {
@@ -109,9 +137,10 @@ impl Cluster {
             .with(&format!("--cql={database}"))
             .with("--cql-replication=1");
         let flags = match tier {
-            "gateway" => self.plan.gateway_flags.as_slice(),
-            "room-worker" => &self.plan.worker_flags,
-            _ => &[],
+            "gateway" => self.plan.gateway_flags.clone(),
+            "room-worker" => self.plan.worker_flags.clone(),
+            "bot-bridge" => self.broker.iter().map(|broker| format!("--amqp-url={}", broker.url())).collect(),
+            _ => Vec::new(),
         };
         flags.iter().fold(start, |start, flag| start.with(flag))
     }
@@ -146,16 +175,28 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts one more bridge to the bots.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn add_bridge(&mut self, start: Start) -> anyhow::Result<()> {
+        let folder = self.plan.folder(format!("bot-bridge-{}", self.bridges.len() + 1))?;
+        self.bridges.push(Hubbub::start_in(start, folder).await?);
+        Ok(())
+    }
+
     /// Ends the tiers in order, each with the time that it takes.
     ///
     /// # Errors
     /// The system's.
     pub async fn end(mut self, progress: impl Fn(&str)) -> anyhow::Result<()> {
-        for (what, tier) in [
+        let tiers = [
             ("gateways", &mut self.gateways),
+            ("bot-bridges", &mut self.bridges),
             ("room-workers", &mut self.workers),
             ("history services", &mut self.histories),
-        ] {
+        ];
+        for (what, tier) in tiers.into_iter().filter(|(_, tier)| !tier.is_empty()) {
             progress(&format!("ending {what}"));
             for one in tier.iter() {
                 // One that has ended already is no less ended.
@@ -165,7 +206,10 @@ impl Cluster {
                 one.ended().await?;
             }
         }
-        progress("ending NATS and the database");
+        progress("ending the servers");
+        if let Some(broker) = &mut self.broker {
+            broker.end().await?;
+        }
         for nats in &mut self.nats {
             nats.end().await?;
         }

@@ -19,6 +19,7 @@ mod people;
 mod process;
 mod proxy;
 mod rabbitmq;
+mod server;
 mod wait;
 
 pub use cassandra::Cassandra;

@@ -1,24 +1,23 @@
 //! A real RabbitMQ as a child process.
 
-use std::fs::File;
-use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::folder::Folder;
 use crate::process::{free_port, until_the_pipe_closes};
-use crate::wait::{eventually, eventually_within};
+use crate::server::{self, Server};
+use crate::wait::eventually;
 
-/// How long a start may take: ten seconds on a quiet machine.
-const START_MAX: Duration = Duration::from_secs(180);
 /// How long one look whether it answers may take.
 const LOOK_MAX: Duration = Duration::from_secs(1);
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -30,14 +29,19 @@ const USER: &str = "hubbub";
 /// One broker with a folder and a registry of Erlang nodes (epmd) of its own, all on loopback. Both are ended on drop, or when
 /// this process ends.
 pub struct RabbitMq {
-    folder: Folder,
-    port: u16,
+    server: Server,
+    ports: Ports,
+    password: String,
+    watched_registry: Child,
+}
+
+/// Where it listens.
+#[derive(Clone, Copy)]
+struct Ports {
+    clients: u16,
     /// Where its node is reached by other nodes: there are none, but it listens.
     nodes: u16,
     registry: u16,
-    password: String,
-    watched: Child,
-    watched_registry: Child,
 }
 
 impl RabbitMq {
@@ -65,10 +69,9 @@ impl RabbitMq {
         if !Path::new(SERVER).exists() {
             bail!("there is no RabbitMQ at {SERVER}; deploy/local/install-rabbitmq installs it");
         }
-        let (port, nodes, registry) = (free_port()?, free_port()?, free_port()?);
+        let ports = Ports { clients: free_port()?, nodes: free_port()?, registry: free_port()? };
         let at = folder.path();
-        // Made anew, so that a test can look for it in logs.
-        let password: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
+        let password = password_of(at)?;
         let more = more.replace("FOLDER", &at.display().to_string());
         let config = format!(
             "log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 512MiB\n\
@@ -78,23 +81,22 @@ impl RabbitMq {
         std::fs::write(at.join("enabled_plugins"), "[].")?;
         std::fs::create_dir_all(at.join("home"))?;
         // Started before the broker, for what Erlang starts by itself would outlive everything.
-        let watched_registry = spawn_registry(at, registry)?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, registry));
+        let watched_registry = spawn_registry(at, ports.registry)?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.registry));
         eventually("epmd listens", async || TcpStream::connect(address).await.ok()).await;
-        let watched = spawn(at, port, nodes, registry)?;
-        let mut broker = Self { folder, port, nodes, registry, password, watched, watched_registry };
-        broker.answers().await?;
-        Ok(broker)
+        let command = command(at, ports)?;
+        let server = Server::start("RabbitMQ", folder, ports.clients, command, answers).await?;
+        Ok(Self { server, ports, password, watched_registry })
     }
 
     /// Where clients find it, with user and password.
     pub fn url(&self) -> String {
-        format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.password, self.port)
+        format!("amqp://{USER}:{}@127.0.0.1:{}/%2f", self.password, self.port())
     }
 
     /// Where it listens on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.ports.clients
     }
 
     /// Who may do everything there.
@@ -109,7 +111,7 @@ impl RabbitMq {
 
     /// Where its files are: `log`, and the processes in `pid` and `epmd.pid`.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.server.folder()
     }
 
     /// The process.
@@ -117,7 +119,20 @@ impl RabbitMq {
     /// # Errors
     /// When it was not started yet.
     pub fn pid(&self) -> anyhow::Result<u32> {
-        Ok(std::fs::read_to_string(self.folder.path().join("pid"))?.trim().parse()?)
+        self.server.pid()
+    }
+
+    /// How many messages a queue has that nobody was given, or that were given back.
+    ///
+    /// # Errors
+    /// When there is no such queue, or the broker is away.
+    pub async fn messages(&self, queue: &str) -> anyhow::Result<u32> {
+        let connection = Connection::connect(&self.url(), ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = channel.queue_declare(queue.into(), look, FieldTable::default()).await?;
+        connection.close(200, "seen".into()).await?;
+        Ok(queue.message_count())
     }
 
     /// Ends it in order. Its registry stays for a next start.
@@ -125,10 +140,7 @@ impl RabbitMq {
     /// # Errors
     /// When it has ended before, or does not.
     pub async fn end(&mut self) -> anyhow::Result<()> {
-        let pid = Pid::from_raw(self.pid()?.try_into()?).context("no process")?;
-        kill_process(pid, Signal::TERM)?;
-        eventually("RabbitMQ ends", async || test_kill_process(pid).is_err().then_some(())).await;
-        self.kill()
+        self.server.end().await
     }
 
     /// Ends it with no time to write anything.
@@ -136,9 +148,7 @@ impl RabbitMq {
     /// # Errors
     /// When it can't be ended.
     pub fn kill(&mut self) -> anyhow::Result<()> {
-        drop(self.watched.stdin.take());
-        self.watched.wait()?;
-        Ok(())
+        self.server.kill()
     }
 
     /// Starts it again on its port, with its data, and waits until it answers.
@@ -146,32 +156,8 @@ impl RabbitMq {
     /// # Errors
     /// When it does not start.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
-        // One that was killed may take a moment to be gone, and would be taken for the new one.
-        let address = self.address();
-        eventually("the port is free", async || TcpStream::connect(address).await.is_err().then_some(()))
-            .await;
-        self.watched = spawn(self.folder.path(), self.port, self.nodes, self.registry)?;
-        self.answers().await
-    }
-
-    fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.port).into()
-    }
-
-    async fn answers(&mut self) -> anyhow::Result<()> {
-        let address = self.address();
-        let log = self.folder.path().join("log");
-        eventually_within(START_MAX, "RabbitMQ answers", async || {
-            if timeout(LOOK_MAX, greets(address)).await.is_ok_and(|greeted| greeted.is_ok()) {
-                return Some(Ok(()));
-            }
-            let ended = self.pid().is_ok_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-            ended.then(|| {
-                let log = std::fs::read_to_string(&log).unwrap_or_default();
-                Err(anyhow::anyhow!("RabbitMQ ended at its start: {log}"))
-            })
-        })
-        .await
+        let command = command(self.folder(), self.ports)?;
+        self.server.start_again(command, answers).await
     }
 }
 
@@ -184,6 +170,10 @@ impl Drop for RabbitMq {
     }
 }
 
+async fn answers(address: SocketAddr) -> bool {
+    timeout(LOOK_MAX, greets(address)).await.is_ok_and(|greeted| greeted.is_ok())
+}
+
 async fn greets(address: SocketAddr) -> anyhow::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(HELLO).await?;
@@ -193,31 +183,36 @@ async fn greets(address: SocketAddr) -> anyhow::Result<()> {
     }
 }
 
-fn log(folder: &Path) -> anyhow::Result<File> {
-    Ok(File::options().create(true).append(true).open(folder.join("log"))?)
+/// The password of the folder's broker. Made anew for a new one, so that a test can look for it in logs.
+fn password_of(folder: &Path) -> anyhow::Result<String> {
+    let file = folder.join("password");
+    if !file.exists() {
+        let password: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
+        std::fs::write(&file, password)?;
+    }
+    Ok(std::fs::read_to_string(file)?)
 }
 
 fn spawn_registry(folder: &Path, port: u16) -> anyhow::Result<Child> {
     let mut command = until_the_pipe_closes(Path::new("epmd"), &folder.join("epmd.pid"))?;
     command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
-    command.stdout(log(folder)?).stderr(log(folder)?).spawn().context("sh can't be run")
+    command.stdout(server::log(folder)?).stderr(server::log(folder)?).spawn().context("sh can't be run")
 }
 
-fn spawn(folder: &Path, port: u16, nodes: u16, registry: u16) -> anyhow::Result<Child> {
-    writeln!(log(folder)?, "--- a start ---")?;
+fn command(folder: &Path, ports: Ports) -> anyhow::Result<Command> {
     let at = |name: &str| PathBuf::from(folder).join(name);
-    let mut command = until_the_pipe_closes(Path::new(SERVER), &folder.join("pid"))?;
+    let mut command = Server::command(Path::new(SERVER), folder)?;
     // Settings of the surroundings are not the test's.
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command
         .env("LANG", "C.UTF-8")
         .env("HOME", at("home"))
         .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-        .env("ERL_EPMD_PORT", registry.to_string())
+        .env("ERL_EPMD_PORT", ports.registry.to_string())
         .env("RABBITMQ_NODENAME", "rabbit@localhost")
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
-        .env("RABBITMQ_NODE_PORT", port.to_string())
-        .env("RABBITMQ_DIST_PORT", nodes.to_string())
+        .env("RABBITMQ_NODE_PORT", ports.clients.to_string())
+        .env("RABBITMQ_DIST_PORT", ports.nodes.to_string())
         .env("RABBITMQ_MNESIA_BASE", at("mnesia"))
         .env("RABBITMQ_LOG_BASE", at("log-of-files"))
         .env("RABBITMQ_LOGS", "-")
@@ -231,8 +226,6 @@ fn spawn(folder: &Path, port: u16, nodes: u16, registry: u16) -> anyhow::Result<
         .env(
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
             "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none",
-        )
-        .stdout(log(folder)?)
-        .stderr(log(folder)?);
-    command.spawn().context("sh can't be run")
+        );
+    Ok(command)
 }

@@ -30,6 +30,9 @@ struct Cli {
     /// History services.
     #[arg(long, value_name = "NUMBER", default_value_t = 2)]
     histories: usize,
+    /// Bridges to the bots. With one or more, a RabbitMQ runs for them.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    bridges: usize,
     /// A setting for the gateways, such as --gateway-flag=--log=debug; may be given several times.
     #[arg(long, value_name = "FLAG", allow_hyphen_values = true)]
     gateway_flag: Vec<String>,
@@ -53,6 +56,7 @@ async fn main() -> anyhow::Result<()> {
         gateways: cli.gateways,
         workers: cli.workers,
         histories: cli.histories,
+        bridges: cli.bridges,
         gateway_flags: cli.gateway_flag,
         worker_flags: cli.worker_flag,
         ..Plan::of(program)
@@ -95,6 +99,10 @@ fn show(cluster: &Cluster, folder: &std::path::Path) -> io::Result<()> {
     writeln!(out, "  gateways          {}", of(&cluster.gateways))?;
     writeln!(out, "  room-workers      {}", of(&cluster.workers))?;
     writeln!(out, "  history services  {}", of(&cluster.histories))?;
+    if let Some(broker) = &cluster.broker {
+        writeln!(out, "  bot-bridges       {}", of(&cluster.bridges))?;
+        writeln!(out, "  bots' broker      {}", broker.url())?;
+    }
     writeln!(out, "  NATS              {}", nats.join("  "))?;
     writeln!(out, "  database          {}", cluster.database.address())?;
     writeln!(out, "  logs and data     {}", folder.display())?;

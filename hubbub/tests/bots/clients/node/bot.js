@@ -2,11 +2,13 @@
 //   AMQP_URL, AMQP_BOT_QUEUE, AMQP_QUEUE, BOT_TOKEN   the broker, the queues, the bot's token
 //   BOT_COPIES    how often each answer is published, with one message_id: default 1
 //   BOT_IDS       no: answers have no message_id
+//   BOT_DURABLE   yes: makes its queues, durable, where it otherwise finds them
 'use strict';
 const amqp = require('amqplib');
 
 const { AMQP_URL, AMQP_BOT_QUEUE = 'bot-jobsity-bot', AMQP_QUEUE = 'bot-jobsity-chat', BOT_TOKEN } = process.env;
 const copies = Number(process.env.BOT_COPIES || 1);
+const durable = process.env.BOT_DURABLE === 'yes';
 const ids = process.env.BOT_IDS !== 'no';
 
 async function session(ended) {
@@ -18,8 +20,9 @@ async function session(ended) {
   closed.catch(() => {});
   const channel = await connection.createConfirmChannel();
   channel.on('error', () => {});
-  await channel.checkQueue(AMQP_BOT_QUEUE);
-  await channel.checkQueue(AMQP_QUEUE);
+  for (const queue of [AMQP_BOT_QUEUE, AMQP_QUEUE]) {
+    await (durable ? channel.assertQueue(queue, { durable }) : channel.checkQueue(queue));
+  }
   await channel.prefetch(64);
 
   async function answer(delivery) {
