@@ -13,6 +13,7 @@ use hubbub_core::ports::broker::{Delivery, Settled};
 use hubbub_core::ports::bus::{BusError, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_node::rate_limit::RateLimit;
+use hubbub_node::revoked::{Revoked, token_id};
 use hubbub_wire::amqp::{self, FromBot, Says};
 use hubbub_wire::tier::act::{Ask, Told, What};
 use hubbub_wire::tier::parcel;
@@ -41,6 +42,7 @@ pub struct Answers {
     config: Config,
     catalog: Arc<Catalog>,
     end: CancellationToken,
+    revoked: Arc<Revoked>,
     rate: RateLimit<(UserId, RoomId)>,
     kept: Mutex<Bounded<(RoomId, Key), ()>>,
     /// A flood of junk is counted, and not each of it logged.
@@ -51,11 +53,18 @@ pub struct Answers {
 type Outcome = (&'static str, Settled);
 
 impl Answers {
-    pub fn new(ports: Ports, config: Config, catalog: Arc<Catalog>, end: CancellationToken) -> Self {
+    pub fn new(
+        ports: Ports,
+        config: Config,
+        catalog: Arc<Catalog>,
+        revoked: Arc<Revoked>,
+        end: CancellationToken,
+    ) -> Self {
         let per_second = config.answers_per_second;
         Self {
             ports,
             catalog,
+            revoked,
             end,
             rate: RateLimit::new(per_second, per_second.saturating_mul(10)),
             kept: Mutex::new(Bounded::new(REMEMBERED_MAX)),
@@ -113,6 +122,9 @@ impl Answers {
             && own == token
         {
             return Ok(user.clone());
+        }
+        if self.revoked.has(token_id(token)) {
+            return Err("token");
         }
         let mut pause = PAUSE_FIRST;
         loop {

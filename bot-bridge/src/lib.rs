@@ -19,7 +19,10 @@ use std::time::Duration;
 use hubbub_core::ids::{Partitions, User};
 use hubbub_core::ports::accounts::{Accounts, Secret};
 use hubbub_core::ports::broker::Broker;
-use hubbub_core::ports::bus::{Bus, BusError};
+use hubbub_core::ports::bus::{Bus, BusError, Listener, Message, Subject};
+use hubbub_node::revoked::Revoked;
+use hubbub_wire::tier::control::Control;
+use hubbub_wire::tier::parcel;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -62,7 +65,9 @@ pub async fn serve(ports: Ports, config: Config, end: CancellationToken) -> Resu
     let (catalog, _heard) = Catalog::shared(ports.bus.clone()).await?;
     let commands = Commands::new(ports.broker.clone(), catalog.clone());
     let (asked, served) = commands.listen(&*ports.bus).await?;
-    let answers = Arc::new(Answers::new(ports, config, catalog, end.clone()));
+    let revoked = Arc::new(Revoked::default());
+    let _told = ports.bus.listen(Subject::Control, hear_of_tokens(revoked.clone())).await?;
+    let answers = Arc::new(Answers::new(ports, config, catalog, revoked, end.clone()));
     tokio::join!(commands.work(asked, &tasks, &end), answers.work(&tasks));
     // From here on other bridges are asked.
     drop(served);
@@ -71,4 +76,12 @@ pub async fn serve(ports: Ports, config: Config, end: CancellationToken) -> Resu
         tracing::warn!("answers of bots that were under way go back to the broker");
     }
     Ok(())
+}
+
+/// Tokens that were called back, as gateways tell.
+fn hear_of_tokens(revoked: Arc<Revoked>) -> Listener {
+    Arc::new(move |mut message: Message| match parcel::header(&mut message.payload) {
+        Ok(Control::Revoked { token, until, .. }) => revoked.add(token, until),
+        Err(error) => tracing::error!(%error, "the bus brought what can't be read"),
+    })
 }

@@ -44,8 +44,8 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::peers::{Cluster, Peers};
 use crate::presence::{Arrived, Presence};
-use crate::revoked::{Revoked, token_id};
 use crate::typing::Typing;
+use hubbub_node::revoked::{Revoked, token_id};
 
 /// The ports a gateway stands on.
 #[derive(Clone)]

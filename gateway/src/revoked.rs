@@ -1,90 +1,20 @@
-//! Tokens that were called back: refused at every gateway that heard of it, until they end by themselves.
-//!
-//! Kept in memory only: tokens are short-lived, and a gateway that starts anew takes a token that was called back before.
-//! How it gets around: [`Gateway::revoke`], and `State::hear` on the other side.
+//! Calling a token back: refused here at once, and at every node as soon as it hears of it (`State::hear` on the other side).
 
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use hubbub_core::ids::{Millis, UserId};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::bus::Subject;
-use hubbub_wire::tier::control::{Control, TokenId};
+use hubbub_node::revoked::token_id;
+use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::parcel;
-use sha2::{Digest, Sha256};
 
 use crate::Gateway;
 use crate::error::Failure;
 
-/// Tokens that are remembered, some 200 bytes each; beyond it the one that ends first is forgotten. Each costs a login,
-/// which is far dearer than this.
-const REMEMBERED_MAX: usize = 100_000;
 /// It is said again after these pauses: the bus may lose a message, and nothing else would bring it.
 const SAID_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
-
-/// Names a token.
-pub fn token_id(token: &Secret) -> TokenId {
-    let digest: [u8; 32] = Sha256::digest(token.reveal()).into();
-    let mut id = [0; 16];
-    id.copy_from_slice(&digest[..16]);
-    TokenId(id)
-}
-
-/// Tokens that were called back and have not ended.
-#[derive(Default)]
-pub struct Revoked {
-    tokens: Mutex<Tokens>,
-    /// So that as long as there is none nothing is locked.
-    any: AtomicBool,
-}
-
-#[derive(Default)]
-struct Tokens {
-    until: HashMap<TokenId, Millis>,
-    by_end: BTreeSet<(Millis, TokenId)>,
-}
-
-impl Revoked {
-    fn lock(&self) -> MutexGuard<'_, Tokens> {
-        // A panic between its two changes can at worst keep a token for longer.
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Remembers a token.
-    pub fn add(&self, token: TokenId, until: Millis) {
-        self.add_at(token, until, now());
-    }
-
-    fn add_at(&self, token: TokenId, until: Millis, now: Millis) {
-        let mut tokens = self.lock();
-        if tokens.until.insert(token, until).is_none() {
-            tokens.by_end.insert((until, token));
-        }
-        while tokens
-            .by_end
-            .first()
-            .is_some_and(|(end, _)| *end <= now || tokens.by_end.len() > REMEMBERED_MAX)
-        {
-            if let Some((_, over)) = tokens.by_end.pop_first() {
-                tokens.until.remove(&over);
-            }
-        }
-        self.any.store(!tokens.until.is_empty(), Ordering::Release);
-    }
-
-    /// Whether the token was called back.
-    pub fn has(&self, token: TokenId) -> bool {
-        self.any.load(Ordering::Acquire) && self.lock().until.contains_key(&token)
-    }
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
 
 impl Gateway {
     /// Calls a token of a user back: refused here from now on, and everywhere as soon as it is heard; its connections are
@@ -110,42 +40,5 @@ impl Gateway {
             });
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn token(n: u32) -> TokenId {
-        token_id(&Secret::new(n.to_string()))
-    }
-
-    fn lengths(revoked: &Revoked) -> (usize, usize) {
-        let tokens = revoked.lock();
-        (tokens.until.len(), tokens.by_end.len())
-    }
-
-    #[test]
-    fn a_token_is_refused_until_it_ends_by_itself() {
-        let revoked = Revoked::default();
-        assert!(!revoked.has(token(1)));
-        revoked.add_at(token(1), Millis(100), Millis(0));
-        revoked.add_at(token(1), Millis(100), Millis(0));
-        assert!(revoked.has(token(1)) && !revoked.has(token(2)));
-        revoked.add_at(token(2), Millis(200), Millis(100));
-        assert!(!revoked.has(token(1)) && revoked.has(token(2)));
-        assert_eq!(lengths(&revoked), (1, 1));
-    }
-
-    #[test]
-    fn memory_has_an_end_and_what_ends_first_is_forgotten_first() {
-        let revoked = Revoked::default();
-        let max = REMEMBERED_MAX as u32;
-        for n in 0..=max {
-            revoked.add_at(token(n), Millis(u64::from(n) + 1), Millis(0));
-        }
-        assert_eq!(lengths(&revoked), (REMEMBERED_MAX, REMEMBERED_MAX));
-        assert!(!revoked.has(token(0)) && revoked.has(token(1)) && revoked.has(token(max)));
     }
 }

@@ -18,10 +18,10 @@ use tokio::sync::{Notify, Semaphore};
 use crate::Gateway;
 use crate::fanout::UserNumber;
 use crate::member::{Connection, ConnectionId, Second, Socket};
-use crate::revoked::Revoked;
 use crate::room::{RoomHere, SyncCause, SyncNeed};
 use crate::ws::connection::Flow;
 use crate::ws::outbound::Written;
+use hubbub_node::revoked::Revoked;
 
 /// Bytes that the bus may bring within one turn; beyond it a message is dropped and its room read again.
 const EAR_BYTES_MAX: usize = 64 * 1024 * 1024;

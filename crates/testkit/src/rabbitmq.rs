@@ -6,9 +6,9 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lapin::options::QueueDeclareOptions;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
-use lapin::{Connection, ConnectionProperties};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -120,6 +120,29 @@ impl RabbitMq {
     /// When it was not started yet.
     pub fn pid(&self) -> anyhow::Result<u32> {
         self.server.pid()
+    }
+
+    /// Publishes these to a queue, each with an id of its own, and waits until the broker has them.
+    ///
+    /// # Errors
+    /// When the broker is away.
+    pub async fn publish(
+        &self,
+        queue: &str,
+        bodies: impl IntoIterator<Item = Vec<u8>>,
+    ) -> anyhow::Result<()> {
+        let connection = Connection::connect(&self.url(), ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let run = fastrand::u64(..);
+        for (n, body) in bodies.into_iter().enumerate() {
+            let properties = BasicProperties::default().with_message_id(format!("{run:x}-{n}").into());
+            let options = BasicPublishOptions::default();
+            channel.basic_publish("".into(), queue.into(), options, &body, properties).await?;
+        }
+        channel.wait_for_confirms().await?;
+        connection.close(200, "published".into()).await?;
+        Ok(())
     }
 
     /// How many messages a queue has that nobody was given, or that were given back.

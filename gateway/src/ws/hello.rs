@@ -16,9 +16,9 @@ use hubbub_wire::tier::ephemera::Passing;
 use crate::error::Failure;
 use crate::member::{ConnectionId, Standing};
 use crate::presence::Arrived;
-use crate::revoked::token_id;
 use crate::shard::{Shard, State};
 use crate::ws::connection::Flow;
+use hubbub_node::revoked::token_id;
 
 /// Takes a `hello`. Nothing more is read before it is answered, so that what a client sends behind it finds it let in.
 pub fn on_hello(

@@ -8,7 +8,7 @@ use hubbub_core::ports::accounts::Secret as Password;
 use hubbub_node::config::Retired;
 use hubbub_node::config::kinds::{
     AllowedOrigins, Bool, Bytes, Count, Host, Hosts, IpAddress, LogFilter, LogLevels, OneOf, Optional,
-    Origins, Path, Port, Ratio, Secret, Text, Time, Token, Url, UrlWithQuery,
+    Origins, Path, Port, QueueName, Ratio, Secret, Text, Time, Token, Url, UrlWithQuery,
 };
 use hubbub_node::telemetry::LogFormat;
 use hubbub_node::trace::Sampling;
@@ -228,9 +228,9 @@ macro_rules! settings_of {
             /// Password (none given: guest).
             amqp_password: Option<Password> = Optional(Secret), env ["AMQP_PASSWORD"], default "";
             /// Queue from the bots to the chat (none given: bot-jobsity-chat).
-            amqp_queue: Option<String> = Optional(Text), env ["AMQP_QUEUE"], default "";
+            amqp_queue: Option<String> = Optional(QueueName), env ["AMQP_QUEUE"], default "";
             /// Queue from the chat to the bots (none given: bot-jobsity-bot).
-            amqp_bot_queue: Option<String> = Optional(Text), env ["AMQP_BOT_QUEUE", "AMQP_BOT_QUEUE_BOT"], default "";
+            amqp_bot_queue: Option<String> = Optional(QueueName), env ["AMQP_BOT_QUEUE", "AMQP_BOT_QUEUE_BOT"], default "";
             /// Certificates to trust besides the machine's with amqps, a PEM file.
             amqp_ca: Option<PathBuf> = Optional(Path), env ["AMQP_CA"], default "";
         }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use hubbub_testkit::bots::{Bot, node_bot, python_bot};
-use hubbub_testkit::{Hubbub, Person, RabbitMq, eventually};
+use hubbub_testkit::{Hubbub, Person, RabbitMq, Start, eventually};
 use serde_json::{Value, json};
 
 use crate::common::{Room, program, server};
@@ -45,7 +45,11 @@ fn bot_token(server: &Hubbub, name: &str) -> String {
 }
 
 async fn with_broker(broker: &RabbitMq) -> Hubbub {
-    let server = Hubbub::start(program().with(&format!("--amqp-url={}", broker.url()))).await.unwrap();
+    with_broker_and(broker, program()).await
+}
+
+async fn with_broker_and(broker: &RabbitMq, start: Start) -> Hubbub {
+    let server = Hubbub::start(start.with(&format!("--amqp-url={}", broker.url()))).await.unwrap();
     eventually("the broker is reached", async || {
         let ready = server.get("/readyz", None).await.unwrap().json();
         ready["trouble"].is_null().then_some(())
@@ -167,6 +171,51 @@ async fn nothing_confirmed_is_lost_or_doubled_when_the_bridge_is_killed() {
     all.dedup();
     assert_eq!(all.len(), given);
     assert_eq!(said(&server, &room).await.len(), given);
+    python.terminate().await.unwrap();
+}
+
+/// Answers of bots, by what became of them.
+async fn answers(server: &Hubbub, outcome: &str) -> f64 {
+    let name = format!("hubbub_bot_answers_total{{outcome=\"{outcome}\"}} ");
+    let metrics = server.get("/metrics", None).await.unwrap().text;
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok());
+    value.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_flood_of_one_bot_in_one_room_and_junk_starve_nobody() {
+    const FLOOD: usize = 20_000;
+    let broker = RabbitMq::start().await.unwrap();
+    let server = with_broker_and(&broker, program().with("--bot-answers-per-second=50")).await;
+    let room = Room::with_owner(&server, "ann").await;
+    let other = Room::with_owner(&server, "bob").await;
+    let mut peer = Peer::hello(&room.ann).await;
+    let (loud, calm) = (bot_token(&server, "loud"), bot_token(&server, "calm"));
+    let mut python = Bot::start(&mut python_bot().unwrap(), &broker, &calm).unwrap();
+    python.logs("listening").await;
+    let says = |room: &Room, message: &str| {
+        json!({"chatroom": room.id, "token": loud, "message": message}).to_string().into_bytes()
+    };
+    let flood = (0..FLOOD).map(|n| says(&room, &format!("loud {n}")));
+    broker.publish("bot-jobsity-chat", flood.chain([says(&other, "loud elsewhere")])).await.unwrap();
+    let junk = [vec![b'x'; 4 << 20], vec![0xff], b"{}".to_vec(), says(&room, &"long ".repeat(10_000))];
+    broker.publish("bot-jobsity-chat", junk).await.unwrap();
+    for n in 0..10 {
+        command(&mut peer, &room, &format!("/x={n}")).await;
+    }
+    let heard = |said: &[String]| said.iter().filter(|text| text.starts_with("python heard")).count();
+    eventually("the calm bot's answers", async || (heard(&said(&server, &room).await) == 10).then_some(()))
+        .await;
+    assert_eq!(said(&server, &other).await, ["loud elsewhere"]);
+    eventually("the flood is over", async || {
+        let (kept, limited) = (answers(&server, "kept").await, answers(&server, "rate_limited").await);
+        (kept + limited >= (FLOOD + 11) as f64).then_some(())
+    })
+    .await;
+    assert!(answers(&server, "rate_limited").await > (FLOOD / 2) as f64);
+    let junk = (answers(&server, "too_large").await, answers(&server, "unreadable").await);
+    assert_eq!(junk, (2.0, 2.0));
+    assert!(!server.log().contains(&loud), "a token is in the log");
     python.terminate().await.unwrap();
 }
 

@@ -7,6 +7,8 @@ use lapin::uri::{AMQPAuthority, AMQPScheme, AMQPUri, AMQPUserInfo};
 const HEARTBEAT_S: u16 = 5;
 /// How long connecting may take, in milliseconds.
 const CONNECT_MS: u64 = 5_000;
+/// The longest name of a vhost, in bytes: AMQP's bound of short texts.
+const VHOST_MAX: usize = 255;
 
 /// How a broker is reached, and what its queues are called.
 #[derive(Clone)]
@@ -35,6 +37,9 @@ impl AmqpOptions {
     pub fn by_url(url: &Secret) -> Result<Self, BadAmqpUrl> {
         // What the parser says of it may repeat it.
         let uri: AMQPUri = url.reveal().parse().map_err(|_| BadAmqpUrl)?;
+        if uri.vhost.len() > VHOST_MAX {
+            return Err(BadAmqpUrl);
+        }
         Ok(Self::at(uri))
     }
 

@@ -17,9 +17,14 @@ const LEVELS: [(&str, LevelFilter); 9] = [
     ("trace", LevelFilter::TRACE),
 ];
 
+/// Our modules, by how their names begin.
+const OURS: &str = "hubbub";
+/// The most that is logged of libraries, whatever is asked for: beyond it they print what they carry, tokens and all.
+const OTHERS_MAX: LevelFilter = LevelFilter::INFO;
 /// Libraries whose `info` is for those who write them: of theirs only this, unless more than `info` is asked for. While a
 /// server is away they would say so every second, and we say it once.
-const QUIET: [(&str, LevelFilter); 2] = [("scylla", LevelFilter::OFF), ("async_nats", LevelFilter::ERROR)];
+const QUIET: [(&str, LevelFilter); 3] =
+    [("scylla", LevelFilter::OFF), ("async_nats", LevelFilter::ERROR), ("lapin", LevelFilter::OFF)];
 
 /// What is logged: a level, and other levels for some modules.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +34,13 @@ impl LogFilter {
     /// One level for all.
     pub fn level(level: LevelFilter) -> Self {
         let quiet = QUIET.into_iter().filter(|_| level == LevelFilter::INFO);
-        Self(quiet.collect::<Targets>().with_default(level))
+        let all = quiet.collect::<Targets>().with_default(level.min(OTHERS_MAX));
+        Self(all.with_target(OURS, level))
+    }
+
+    fn with(self, module: &str, level: LevelFilter) -> Self {
+        let most = if module.starts_with(OURS) { level } else { level.min(OTHERS_MAX) };
+        Self(self.0.with_target(module, most))
     }
 }
 
@@ -53,8 +64,8 @@ impl Kind for LogLevels {
                 None => default = level(part)?,
             }
         }
-        let LogFilter(all) = LogFilter::level(default);
-        Some(LogFilter(targets.into_iter().fold(all, |all, (module, level)| all.with_target(module, level))))
+        let all = LogFilter::level(default);
+        Some(targets.into_iter().fold(all, |all, (module, level)| all.with(module, level)))
     }
     fn allowed(&self) -> String {
         let words: Vec<_> = LEVELS.iter().map(|(word, _)| *word).collect();
@@ -86,6 +97,21 @@ mod tests {
         let filter = LogLevels.parse("warn, hubbub_gateway = silly").unwrap().0;
         assert!(filter.would_enable("hubbub_gateway::ws", &Level::TRACE));
         assert!(!filter.would_enable("hubbub_worker", &Level::INFO));
+    }
+
+    #[test]
+    fn libraries_never_say_what_they_carry() {
+        for most in ["silly", "info,lapin=trace", "lapin=debug"] {
+            let filter = LogLevels.parse(most).unwrap().0;
+            assert!(!filter.would_enable("lapin::channel", &Level::DEBUG), "{most}");
+        }
+        let filter = LogLevels.parse("silly").unwrap().0;
+        assert!(filter.would_enable("hubbub::cluster", &Level::TRACE));
+        assert!(filter.would_enable("lapin", &Level::INFO) && !filter.would_enable("h2", &Level::DEBUG));
+    }
+
+    #[test]
+    fn what_is_no_list_of_levels_is_not_taken() {
         for wrong in ["", "loud", "info,", "=info", "a=", "a=loud"] {
             assert!(LogLevels.parse(wrong).is_none(), "{wrong:?}");
         }

@@ -123,6 +123,23 @@ impl Kind for Text {
     }
 }
 
+/// The name of a queue: 1 to 255 bytes, which is AMQP's bound of short texts.
+pub struct QueueName;
+
+impl Kind for QueueName {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Option<String> {
+        ((1..=255).contains(&text.len()) && !text.contains('\0')).then(|| text.into())
+    }
+    fn allowed(&self) -> String {
+        "the name of a queue, 1 to 255 bytes".into()
+    }
+    fn placeholder(&self) -> &'static str {
+        "QUEUE"
+    }
+}
+
 /// A name for use within other names: 1 to 48 letters, digits and `_`, the first a letter.
 pub struct Token;
 
@@ -207,6 +224,8 @@ mod tests {
         assert_eq!(Optional(Port).parse("80"), Some(Some(80)));
         assert_eq!(Optional(Port).parse("x"), None);
         assert!(Kind::secret(&Optional(Secret)));
+        let long = "q".repeat(256);
+        assert!(QueueName.parse(&long[1..]).is_some() && QueueName.parse(&long).is_none());
     }
 
     #[test]
