@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, LocalOptions};
 
+use crate::commands::{self, Offer};
 use crate::compare::{self, Named};
 use crate::load::outcome::Outcome;
 use crate::peers::{centrifugo, raw};
@@ -57,6 +58,24 @@ enum Command {
     Connects {
         #[command(flatten)]
         common: Common,
+    },
+    /// Commands to bots through one bridge to a real RabbitMQ, as fast as they are confirmed.
+    Commands {
+        /// The hubbub binary.
+        #[arg(long)]
+        server_bin: PathBuf,
+        /// Connections, one user each.
+        #[arg(long, default_value_t = 16)]
+        connections: usize,
+        /// Commands of a connection under way at a time.
+        #[arg(long, default_value_t = 16)]
+        in_flight: usize,
+        /// Seconds measured.
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+        /// Where servers, data and logs go: on a real disk, or fsync costs nothing.
+        #[arg(long, default_value = "target/hubbub-bench")]
+        work_dir: PathBuf,
     },
     /// The raw one-thread server, the floor.
     RawServer {
@@ -172,6 +191,10 @@ impl Cli {
             }
             Command::Idle { common } => common.measure_named("idle"),
             Command::Connects { common } => common.measure_named("connects"),
+            Command::Commands { server_bin, connections, in_flight, seconds, work_dir } => {
+                let time = std::time::Duration::from_secs(seconds.into());
+                give_commands(&server_bin, &work_dir, Offer { connections, in_flight, time })
+            }
             Command::RawServer { port, event_bytes } => serve_raw(port, event_bytes),
             Command::Centrifugo { command, work_dir } => run_centrifugo(&command, &work_dir),
         }
@@ -253,6 +276,12 @@ impl Common {
     }
 }
 
+fn give_commands(server_bin: &Path, work_dir: &Path, offer: Offer) -> anyhow::Result<ExitCode> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(commands::run(server_bin, work_dir, offer))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn serve_raw(port: u16, event_bytes: usize) -> anyhow::Result<ExitCode> {
     allow_open_files(1_000)?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
@@ -263,7 +292,7 @@ fn serve_raw(port: u16, event_bytes: usize) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_centrifugo(command: &CentrifugoCommand, work_dir: &std::path::Path) -> anyhow::Result<ExitCode> {
+fn run_centrifugo(command: &CentrifugoCommand, work_dir: &Path) -> anyhow::Result<ExitCode> {
     match command {
         CentrifugoCommand::Install => println!("{}", centrifugo::install(work_dir)?.display()),
         CentrifugoCommand::Run { port, history } => {
@@ -290,7 +319,7 @@ fn allow_open_files(connections: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn warn_if_in_memory(work_dir: &std::path::Path) {
+fn warn_if_in_memory(work_dir: &Path) {
     const TMPFS_MAGIC: u64 = 0x0102_1994;
     if rustix::fs::statfs(work_dir).is_ok_and(|fs| fs.f_type as u64 == TMPFS_MAGIC) {
         eprintln!(

@@ -4,6 +4,7 @@
 
 pub mod checker;
 pub mod cli;
+pub mod commands;
 pub mod compare;
 pub mod load;
 pub mod loopback;

@@ -41,6 +41,14 @@ async fn reaches_its_broker(bridge: &Hubbub) {
     .await;
 }
 
+async fn misses_its_broker(bridge: &Hubbub) {
+    eventually("the bridge says that the broker is away", async || {
+        let ready = bridge.get("/readyz", None).await.ok()?;
+        (ready.status == 503 && ready.text.contains("broker")).then_some(())
+    })
+    .await;
+}
+
 /// Hears what is told, and does nothing about it.
 async fn hear(mut events: Events) {
     while events.next().await.is_some() {}
@@ -146,6 +154,9 @@ async fn each_command_is_answered_once_whatever_is_killed_on_the_way() {
         if kill % 5 == 2 {
             let broker = cluster.broker.as_mut().unwrap();
             broker.kill().unwrap();
+            for bridge in &cluster.bridges {
+                misses_its_broker(bridge).await;
+            }
             broker.start_again().await.unwrap();
             more_are_acked(GIVERS).await;
         }
