@@ -1,9 +1,9 @@
 //! Who is online, and which token is one, is the same at every gateway.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hubbub_client::{Client, Event, Events, Options};
-use hubbub_core::ids::RoomId;
+use hubbub_client::{Client, Entry, Event, Events, Options, What};
+use hubbub_core::ids::{RoomId, UserId};
 use hubbub_testkit::{Hubbub, Person, Plan, eventually, in_time};
 use serde_json::json;
 
@@ -11,6 +11,8 @@ use crate::world::{Quiet, plan};
 
 /// After the death of a gateway, how long its people may be shown: what silence takes to be believed and told is half of it.
 const SHOWN_MAX: Duration = Duration::from_secs(10);
+/// What another service signs its tokens with.
+const JWT_SECRET: &str = "a secret of another service, of 32 bytes and more";
 
 /// Two gateways, and no more of the rest than it takes.
 fn small() -> Plan {
@@ -123,20 +125,52 @@ async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed
 #[tokio::test]
 async fn a_token_called_back_at_one_gateway_ends_its_connections_at_the_other() {
     let quiet = Quiet::of(small()).await;
-    let gateways = &quiet.cluster.gateways;
-    let ann = Person::register(&gateways[0], "ann").await.unwrap();
-    let bob = Person::register(&gateways[1], "bob").await.unwrap();
-    let (_here, mut here) = connect(&gateways[0], &ann).await;
-    let (_there, mut there) = connect(&gateways[1], &ann).await;
-    let (bobs, _bob_hears) = connect(&gateways[1], &bob).await;
-    let out = gateways[0].post("/v1/accounts/logout", Some(&ann.token), &json!({})).await.unwrap();
+    let [here, there] = &quiet.cluster.gateways[..] else { panic!("two gateways") };
+    let ann = Person::register(here, "ann").await.unwrap();
+    let bob = Person::register(there, "bob").await.unwrap();
+    let (_first, mut first) = connect(here, &ann).await;
+    let (_second, mut second) = connect(there, &ann).await;
+    let (bobs, _bob_hears) = connect(there, &bob).await;
+    let out = here.post("/v1/accounts/logout", Some(&ann.token), &json!({})).await.unwrap();
     assert_eq!(out.status, 200, "{out:?}");
-    for events in [&mut here, &mut there] {
+    for events in [&mut first, &mut second] {
         assert_eq!(end_of(events).await, ("revoked".to_owned(), Some(4401)));
     }
-    for gateway in gateways {
+    for gateway in [here, there] {
         let asked = gateway.get("/v1/accounts/validate", Some(&ann.token)).await.unwrap();
         assert_eq!(asked.status, 401, "{asked:?}");
     }
     bobs.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn tokens_of_another_service_are_good_at_all_gateways() {
+    let mut plan = small();
+    plan.gateway_flags.push(format!("--jwt-secret={JWT_SECRET}"));
+    let quiet = Quiet::of(plan).await;
+    let [here, there] = &quiet.cluster.gateways[..] else { panic!("two gateways") };
+    let ann = from_elsewhere(here, "ann");
+    let bob = from_elsewhere(there, "bob");
+    let (anns, _ann_hears) = connect(here, &ann).await;
+    let room = anns.create("tea", "").await.unwrap().id;
+    let (bobs, mut bob_hears) = connect(there, &bob).await;
+    bobs.join(&room).await.unwrap();
+    anns.send_text(&room, "hello", None).await.unwrap();
+    let told = async {
+        loop {
+            if let Some(Event::Entry(Entry { what: What::Text(text), user, .. })) = bob_hears.next().await {
+                return (text, user.name);
+            }
+        }
+    };
+    assert_eq!(in_time("the message", told).await, ("hello".to_owned(), "ann".into()));
+}
+
+/// Someone with an account at the service whose secret the gateways have.
+fn from_elsewhere(gateway: &Hubbub, name: &str) -> Person {
+    let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() + 600;
+    let claims = json!({"sub": name, "name": name, "roles": ["user"], "exp": end});
+    let key = jsonwebtoken::EncodingKey::from_secret(JWT_SECRET.as_bytes());
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    Person::from_elsewhere(gateway, UserId::parse(name).unwrap(), name, token)
 }
