@@ -1,22 +1,33 @@
 //! Commands to bots, as fast as so many at a time can: through one bridge to a real RabbitMQ, each confirmed by it.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use futures_util::StreamExt;
 use hdrhistogram::Histogram;
 use hubbub_client::Client;
 use hubbub_client::answer::Sent;
 use hubbub_core::ids::RoomId;
 use hubbub_testkit::{Folder, Hubbub, Person, RabbitMq, Start};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Connection, ConnectionProperties};
 use tokio::task::JoinSet;
 
 use crate::load::outcome::microseconds;
 use crate::procfs::{self, Usage, own_thread_cpu};
 
-/// The queue from the chat to the bots. Nobody reads it here: what it holds at the end is what was confirmed.
+/// The queue from the chat to the bots.
 const QUEUE: &str = "bot-jobsity-bot";
+/// Commands that the bot has under way at a time.
+const PREFETCH: u16 = 256;
+
+/// How long the last ones may take to the bot.
+const HEARD_MAX: Duration = Duration::from_secs(30);
 
 /// What is offered.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +53,7 @@ pub async fn run(binary: &Path, work_dir: &Path, offer: Offer) -> anyhow::Result
     let clients = gather(&server, offer.connections).await?;
     let (room, first) = clients.first().context("no connections")?;
     reached(first, room).await?;
+    let heard = listen(&broker).await?;
 
     eprintln!("commands for {} s", offer.time.as_secs());
     let pids = (server.pid(), broker.pid()?);
@@ -49,7 +61,7 @@ pub async fn run(binary: &Path, work_dir: &Path, offer: Offer) -> anyhow::Result
     let (latency, refused) = offer_all(clients, offer).await?;
     let elapsed = before.3.elapsed().as_secs_f64();
     let own = (own_thread_cpu() - before.2).as_secs_f64();
-    let (confirmed, in_queue) = (latency.len(), broker.messages(QUEUE).await?);
+    let confirmed = latency.len();
     let each = |before: Usage, after: Usage| {
         (after.cpu_seconds - before.cpu_seconds) * 1e6 / confirmed.max(1) as f64
     };
@@ -67,9 +79,19 @@ pub async fn run(binary: &Path, work_dir: &Path, offer: Offer) -> anyhow::Result
         each(before.1, procfs::usage(pids.1)?),
         own / elapsed
     );
-    // The first one, which found the way.
-    println!("{confirmed} confirmed and {refused} refused; {} in the bots' queue", in_queue - 1);
-    ensure!(u64::from(in_queue) - 1 == confirmed, "WRONG: not each confirmed command is there once");
+    let until = Instant::now() + HEARD_MAX;
+    while heard.borrow().count < confirmed && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let Heard { count, ids } = &*heard.borrow();
+    println!(
+        "{confirmed} confirmed and {refused} refused; {count} came to the bot, {} of them different",
+        ids.len()
+    );
+    ensure!(
+        (*count, ids.len() as u64) == (confirmed, confirmed),
+        "WRONG: not each confirmed command came once"
+    );
     Ok(())
 }
 
@@ -101,6 +123,41 @@ async fn reached(client: &Client, room: &RoomId) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
+}
+
+/// What came to the bot.
+#[derive(Default)]
+struct Heard {
+    count: u64,
+    ids: HashSet<String>,
+}
+
+/// A bot that takes commands and says nothing; the first one, which found the way, is taken when this returns.
+async fn listen(broker: &RabbitMq) -> anyhow::Result<Rc<RefCell<Heard>>> {
+    let connection = Connection::connect(&broker.url(), ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+    let mut commands = channel
+        .basic_consume(QUEUE.into(), "bot".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await?;
+    let first = commands.next().await.context("the broker is gone")??;
+    first.ack(BasicAckOptions::default()).await?;
+    let heard = Rc::new(RefCell::new(Heard::default()));
+    let hearing = heard.clone();
+    tokio::task::spawn_local(async move {
+        let _connection = connection;
+        while let Some(Ok(command)) = commands.next().await {
+            {
+                let mut heard = hearing.borrow_mut();
+                heard.count += 1;
+                heard.ids.extend(command.properties.message_id().as_ref().map(ToString::to_string));
+            }
+            if command.ack(BasicAckOptions::default()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(heard)
 }
 
 /// Latencies of those that were confirmed, in microseconds, and how many were refused.
