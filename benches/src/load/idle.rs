@@ -9,13 +9,15 @@ use super::outcome::Idle;
 use super::seat::{Seat, keep, take_all};
 use crate::targets::live::Live;
 
-/// Opens half of the connections, then the rest, and looks at the server's memory before, between and after.
+/// Opens half of the connections, then the rest, and looks at the server's memory before, between and after, when it has settled.
 pub async fn run(live: &Rc<Live>, settle: Duration) -> anyhow::Result<Idle> {
     let rss = || {
         let usage = live.usage()?.context("memory can't be read without the server's pid")?;
         anyhow::Ok(usage.rss_kib)
     };
     let half = live.members.len() / 2;
+    // What the start has left behind is not the connections', nor may its end be taken for theirs.
+    tokio::time::sleep(settle).await;
     let before = rss()?;
     let first: Vec<Seat> = take_all(live, 0..half).await?;
     let mut kept = keep(first, &live.dialect);
