@@ -27,7 +27,7 @@ use crate::own_bot::OwnBot;
 use crate::settings::{Broker, Settings, Surroundings};
 
 /// One process has one writer's loop: more partitions would only divide what it gathers.
-const PARTITIONS: u16 = 1;
+pub(crate) const PARTITIONS: u16 = 1;
 /// How often the store is asked whether it can be written to.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 

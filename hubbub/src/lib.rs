@@ -13,6 +13,7 @@ pub mod accounts;
 pub mod all_in_one;
 pub mod bot_token;
 pub mod cluster;
+pub mod import;
 pub mod own_bot;
 pub mod process;
 pub mod settings;
@@ -38,6 +39,7 @@ pub fn hubbub() -> ExitCode {
         Some("bot-bridge") => return bot_bridge(sources.after_the_first_word()),
         Some("schema") => return schema(sources.after_the_first_word()),
         Some("bot-token") => return bot_token(sources.after_the_first_word()),
+        Some("import") => return import(sources.after_the_first_word()),
         _ => {}
     }
     let tier = |name: &'static str, about: &'static str| Command::new(name).about(about);
@@ -50,7 +52,11 @@ pub fn hubbub() -> ExitCode {
     .subcommand(tier("history-service", "Of a cluster: answer reads"))
     .subcommand(tier("bot-bridge", "Of a cluster: bring commands to the bots and their answers back"))
     .subcommand(tier("schema", "Of a cluster: make the tables in the database, and end"))
-    .subcommand(tier("bot-token", "Print a token by which a bot may answer commands, and end"));
+    .subcommand(tier("bot-token", "Print a token by which a bot may answer commands, and end"))
+    .subcommand(tier(
+        "import",
+        "Bring rooms and messages of the MongoDB server before this one into a store, check them, and end",
+    ));
     process::run(sources.with_retired(settings::RETIRED), command, all_in_one::serve)
 }
 
@@ -83,6 +89,13 @@ fn bot_token(sources: Sources) -> ExitCode {
     let about =
         "Prints a token by which a bot may answer commands, and ends. It stands in every answer of the bot.";
     process::run(sources, command("bot-token", about), bot_token::print)
+}
+
+/// `hubbub import`.
+fn import(sources: Sources) -> ExitCode {
+    let about = "Brings chatrooms and messages that mongoexport wrote into the store of a server that does not run, reads all of it back, and ends. \
+                 May be run again: what is there is not written twice.";
+    process::run(sources, command("import", about), import::run)
 }
 
 /// `hubbub schema`.

@@ -6,7 +6,7 @@ use hubbub_core::ports::store::StoreError;
 
 /// Why a room can't be opened.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum OpenError {
+pub enum OpenError {
     /// A newer holder has written to the room: this one is fenced.
     #[error("the room has a segment of a newer epoch, {0}")]
     Fenced(Epoch),

@@ -3,7 +3,8 @@
 //! In reading order: which partitions it has ([`placement`], `holding`, `lease`); the `partition`'s loop, which owns the state of their
 //! rooms, and which of them are in `memory`; the `inbox` it takes asks from; a room's `slot` in memory, from the ask to
 //! the batch; the `steps` from there on, by which a batch gets into the log (`append`), to readers and askers
-//! (`commit`, `voice`, `tail`, `heads`) and to the lists (`projecting`); what of it is `traced`; and a room's first touch in an epoch (`recovery`).
+//! (`commit`, `voice`, `tail`, `heads`) and to the lists (`projecting`); what of it is `traced`; a room's first touch in an epoch (`recovery`);
+//! and a room that is written without all this ([`offline`]).
 //!
 //! # What an answer waits for
 //! ```text
@@ -32,6 +33,7 @@ mod inbox;
 mod lease;
 mod memory;
 pub mod metrics;
+pub mod offline;
 mod partition;
 pub mod placement;
 mod projecting;
@@ -44,6 +46,7 @@ mod traced;
 mod voice;
 
 pub use config::Config;
+pub use error::OpenError;
 
 /// What the worker needs of the world.
 #[derive(Clone)]

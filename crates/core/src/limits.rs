@@ -112,6 +112,24 @@ impl Content {
         Ok(if is_link(&text) { Self::Link(text) } else { Self::Text(text) })
     }
 
+    /// A picture as a data URL, or in plain base64: of which type it is, its first bytes say. Line breaks, which many encoders
+    /// make, are taken out.
+    pub fn picture(text: String) -> Result<Self, BadText> {
+        if text.starts_with("data:") {
+            return Self::image(text);
+        }
+        let digits: String = text.split_ascii_whitespace().collect();
+        // The signatures in base64, as far as they fill whole digits.
+        let kind = match digits.as_bytes() {
+            [b'i', b'V', b'B', b'O', b'R', ..] => "png",
+            [b'/', b'9', b'j', b'/', ..] => "jpeg",
+            [b'R', b'0', b'l', b'G', b'O', b'D', ..] => "gif",
+            [b'U', b'k', b'l', b'G', b'R', _, _, _, _, _, _, _, b'R', b'U', b'J', b'Q', ..] => "webp",
+            _ => return Err(BadText::NotAnImage),
+        };
+        Self::image(format!("data:image/{kind};base64,{digits}"))
+    }
+
     /// A data URL of a png, jpeg, gif or webp of up to 256 KiB.
     pub fn image(url: String) -> Result<Self, BadText> {
         if url.len() > IMAGE_URL_BYTES_MAX {
@@ -206,6 +224,23 @@ mod tests {
         }
         let big = format!("data:image/png;base64,{}", "A".repeat(IMAGE_URL_BYTES_MAX));
         assert!(matches!(Content::image(big), Err(BadText::TooLong { .. })));
+    }
+
+    #[test]
+    fn plain_base64_says_of_which_type_it_is() {
+        for (base64, kind) in [
+            ("iVBO\nRw0K", "png"),
+            ("/9j/4AAQ", "jpeg"),
+            ("R0lGODlhAQABAAAAACw=", "gif"),
+            ("UklGRiQAAABXRUJQVlA4IBgA", "webp"),
+        ] {
+            let digits = base64.replace('\n', "");
+            let expected = Content::Image(format!("data:image/{kind};base64,{digits}"));
+            assert_eq!(Content::picture(base64.into()), Ok(expected));
+        }
+        for bad in ["", "UklGRiQAAABXQVZFZm10IBAA", "PHN2Zz4=", "data:image/svg+xml;base64,AAAA"] {
+            assert_eq!(Content::picture(bad.into()), Err(BadText::NotAnImage), "{bad}");
+        }
     }
 
     #[test]

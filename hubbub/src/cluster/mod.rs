@@ -27,7 +27,7 @@ pub mod history_service;
 pub mod room_worker;
 
 /// How many partitions a new cluster has that was told nothing: enough for as many workers, few enough that each gathers.
-const PARTITIONS: u16 = 32;
+pub(crate) const PARTITIONS: u16 = 32;
 /// How often the database is asked whether it can be written to.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How old the last good answer of the database may be for a node that is fit for its work.

@@ -159,6 +159,12 @@ macro_rules! settings_of {
         "Database" => {
             /// Addresses of the database (ScyllaDB or Cassandra), with commas; one is enough, the others are learnt from it.
             cql: Vec<String> = Hosts("cql"), env ["CQL_NODES"], default "127.0.0.1:9042";
+        }
+        }
+    };
+    (@ [keyspace $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Database" => {
             /// Keyspace of the tables; made if it is not there.
             cql_keyspace: String = Token, env ["CQL_KEYSPACE"], default "hubbub";
             /// Replicas in each datacenter, if the keyspace is made.
@@ -260,6 +266,30 @@ macro_rules! settings_of {
         }
         }
     };
+    (@ [import $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Files" => {
+            /// Documents of the chatrooms, one a line, as mongoexport writes them.
+            chatrooms: Option<PathBuf> = Optional(Path), env [], default "";
+            /// Documents of the messages.
+            messages: Option<PathBuf> = Optional(Path), env [], default "";
+            /// Documents of the account service's users, for their names (none given: they are called by their ids).
+            users: Option<PathBuf> = Optional(Path), env [], default "";
+            /// Whether the first line that can't be taken ends the import; else it is named and counted.
+            strict: bool = Bool, env [], default "false";
+            /// Folder with room for as much as the files are (none given: the data folder, or with --cql the system's for temporary files).
+            scratch: Option<PathBuf> = Optional(Path), env [], default "";
+        }
+        "Store" => {
+            /// Data folder of an all-in-one, which must not be running (none given: ./hubbub-data, unless --cql names a database).
+            data: Option<PathBuf> = Optional(Path), env ["DATA_DIR"], default "";
+        }
+        "Database" => {
+            /// Addresses of a cluster's database, whose room-workers must not be running.
+            cql: Option<Vec<String>> = Optional(Hosts("cql")), env ["CQL_NODES"], default "";
+        }
+        }
+    };
     (@ [bridge_door $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
         settings_of! { @ [$($more)*] { $($head)* } $($groups)*
         "Listening" => {
@@ -356,37 +386,43 @@ settings_of! {
 settings_of! {
     /// All settings of a gateway in a cluster.
     #[derive(Debug, Clone)]
-    pub struct GatewaySettings [door cluster nats database accounts limits bots logs traces sampling]
+    pub struct GatewaySettings [door cluster nats database keyspace accounts limits bots logs traces sampling]
 }
 
 settings_of! {
     /// All settings of a room-worker in a cluster.
     #[derive(Debug, Clone)]
-    pub struct WorkerSettings [worker_door cluster partitions nats database rooms logs traces]
+    pub struct WorkerSettings [worker_door cluster partitions nats database keyspace rooms logs traces]
 }
 
 settings_of! {
     /// All settings of a history service in a cluster.
     #[derive(Debug, Clone)]
-    pub struct HistorySettings [history_door cluster partitions nats database logs]
+    pub struct HistorySettings [history_door cluster partitions nats database keyspace logs]
 }
 
 settings_of! {
     /// All settings of a bridge to the bots in a cluster.
     #[derive(Debug, Clone)]
-    pub struct BridgeSettings [bridge_door cluster nats database accounts bridge broker logs]
+    pub struct BridgeSettings [bridge_door cluster nats database keyspace accounts bridge broker logs]
 }
 
 settings_of! {
     /// All settings of the command that gives a bot its token.
     #[derive(Debug, Clone)]
-    pub struct BotTokenSettings [bot_token cluster database logs]
+    pub struct BotTokenSettings [bot_token cluster database keyspace logs]
 }
 
 settings_of! {
     /// All settings of the command that makes the schema.
     #[derive(Debug, Clone)]
-    pub struct SchemaSettings [cluster database logs]
+    pub struct SchemaSettings [cluster database keyspace logs]
+}
+
+settings_of! {
+    /// All settings of the command that imports what the server before this one kept.
+    #[derive(Debug, Clone)]
+    pub struct ImportSettings [import keyspace cluster logs]
 }
 
 /// Settings of the server that this one replaces, and what took their place.

@@ -16,8 +16,8 @@ use hubbub_node::trace::Sampling;
 use hubbub_node::trace::export::Options as TraceOptions;
 
 use super::{
-    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, SchemaSettings, Settings,
-    WorkerSettings,
+    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, ImportSettings, SchemaSettings,
+    Settings, WorkerSettings,
 };
 use crate::accounts::Told;
 use crate::process::WrongSettings;
@@ -110,6 +110,7 @@ telemetry! {
     BridgeSettings: |_| Duration::ZERO, |_| None;
     SchemaSettings: |_| Duration::ZERO, |_| None;
     BotTokenSettings: |_| Duration::ZERO, |_| None;
+    ImportSettings: |_| Duration::ZERO, |_| None;
 }
 
 macro_rules! nats {
@@ -133,27 +134,41 @@ macro_rules! nats {
 
 nats!(GatewaySettings WorkerSettings HistorySettings BridgeSettings);
 
+macro_rules! cql_options {
+    ($settings:ident, $nodes:expr) => {{
+        let identity: Option<(PathBuf, PathBuf)> = pair(&$settings.cql_cert, &$settings.cql_key);
+        CqlOptions {
+            nodes: $nodes,
+            keyspace: $settings.cql_keyspace.clone(),
+            // The table bounds it.
+            replication: $settings.cql_replication as u8,
+            datacenter: $settings.cql_datacenter.clone(),
+            user: pair(&$settings.cql_user, &$settings.cql_password),
+            tls: $settings.cql_ca.clone().map(|ca| CqlTls { ca, identity }),
+            request_timeout: $settings.cql_timeout,
+            cluster: $settings.cluster.clone(),
+        }
+    }};
+}
+
 macro_rules! database {
     ($($settings:ty)*) => {
         $(impl Database for $settings {
             fn database(&self) -> CqlOptions {
-                let identity: Option<(PathBuf, PathBuf)> = pair(&self.cql_cert, &self.cql_key);
-                CqlOptions {
-                    nodes: self.cql.clone(),
-                    keyspace: self.cql_keyspace.clone(),
-                    replication: self.cql_replication as u8,
-                    datacenter: self.cql_datacenter.clone(),
-                    user: pair(&self.cql_user, &self.cql_password),
-                    tls: self.cql_ca.clone().map(|ca| CqlTls { ca, identity }),
-                    request_timeout: self.cql_timeout,
-                    cluster: self.cluster.clone(),
-                }
+                cql_options!(self, self.cql.clone())
             }
         })*
     };
 }
 
 database!(GatewaySettings WorkerSettings HistorySettings BridgeSettings SchemaSettings BotTokenSettings);
+
+impl ImportSettings {
+    /// The database, if one was named.
+    pub fn database(&self) -> Option<CqlOptions> {
+        self.cql.clone().map(|nodes| cql_options!(self, nodes))
+    }
+}
 
 macro_rules! broker {
     ($($settings:ty)*) => {

@@ -10,6 +10,7 @@ mod bots;
 mod common;
 mod drain;
 mod foreign_accounts;
+mod import;
 mod kill;
 mod membership;
 mod open;

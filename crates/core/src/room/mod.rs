@@ -381,6 +381,16 @@ impl Room {
         self.head
     }
 
+    /// The time of the last entry: the next one's is never lower. 0 if there is none.
+    pub fn head_at(&self) -> Millis {
+        self.head_at
+    }
+
+    /// The members at the head, in no order.
+    pub fn members(&self) -> impl ExactSizeIterator<Item = &UserId> {
+        self.members.keys()
+    }
+
     /// Whether the user is a member at the head.
     pub fn is_member(&self, user: &UserId) -> bool {
         self.members.contains_key(user)
