@@ -81,7 +81,9 @@ impl Report {
 
     /// One more is done; of all bytes so many.
     pub(super) fn advance(&mut self, bytes: impl FnOnce() -> (u64, u64)) {
-        self.progress.advance(bytes);
+        if !self.silent {
+            self.progress.advance(bytes);
+        }
     }
 
     /// The last part is done.
