@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::forwarded::{ForwardedBy, Proxies};
+use crate::tls::Tls;
+
 /// From which pages a browser may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
@@ -20,6 +23,10 @@ pub struct Config {
     pub durability: &'static str,
     /// Event loops, each a thread. One is the cheapest; more are for capacity.
     pub shards: usize,
+    /// Certificate and key, where the gateway speaks TLS itself.
+    pub tls: Option<Tls>,
+    /// Whose word counts about where a request comes from.
+    pub proxies: Proxies,
     /// From where browsers may connect.
     pub origins: Origins,
     /// How long an action may take; then `unavailable`.
@@ -71,6 +78,8 @@ impl Default for Config {
         Self {
             durability: "disk",
             shards: 1,
+            tls: None,
+            proxies: Proxies { trusted: Vec::new(), header: ForwardedBy::XForwardedFor },
             origins: Origins::Same,
             action_timeout: Duration::from_secs(5),
             hello_timeout: Duration::from_secs(10),

@@ -18,6 +18,8 @@ pub mod open;
 pub mod ws;
 pub mod http;
 pub mod listener;
+pub mod tls;
+pub mod forwarded;
 pub mod sweep;
 pub mod presence;
 pub mod peers;
@@ -113,6 +115,11 @@ impl Gateway {
             draining: AtomicBool::new(false),
             config,
         })
+    }
+
+    /// Whether an address has as many connections as it may.
+    pub fn is_at_limit(&self, address: &IpAddr) -> bool {
+        self.addresses.count(address) >= self.config.connections_of_address_max
     }
 
     /// The account of a token that was not called back.

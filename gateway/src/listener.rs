@@ -1,6 +1,6 @@
 //! Accepts sockets, gives each to a shard, and lets them go again when the gateway drains.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +22,7 @@ use tower_service::Service;
 
 use crate::Gateway;
 use crate::http::ClientAddress;
+use crate::presence::Arrived;
 use crate::shard::{Heard, Shard};
 use crate::ws::upgrade;
 
@@ -186,9 +187,12 @@ impl Door {
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
         let address = peer.ip().to_canonical();
         let gateway = &self.shard.gateway;
-        if gateway.addresses.arrive(&address, gateway.config.connections_of_address_max)
-            == crate::presence::Arrived::TooMany
-        {
+        // A proxy's connections are those of many; each of them is counted when it upgrades.
+        let max = match gateway.config.proxies.is_one(address) {
+            true => u32::MAX,
+            false => gateway.config.connections_of_address_max,
+        };
+        if gateway.addresses.arrive(&address, max) == Arrived::TooMany {
             metrics::counter!(crate::metrics::REFUSED, "reason" => "address").increment(1);
             return;
         }
@@ -196,29 +200,47 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let door = self.clone();
         self.requests.spawn(async move {
-            let (shard, router) = (door.shard.clone(), door.router.clone());
-            let service = service_fn(move |request| {
-                answer(shard.clone(), router.clone(), request, ClientAddress(address))
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .max_buf_size(HEAD_BYTES_MAX)
-                .serve_connection(TokioIo::new(stream), service)
-                .with_upgrades();
-            tokio::pin!(connection);
-            let served = tokio::select! {
-                served = &mut connection => served,
-                () = door.drain.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = served {
-                tracing::debug!(%error, "an HTTP connection ended in an error");
+            if let Some(stream) = door.enter(stream).await {
+                door.serve(stream, address).await;
             }
             door.shard.gateway.addresses.depart(&address);
         });
+    }
+
+    /// The socket to speak HTTP over: the client's, or the one behind its TLS. `None` when the client did not get so far.
+    async fn enter(&self, stream: TcpStream) -> Option<TcpStream> {
+        let Some(tls) = &self.shard.gateway.config.tls else { return Some(stream) };
+        match self.drain.run_until_cancelled(tls.enter(stream, &self.requests)).await? {
+            Ok(stream) => Some(stream),
+            Err(error) => {
+                tracing::debug!(%error, "a TLS handshake was not finished");
+                metrics::counter!(crate::metrics::REFUSED, "reason" => "tls").increment(1);
+                None
+            }
+        }
+    }
+
+    async fn serve(&self, stream: TcpStream, address: IpAddr) {
+        let (shard, router) = (self.shard.clone(), self.router.clone());
+        let service =
+            service_fn(move |request| answer(shard.clone(), router.clone(), request, ClientAddress(address)));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        tokio::pin!(connection);
+        let served = tokio::select! {
+            served = &mut connection => served,
+            () = self.drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "an HTTP connection ended in an error");
+        }
     }
 
     /// Tells every connection bye, each with its own time to come back, and waits for them.
@@ -252,10 +274,16 @@ async fn answer(
     shard: Arc<Shard>,
     mut router: Router,
     mut request: Request<Incoming>,
-    address: ClientAddress,
+    ClientAddress(peer): ClientAddress,
 ) -> Result<Response<Body>, std::convert::Infallible> {
+    let config = &shard.gateway.config;
+    let is_brought = config.proxies.is_one(peer);
+    let address = ClientAddress(match is_brought {
+        true => config.proxies.client(peer, request.headers()),
+        false => peer,
+    });
     if request.uri().path() == "/v1/ws" {
-        return Ok(upgrade::upgrade(&shard, request, address.0));
+        return Ok(upgrade::upgrade(&shard, request, address.0, is_brought));
     }
     request.extensions_mut().insert(address);
     router.call(request).await

@@ -51,6 +51,12 @@ impl<K: Hash + Eq + Clone> Presence<K> {
         true
     }
 
+    /// How many there are.
+    pub fn count(&self, key: &K) -> u32 {
+        let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.get(key).copied().unwrap_or_default()
+    }
+
     /// Whether there is one.
     pub fn is_online(&self, key: &K) -> bool {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)

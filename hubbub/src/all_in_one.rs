@@ -15,6 +15,7 @@ use hubbub_core::ports::broker::Broker as BrokerPort;
 use hubbub_core::ports::bus::Bus;
 use hubbub_core::ports::store::Store;
 use hubbub_gateway::http::{HttpState, Readiness};
+use hubbub_gateway::tls::Tls;
 use hubbub_gateway::{Gateway, listener};
 use hubbub_node::build_info;
 use hubbub_node::health::{Condition, Health};
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::bot_bridge;
 use crate::own_bot::OwnBot;
 use crate::settings::{Broker, Settings, Surroundings};
+use crate::tls;
 
 /// One process has one writer's loop: more partitions would only divide what it gathers.
 pub(crate) const PARTITIONS: u16 = 1;
@@ -36,9 +38,13 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the port or the data folder can't be had, or the gateway ended.
 pub async fn serve(settings: Settings, metrics: Metrics, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let server = Server::start(&settings, metrics).await?;
+    let tls = tls::of(settings.tls_cert.as_ref(), settings.tls_key.as_ref())?;
+    let server = Server::start(&settings, tls.clone(), metrics).await?;
     announce(&settings, &server);
-    server.run(shutdown).await?;
+    tokio::select! {
+        ended = server.run(shutdown) => ended?,
+        ended = tls::reload_when_told(tls) => ended.context("SIGHUP can't be listened to")?,
+    }
     tracing::info!("drained; all that was acknowledged is on disk");
     Ok(())
 }
@@ -88,7 +94,7 @@ enum Bots {
 
 impl Server {
     /// Binds the port, opens the store, and puts the tiers together. Nothing is served yet.
-    async fn start(settings: &Settings, metrics: Metrics) -> anyhow::Result<Self> {
+    async fn start(settings: &Settings, tls: Option<Tls>, metrics: Metrics) -> anyhow::Result<Self> {
         let accounts = settings.accounts().choose()?;
         let health = Health::default();
         let bots = Bots::of(settings, &health)?;
@@ -96,7 +102,8 @@ impl Server {
         let address = SocketAddr::new(settings.interface, settings.port);
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr()?);
         let options = Options { commit_pace: settings.commit_pace, ..Options::default() };
         let store = Arc::new(EmbeddedStore::open(&settings.data, options)?);
         let accounts = accounts.open(store.clone()).await?;
@@ -106,7 +113,7 @@ impl Server {
         Ok(Self {
             listener,
             url,
-            gateway: Gateway::new(settings.gateway(), ports),
+            gateway: Gateway::new(settings.gateway(tls), ports),
             store,
             bus,
             partitions,

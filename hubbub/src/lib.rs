@@ -17,6 +17,7 @@ pub mod import;
 pub mod own_bot;
 pub mod process;
 pub mod settings;
+pub mod tls;
 
 /// Measured (`docs/decisions/0006-jemalloc.md`): a fifth of the memory after many logins, and 7 % less CPU a delivery. How it is
 /// built stands in `.cargo/config.toml`.
@@ -63,7 +64,11 @@ pub fn hubbub() -> ExitCode {
 /// `hubbub gateway`.
 pub fn gateway(sources: Sources) -> ExitCode {
     let about = "A gateway of a Hubbub cluster: WebSocket, HTTP API and page for any number of clients. Keeps nothing.";
-    process::run(sources.with_retired(settings::RETIRED), command("gateway", about), cluster::gateway::serve)
+    process::run(
+        sources.with_retired(settings::RETIRED_IN_CLUSTER),
+        command("gateway", about),
+        cluster::gateway::serve,
+    )
 }
 
 /// `hubbub room-worker`.

@@ -190,7 +190,10 @@ impl Hubbub {
             }
             Ok(None) => {
                 let answer = request(address, "GET", "/readyz", None, None).await;
-                answer.is_ok_and(|answer| answer.status == 200).then_some(Ok(()))
+                // One that speaks TLS says so as soon as it serves.
+                let is_ready =
+                    |answer: Answer| answer.status == 200 || answer.text.contains("speaks TLS only");
+                answer.is_ok_and(is_ready).then_some(Ok(()))
             }
         };
         eventually("the server is ready", ready).await

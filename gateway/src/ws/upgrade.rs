@@ -26,7 +26,17 @@ use crate::ws::connection;
 const SUBPROTOCOL: &str = "hubbub.v1";
 
 /// Answers `GET /v1/ws`: 101, and a task that makes the socket a connection of the shard; or a problem.
-pub fn upgrade(shard: &Arc<Shard>, mut request: Request<Incoming>, address: IpAddr) -> Response<Body> {
+/// A client that a proxy brought is counted here; any other was when it came.
+pub fn upgrade(
+    shard: &Arc<Shard>,
+    mut request: Request<Incoming>,
+    address: IpAddr,
+    is_brought: bool,
+) -> Response<Body> {
+    if is_brought && shard.gateway.is_at_limit(&address) {
+        metrics::counter!(crate::metrics::REFUSED, "reason" => "address").increment(1);
+        return refusal(&Failure::Unavailable, None);
+    }
     // Before the handshake is answered: what makes the answer would take it.
     let on_upgrade = hyper::upgrade::on(&mut request);
     match accept(shard, &mut request) {

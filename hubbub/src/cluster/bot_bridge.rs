@@ -33,7 +33,7 @@ pub async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, node = %node.id, broker = options.place(), "bot-bridge starts");
     tokio::select! {
-        ended = door::answer(listener, &node, door::Others::Absent) => ended,
+        ended = door::answer(listener, None, &node, door::Others::Absent) => ended,
         ended = work(&settings, accounts, options, &node, &shutdown) => ended,
     }
 }

@@ -1,5 +1,6 @@
 //! What every tier answers by HTTP: is it alive, is it ready, how is it.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -9,9 +10,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use hubbub_gateway::tls::Tls;
 use hubbub_node::health::{self, Health};
 use hubbub_node::telemetry::Metrics;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use super::Node;
 
@@ -49,7 +53,12 @@ pub(super) async fn bind(interface: IpAddr, port: u16) -> anyhow::Result<TcpList
 }
 
 /// Answers until dropped. Every other path is not there: for ever, or before a gateway serves, when clients are to come again.
-pub(super) async fn answer(listener: TcpListener, node: &Node, others: Others) -> anyhow::Result<()> {
+pub(super) async fn answer(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    node: &Node,
+    others: Others,
+) -> anyhow::Result<()> {
     let asked = Asked { health: node.health.clone(), metrics: node.metrics.clone() };
     let router = Router::new()
         .route("/healthz", get(async || Json(health::alive())))
@@ -57,7 +66,50 @@ pub(super) async fn answer(listener: TcpListener, node: &Node, others: Others) -
         .route("/metrics", get(metrics))
         .fallback(move || async move { others.answer() })
         .with_state(asked);
-    axum::serve(listener, router).await.context("the HTTP door ended")
+    match tls {
+        None => axum::serve(listener, router).await,
+        Some(tls) => axum::serve(TlsListener::new(listener, tls), router).await,
+    }
+    .context("the HTTP door ended")
+}
+
+/// A listener whose connections have shaken hands.
+struct TlsListener {
+    listener: TcpListener,
+    tls: Tls,
+    tasks: TaskTracker,
+    entering: JoinSet<io::Result<(TcpStream, SocketAddr)>>,
+}
+
+impl TlsListener {
+    fn new(listener: TcpListener, tls: Tls) -> Self {
+        Self { listener, tls, tasks: TaskTracker::new(), entering: JoinSet::new() }
+    }
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            tokio::select! {
+                (stream, peer) = axum::serve::Listener::accept(&mut self.listener) => {
+                    let (tls, tasks) = (self.tls.clone(), self.tasks.clone());
+                    self.entering.spawn(async move { Ok((tls.enter(stream, &tasks).await?, peer)) });
+                }
+                Some(entered) = self.entering.join_next() => {
+                    if let Ok(Ok(entered)) = entered {
+                        return entered;
+                    }
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
 }
 
 async fn ready(State(asked): State<Asked>) -> impl IntoResponse {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use hubbub_core::ports::bus::Subscription;
 use hubbub_gateway::peers::Cluster;
+use hubbub_gateway::tls::Tls;
 use hubbub_gateway::{Gateway, Ports, listener};
 use hubbub_node::roster::{Roster, give_signs_of_life};
 use hubbub_node::telemetry::Metrics;
@@ -16,6 +17,7 @@ use super::{Node, Reached, door, partitions};
 use crate::accounts::Whose;
 use crate::all_in_one::http_state;
 use crate::settings::GatewaySettings;
+use crate::tls;
 
 /// Serves until `shutdown`.
 ///
@@ -27,16 +29,18 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let accounts = settings.accounts().choose()?;
+    let tls = tls::of(settings.tls_cert.as_ref(), settings.tls_key.as_ref())?;
     let node = Node::new("gateway", metrics)?;
     let listener = door::bind(settings.interface, settings.port).await?;
-    let url = format!("http://{}", listener.local_addr()?);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
     tracing::info!(%url, node = %node.id, "gateway starts");
     // Two handles to one port: what answers while the gateway is not there yet is dropped before it is.
     let listener = listener.into_std()?;
     let early = TcpListener::from_std(listener.try_clone()?)?;
-    let starting = shutdown.run_until_cancelled(start(&settings, accounts, &node));
+    let starting = shutdown.run_until_cancelled(start(&settings, tls.clone(), accounts, &node));
     let started = tokio::select! {
-        ended = door::answer(early, &node, door::Others::NotYet) => return ended,
+        ended = door::answer(early, tls.clone(), &node, door::Others::NotYet) => return ended,
         started = starting => started,
     };
     let Some(started) = started else { return Ok(()) };
@@ -70,6 +74,7 @@ pub async fn serve(
     tokio::select! {
         served = serve => served?,
         () = node.watch(&reached, &shutdown) => {}
+        ended = tls::reload_when_told(tls.clone()) => ended.context("SIGHUP can't be listened to")?,
     }
     tracing::info!("drained; every client was told when to come back");
     Ok(())
@@ -82,12 +87,17 @@ struct Started {
     _roster_heard: Subscription,
 }
 
-async fn start(settings: &GatewaySettings, accounts: Whose, node: &Node) -> anyhow::Result<Started> {
+async fn start(
+    settings: &GatewaySettings,
+    tls: Option<Tls>,
+    accounts: Whose,
+    node: &Node,
+) -> anyhow::Result<Started> {
     let reached = node.reach(settings).await?;
     let partitions = partitions(&*reached.bus).await?;
     let accounts = accounts.open(reached.store.clone()).await?;
     let (roster, roster_heard) = Roster::listen(&*reached.bus, Tier::Gateway).await?;
     let cluster = Some(Cluster { node: node.id.clone(), roster });
     let ports = Ports { bus: reached.bus.clone(), accounts, partitions, cluster };
-    Ok(Started { gateway: Gateway::new(settings.gateway(), ports), reached, _roster_heard: roster_heard })
+    Ok(Started { gateway: Gateway::new(settings.gateway(tls), ports), reached, _roster_heard: roster_heard })
 }

@@ -21,7 +21,7 @@ pub async fn serve(
     let address = listener.local_addr()?;
     tracing::info!(%address, node = %node.id, "history-service starts");
     tokio::select! {
-        ended = door::answer(listener, &node, door::Others::Absent) => ended,
+        ended = door::answer(listener, None, &node, door::Others::Absent) => ended,
         ended = work(&settings, &node, &shutdown) => ended,
     }
 }

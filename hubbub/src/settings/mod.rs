@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hubbub_core::ports::accounts::Secret as Password;
+use hubbub_gateway::forwarded::ForwardedBy;
 use hubbub_node::config::Retired;
 use hubbub_node::config::kinds::{
-    AllowedOrigins, Bool, Bytes, Count, Host, Hosts, IpAddress, LogFilter, LogLevels, OneOf, Optional,
-    Origins, Path, Port, QueueName, Ratio, Secret, Text, Time, Token, Url, UrlWithQuery,
+    AllowedOrigins, Bool, Bytes, Count, Host, Hosts, IpAddress, LogFilter, LogLevels, Network, Networks,
+    OneOf, Optional, Origins, Path, Port, QueueName, Ratio, Secret, Text, Time, Token, Url, UrlWithQuery,
 };
 use hubbub_node::telemetry::LogFormat;
 use hubbub_node::trace::Sampling;
@@ -34,6 +35,10 @@ const AMQP_PROTOCOLS: OneOf<bool> = OneOf(&[("amqp", false), ("amqps", true)]);
 /// Whoever sets another protocol means another port: better told than sent to where nobody answers.
 const OTLP: OneOf<()> = OneOf(&[("http/protobuf", ())]);
 
+/// What a proxy writes, of which only one may count.
+const FORWARDED_BY: OneOf<ForwardedBy> =
+    OneOf(&[("x-forwarded-for", ForwardedBy::XForwardedFor), ("forwarded", ForwardedBy::Forwarded)]);
+
 const SURROUNDINGS: OneOf<Surroundings> =
     OneOf(&[("dev", Surroundings::Dev), ("production", Surroundings::Production)]);
 
@@ -51,6 +56,14 @@ macro_rules! settings_of {
             interface: IpAddr = IpAddress, env ["INTERFACE"], default "127.0.0.1";
             /// Event loops that hold connections, a thread each; one is the cheapest, more are for capacity.
             instances: u64 = Count::between(1, 256), env ["INSTANCES"], default "1";
+            /// Our certificate for TLS, and those that it rests on, a PEM file; needs the key. Read again on SIGHUP. None: no TLS.
+            tls_cert: Option<PathBuf> = Optional(Path), env ["TLS_CERT"], default "";
+            /// The key of the certificate, a PEM file.
+            tls_key: Option<PathBuf> = Optional(Path), env ["TLS_KEY"], default "";
+            /// Proxies whose word counts about where a client comes from: addresses or networks, with commas.
+            trusted_proxies: Vec<Network> = Networks, env ["TRUSTED_PROXIES"], default "";
+            /// The header in which they say it: x-forwarded-for or forwarded.
+            forwarded_header: ForwardedBy = FORWARDED_BY, env ["FORWARDED_HEADER"], default "x-forwarded-for";
             /// Pages of other origins that may connect, with commas; * for any. Our own page always may.
             origins: AllowedOrigins = Origins, env ["ORIGINS"], default "";
         }
@@ -427,8 +440,19 @@ settings_of! {
 
 /// Settings of the server that this one replaces, and what took their place.
 pub const RETIRED: &[Retired] = &[
-    ("MONGODB_URI", "rooms and messages live in the data folder; see --data"),
-    ("REDIS_SERVER", "no adapter between processes is needed"),
-    ("REDIS_PORT", "no adapter between processes is needed"),
-    ("REDIS_KEY", "no adapter between processes is needed"),
+    ("MONGODB_URI", "rooms and messages live in the folder of DATA_DIR; hubbub import brings them there"),
+    ("REDIS_SERVER", NO_REDIS),
+    ("REDIS_PORT", NO_REDIS),
+    ("REDIS_KEY", NO_REDIS),
 ];
+
+/// The same for a gateway of a cluster.
+pub const RETIRED_IN_CLUSTER: &[Retired] = &[
+    ("MONGODB_URI", "rooms and messages live in the database of CQL_NODES; hubbub import brings them there"),
+    ("REDIS_SERVER", NATS_INSTEAD),
+    ("REDIS_PORT", NATS_INSTEAD),
+    ("REDIS_KEY", NATS_INSTEAD),
+];
+
+const NO_REDIS: &str = "one process needs no adapter between its sockets";
+const NATS_INSTEAD: &str = "processes reach each other over NATS, see NATS_URL";

@@ -10,6 +10,8 @@ use hubbub_adapters::store::{CqlOptions, CqlTls};
 use hubbub_core::ids::NodeId;
 use hubbub_core::ports::accounts::Secret as Password;
 use hubbub_gateway::config::{Config, Origins as AllowedFrom};
+use hubbub_gateway::forwarded::Proxies;
+use hubbub_gateway::tls::Tls;
 use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
 use hubbub_node::telemetry::LogFormat;
 use hubbub_node::trace::Sampling;
@@ -225,12 +227,14 @@ pub(crate) fn read(setting: &str, path: &Path) -> Result<String, WrongSettings> 
 macro_rules! gateway {
     ($($settings:ty: $durability:literal, $resync_every:expr;)*) => {
         $(impl $settings {
-    /// The gateway's part.
-    pub fn gateway(&self) -> Config {
+    /// The gateway's part, with the TLS that was read.
+    pub fn gateway(&self, tls: Option<Tls>) -> Config {
         // The table bounds every number far below its target type.
         Config {
             durability: $durability,
             shards: self.instances as usize,
+            tls,
+            proxies: Proxies { trusted: self.trusted_proxies.clone(), header: self.forwarded_header },
             origins: match &self.origins {
                 AllowedOrigins::Any => AllowedFrom::Any,
                 AllowedOrigins::Listed(list) if list.is_empty() => AllowedFrom::Same,

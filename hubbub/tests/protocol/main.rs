@@ -14,10 +14,12 @@ mod http_door;
 mod http_refused;
 mod limits;
 mod plain_http;
+mod proxies;
 mod refused;
 mod requests;
 mod sockets;
 mod talk;
+mod tls;
 mod upgrade;
 
 use hubbub_testkit::{Hubbub, Start};

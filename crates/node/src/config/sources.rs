@@ -78,7 +78,7 @@ impl Sources {
         self
     }
 
-    /// With a warning for each of these variables that is set.
+    /// With a warning that names those of these variables that are set.
     pub fn with_retired(mut self, retired: &'static [Retired]) -> Self {
         self.retired = retired;
         self
@@ -105,10 +105,23 @@ impl Sources {
                 .collect::<Result<_, _>>()?,
         );
         let settings = T::from_values(&in_force)?;
-        let warnings = self.retired.iter().filter(|(name, _)| self.variable(name).is_some());
-        let warnings =
-            warnings.map(|(name, advice)| format!("environment {name} is ignored: {advice}")).collect();
+        let warnings = self.retired_and_set().into_iter().collect();
         Ok(Loaded { settings, in_force, warnings, matches })
+    }
+
+    /// One line about all variables that are set and mean nothing any more; names with the same advice stand together.
+    fn retired_and_set(&self) -> Option<String> {
+        let set = self.retired.iter().filter(|(name, _)| self.variable(name).is_some());
+        let set: Vec<String> = set
+            .collect::<Vec<_>>()
+            .chunk_by(|(_, one), (_, other)| one == other)
+            .map(|alike| {
+                let names: Vec<&str> = alike.iter().map(|(name, _)| *name).collect();
+                format!("{} ({})", names.join(", "), alike[0].1)
+            })
+            .collect();
+        (!set.is_empty())
+            .then(|| format!("set in the environment and without meaning here: {}", set.join("; ")))
     }
 
     /// The value of a setting from the nearest source that has one.

@@ -164,9 +164,24 @@ fn a_secret_is_never_shown() {
 
 #[test]
 fn a_variable_that_lost_its_meaning_is_told() {
-    let retired: &[Retired] = &[("REDIS_SERVER", "there is no Redis any more"), ("REDIS_KEY", "as above")];
-    let loaded = load(&flags(&[]).with_env([("REDIS_SERVER", "10.0.0.1")]).with_retired(retired)).unwrap();
-    assert_eq!(loaded.warnings, ["environment REDIS_SERVER is ignored: there is no Redis any more"]);
+    let retired: &[Retired] = &[
+        ("STORE", "see --data"),
+        ("REDIS_SERVER", "no Redis"),
+        ("REDIS_PORT", "no Redis"),
+        ("REDIS_KEY", "no Redis"),
+    ];
+    let loaded = load(
+        &flags(&[])
+            .with_env([("REDIS_SERVER", "10.0.0.1"), ("REDIS_KEY", "x"), ("STORE", "y")])
+            .with_retired(retired),
+    )
+    .unwrap();
+    assert_eq!(
+        loaded.warnings,
+        [
+            "set in the environment and without meaning here: STORE (see --data); REDIS_SERVER, REDIS_KEY (no Redis)"
+        ]
+    );
 }
 
 #[test]

@@ -8,7 +8,9 @@ mod net;
 
 pub use amounts::{Bytes, Count, Ratio, Time};
 pub use level::{LogFilter, LogLevels};
-pub use net::{AllowedOrigins, Host, Hosts, IpAddress, Origin, Origins, Port, Url, UrlWithQuery};
+pub use net::{
+    AllowedOrigins, Host, Hosts, IpAddress, Network, Networks, Origin, Origins, Port, Url, UrlWithQuery,
+};
 
 /// A kind of value.
 pub trait Kind: Sync {

@@ -41,6 +41,56 @@ impl Kind for IpAddress {
     }
 }
 
+/// A network: all addresses that begin alike. One address is a network, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    begin: IpAddr,
+    /// How many bits of it count.
+    bits: u32,
+}
+
+impl Network {
+    /// Whether an address is in it. One of version 4 that is written as version 6 is the same.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.begin, address.to_canonical()) {
+            (IpAddr::V4(begin), IpAddr::V4(address)) => {
+                (begin.to_bits() ^ address.to_bits()).leading_zeros() >= self.bits
+            }
+            (IpAddr::V6(begin), IpAddr::V6(address)) => {
+                (begin.to_bits() ^ address.to_bits()).leading_zeros() >= self.bits
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Networks with commas between them: `10.0.0.0/8`, `192.0.2.1`, `::1`; empty for none.
+pub struct Networks;
+
+impl Kind for Networks {
+    type Value = Vec<Network>;
+
+    fn parse(&self, text: &str) -> Option<Vec<Network>> {
+        let network = |text: &str| {
+            let (address, bits) = text.split_once('/').unwrap_or((text, ""));
+            let begin = IpAddress.parse(address)?.to_canonical();
+            let bits_max = if begin.is_ipv4() { 32 } else { 128 };
+            let bits = if text.contains('/') { bits.parse().ok()? } else { bits_max };
+            (bits <= bits_max).then_some(Network { begin, bits })
+        };
+        if text.trim().is_empty() {
+            return Some(Vec::new());
+        }
+        text.split(',').map(|text| network(text.trim())).collect()
+    }
+    fn allowed(&self) -> String {
+        "addresses or networks with commas between them, such as 127.0.0.1,10.0.0.0/8,::1".into()
+    }
+    fn placeholder(&self) -> &'static str {
+        "NETWORKS"
+    }
+}
+
 /// An IP address or a host name, kept as it was written.
 pub struct Host;
 
