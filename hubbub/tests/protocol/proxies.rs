@@ -36,8 +36,11 @@ async fn each_client_behind_a_trusted_proxy_has_limits_of_its_own() {
         upgrade(&server, "Forwarded: for=192.0.2.1\r\nX-Forwarded-For: 192.0.2.1, 192.0.2.2\r\n").await;
     assert_eq!(status, "101");
 
-    let nobody = json!({"email": "nobody@example.org", "password": "wrong horse"});
-    let login = async |from: &str| {
+    let mut tried = 0;
+    let mut login = async |from: &str| {
+        // An account has a limit of its own.
+        tried += 1;
+        let nobody = json!({"email": format!("{tried}@example.org"), "password": "wrong horse"});
         let from = [("X-Forwarded-For", from.to_owned())];
         let answer = request_with(server.address(), "POST", "/v1/accounts/login", &from, Some(&nobody)).await;
         answer.unwrap().status
