@@ -15,6 +15,7 @@ pub mod bot_token;
 pub mod cluster;
 pub mod import;
 pub mod own_bot;
+pub mod postman;
 pub mod process;
 pub mod settings;
 pub mod tls;
@@ -41,6 +42,7 @@ pub fn hubbub() -> ExitCode {
         Some("schema") => return schema(sources.after_the_first_word()),
         Some("bot-token") => return bot_token(sources.after_the_first_word()),
         Some("import") => return import(sources.after_the_first_word()),
+        Some("postman") => return postman(),
         _ => {}
     }
     let tier = |name: &'static str, about: &'static str| Command::new(name).about(about);
@@ -58,6 +60,7 @@ pub fn hubbub() -> ExitCode {
         "import",
         "Bring rooms and messages of the MongoDB server before this one into a store, check them, and end",
     ));
+    let command = command.subcommand(tier("postman", "Print the HTTP API as a Postman collection, and end"));
     process::run(sources.with_retired(settings::RETIRED), command, all_in_one::serve)
 }
 
@@ -101,6 +104,23 @@ fn import(sources: Sources) -> ExitCode {
     let about = "Brings chatrooms and messages that mongoexport wrote into the store of a server that does not run, reads all of it back, and ends. \
                  May be run again: what is there is not written twice.";
     process::run(sources, command("import", about), import::run)
+}
+
+/// `hubbub postman`.
+fn postman() -> ExitCode {
+    let about = "Prints the HTTP API as a Postman collection, made from its OpenAPI description, and ends.";
+    let command = Command::new("postman").version(build_info::version_and_commit()).about(about);
+    match command.try_get_matches_from(std::env::args_os().skip(1)) {
+        Ok(_) => {
+            print!("{}", postman::collection());
+            ExitCode::SUCCESS
+        }
+        Err(answer) => {
+            // It says itself where it belongs, and whoever closed that does not want to know.
+            let _ = answer.print();
+            ExitCode::from(if answer.use_stderr() { process::EXIT_USAGE } else { 0 })
+        }
+    }
 }
 
 /// `hubbub schema`.

@@ -13,7 +13,7 @@ use crate::complain;
 use crate::settings::Telemetry;
 
 /// A setting is wrong (`EX_USAGE`).
-const EXIT_USAGE: u8 = 64;
+pub(crate) const EXIT_USAGE: u8 = 64;
 /// What is needed to start is not there, or a drain took too long.
 const EXIT_FAILED: u8 = 1;
 

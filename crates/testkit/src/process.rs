@@ -31,6 +31,9 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
 /// Runs a program until standard input is closed, then kills it.
 const UNTIL_THE_PIPE_CLOSES: &str = r#""$@" </dev/null & echo $! >"$0"; cat >/dev/null; kill -9 $!; wait $!"#;
 
+/// Where a server says that it is ready.
+const READY: &str = "/readyz";
+
 /// A program that ends with this process, however this one ends: then the pipe to its standard input is closed. Its process
 /// is in a file of that name as soon as it runs.
 pub(crate) fn until_the_pipe_closes(program: &Path, pid: &Path) -> anyhow::Result<Command> {
@@ -146,16 +149,28 @@ impl Hubbub {
         Self::start_in(start, Folder::temporary()?).await
     }
 
+    /// Starts it and waits until it answers, for one that can't be ready.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub async fn start_unready(start: Start) -> anyhow::Result<Self> {
+        Self::start_until(start, Folder::temporary()?, "/healthz").await
+    }
+
     /// Starts it with a folder that may be kept, and waits until it is ready.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_in(start: Start, folder: Folder) -> anyhow::Result<Self> {
+        Self::start_until(start, folder, READY).await
+    }
+
+    async fn start_until(start: Start, folder: Folder, path: &str) -> anyhow::Result<Self> {
         let port = free_port()?;
         let process = Guard(start.spawn(port, &data(&folder), &log(&folder))?);
         let mut server = Self { start, port, process, folder };
         loop {
-            match server.ready().await {
+            match server.answers(path).await {
                 Err(_) if server.log().contains("can't listen on") => {
                     std::fs::remove_file(log(&server.folder))?;
                     server.port = free_port()?;
@@ -176,10 +191,10 @@ impl Hubbub {
     /// As [`start`](Self::start).
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.process = Guard(self.spawn()?);
-        self.ready().await
+        self.answers(READY).await
     }
 
-    async fn ready(&mut self) -> anyhow::Result<()> {
+    async fn answers(&mut self, path: &str) -> anyhow::Result<()> {
         let address = self.address();
         let log = log(&self.folder);
         let ready = async || match self.process.0.try_wait() {
@@ -189,7 +204,7 @@ impl Hubbub {
                 Some(Err(anyhow::anyhow!("the server ended at its start, {status}: {log}")))
             }
             Ok(None) => {
-                let answer = request(address, "GET", "/readyz", None, None).await;
+                let answer = request(address, "GET", path, None, None).await;
                 // One that speaks TLS says so as soon as it serves.
                 let is_ready =
                     |answer: Answer| answer.status == 200 || answer.text.contains("speaks TLS only");

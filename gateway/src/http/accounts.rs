@@ -8,7 +8,7 @@ use hubbub_core::ports::accounts::{AccountsError, BuiltInAccounts, CommandRight,
 use super::HttpState;
 use super::body::Small;
 use super::caller::{Stranger, token};
-use super::documented::{problems, signed_in, with_body};
+use super::documented::{problems, with_body, with_token};
 use super::fault::Fault;
 use super::shape::{LogIn, LoggedOut, Register, Registered, Token, Validated, WhereAccountsAre, need};
 use crate::error::Failure;
@@ -67,7 +67,7 @@ pub async fn log_in(
     Ok(Json(Token { token: token.reveal().to_owned() }))
 }
 
-problems!(ValidateProblems, Accounts: signed_in());
+problems!(ValidateProblems, Accounts: with_token());
 
 /// Who an access token stands for: the answer of an account service. Of a token that came to a bot with a command: who gave it, and
 /// where.
@@ -92,7 +92,7 @@ pub async fn validate(State(state): State<HttpState>, headers: HeaderMap) -> Res
 }
 
 problems!(LogOutProblems, Accounts:
-    signed_in(), [Fault::AccountsElsewhere, Failure::Unavailable.into()]);
+    with_token(), [Fault::AccountsElsewhere, Failure::Unavailable.into()]);
 
 /// Log out: the access token that comes with the request is refused from now on, and its connections are closed.
 #[utoipa::path(post, path = "/v1/accounts/logout", tag = "accounts",

@@ -32,16 +32,20 @@ macro_rules! problems {
 }
 pub(super) use problems;
 
-/// What any operation that needs a token can end in.
-pub fn signed_in() -> [Fault; 5] {
+/// What any operation that needs a token can end in, whoever's it is.
+pub fn with_token() -> [Fault; 4] {
     let away = AccountsError::Unavailable { inside: String::new() };
     [
         Fault::NoToken,
         AccountsError::InvalidToken.into(),
-        Failure::RoleMissing.into(),
         Failure::TooQuick(Duration::from_millis(1_500)).into(),
         away.into(),
     ]
+}
+
+/// What any operation can end in that needs the token of someone who may chat.
+pub fn signed_in() -> Vec<Fault> {
+    [&with_token()[..], &[Failure::RoleMissing.into()]].concat()
 }
 
 /// What any operation on a room can end in.

@@ -65,6 +65,11 @@ pub fn router(state: HttpState) -> Router {
         .with_state(state)
 }
 
+/// The description of all of it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    described().split_for_parts().1
+}
+
 /// The routes whose description is made from their handlers.
 fn described() -> OpenApiRouter<HttpState> {
     OpenApiRouter::with_openapi(documents::about())

@@ -10,6 +10,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use hubbub_gateway::error::Failure;
+use hubbub_gateway::http::problem;
 use hubbub_gateway::tls::Tls;
 use hubbub_node::health::{self, Health};
 use hubbub_node::telemetry::Metrics;
@@ -39,8 +41,8 @@ impl Others {
         match self {
             Self::Absent => StatusCode::NOT_FOUND.into_response(),
             Self::NotYet => {
-                let later = [(header::RETRY_AFTER, "1")];
-                (StatusCode::SERVICE_UNAVAILABLE, later, "the gateway is starting\n").into_response()
+                // As a gateway that can't do it just now: with when to try again.
+                problem::response(&Failure::Unavailable)
             }
         }
     }

@@ -9,11 +9,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
 mod command;
+mod described;
 mod framing;
 mod http_door;
 mod http_refused;
 mod limits;
 mod plain_http;
+mod postman;
 mod proxies;
 mod refused;
 mod requests;

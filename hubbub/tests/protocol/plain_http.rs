@@ -1,6 +1,7 @@
 //! HTTP by hand, so that a request can be wrong in any way and every header of the answer is seen.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 use hubbub_testkit::{Hubbub, in_time};
 use serde_json::Value;
@@ -41,7 +42,12 @@ impl Response {
 
 /// Sends these bytes and reads the one answer up to its end.
 pub async fn exchange(server: &Hubbub, bytes: &[u8]) -> Response {
-    let mut socket = TcpStream::connect(server.address()).await.unwrap();
+    exchange_at(server.address(), bytes).await
+}
+
+/// The same with whoever listens there.
+pub async fn exchange_at(address: SocketAddr, bytes: &[u8]) -> Response {
+    let mut socket = TcpStream::connect(address).await.unwrap();
     // A server that refuses early may close before all is written.
     let _ = socket.write_all(bytes).await;
     in_time("an answer", read(&mut socket)).await
