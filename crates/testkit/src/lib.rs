@@ -30,7 +30,7 @@ pub use folder::Folder;
 pub use http::{Answer, request, request_with};
 pub use nats::Nats;
 pub use people::Person;
-pub use process::{Hubbub, Start};
+pub use process::{Hubbub, Start, cache};
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use rustix::process::Signal;

@@ -45,8 +45,11 @@ pub(crate) fn until_the_pipe_closes(program: &Path, pid: &Path) -> anyhow::Resul
     Ok(command)
 }
 
-/// Where `deploy/local` installs servers.
-pub(crate) fn cache() -> anyhow::Result<PathBuf> {
+/// Where `deploy/local` installs servers, and what else tests need.
+///
+/// # Errors
+/// When nothing says where that is.
+pub fn cache() -> anyhow::Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("hubbub"))

@@ -11,6 +11,7 @@
 mod command;
 mod described;
 mod framing;
+mod fuzzed;
 mod http_door;
 mod http_refused;
 mod limits;
