@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails where it should")]
 
+mod account_service;
 mod command;
 mod described;
 mod framing;
