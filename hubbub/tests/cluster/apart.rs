@@ -4,6 +4,7 @@ use hubbub_client::Event;
 use hubbub_core::code::Code;
 use hubbub_testkit::{Cluster, Hubbub, Person, Plan, Start, in_time};
 
+use crate::import::into_the_database;
 use crate::world::{Quiet, plan};
 
 /// One of each.
@@ -65,14 +66,16 @@ async fn two_clusters_on_one_nats_and_one_database_do_not_meet() {
 }
 
 #[tokio::test]
-async fn a_node_of_another_number_of_partitions_or_another_cluster_refuses_to_start() {
-    let quiet = Quiet::of(small()).await;
+async fn who_was_told_another_number_or_cluster_refuses_to_start_and_an_import_goes_in_meanwhile() {
+    let mut quiet = Quiet::of(small()).await;
     let cluster = &quiet.cluster;
     for tier in ["room-worker", "history-service"] {
         told_off(cluster.tier(tier).with("--partitions=7"), "start it with --partitions 32").await;
         told_off(cluster.tier(tier).with("--cluster=other"), "is the store of the cluster").await;
     }
     told_off(cluster.tier("gateway").with("--cluster=other"), "is the store of the cluster").await;
+    // In the same cluster, for another one would take long to start.
+    into_the_database(&mut quiet.cluster).await;
 }
 
 #[tokio::test]

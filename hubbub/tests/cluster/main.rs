@@ -7,6 +7,7 @@
 mod apart;
 mod bots;
 mod faults;
+mod import;
 mod presence;
 mod traces;
 mod world;

@@ -108,7 +108,10 @@ async fn a_wrong_answer_lets_nobody_in_and_a_refusal_is_one() {
     {
         // A success in between: after some failures in a row the service would not be asked.
         stub.does(Doing::Knows);
-        assert_eq!(api(&server, "GET", "/v1/chat/rooms", &format!("good{n}"), &Value::Null).await.status, 200);
+        assert_eq!(
+            api(&server, "GET", "/v1/chat/rooms", &format!("good{n}"), &Value::Null).await.status,
+            200
+        );
         stub.does(Doing::Says(status, body.clone()));
         // Another token each time: answers are kept.
         let token = format!("t{n}");

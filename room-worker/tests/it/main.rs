@@ -6,6 +6,7 @@ mod answers;
 mod chaos;
 mod faults;
 mod log_reader;
+mod offline;
 mod restarts;
 mod placement;
 mod world;
