@@ -88,7 +88,7 @@ impl Api {
         let mut request = json!({"method": method.to_uppercase(), "url": url, "header": headers,
             "description": operation["summary"]});
         if !body.is_null() {
-            let example = format!("{:#}", self.example(&body["schema"], true, 0));
+            let example = format!("{:#}", self.example(&body["schema"], 0));
             request["body"] =
                 json!({"mode": "raw", "raw": example, "options": {"raw": {"language": "json"}}});
         }
@@ -102,7 +102,7 @@ impl Api {
     /// One that need not be there is there and off.
     fn parameter(&self, parameter: &Value, may_be_off: bool) -> Value {
         let name = parameter["name"].as_str().unwrap_or_default();
-        let value = match (name, self.example(&parameter["schema"], true, 0)) {
+        let value = match (name, self.example(&parameter["schema"], 0)) {
             ("id", _) => "{{room}}".into(),
             (_, Value::String(text)) => text,
             (_, Value::Null) => String::new(),
@@ -130,7 +130,7 @@ impl Api {
             return vec![answer(&response["description"], "", String::new())];
         };
         if content["examples"].is_null() {
-            let body = match self.example(&content["schema"], false, 0) {
+            let body = match self.example(&content["schema"], 0) {
                 Value::String(text) => text,
                 example => format!("{example:#}"),
             };
@@ -142,12 +142,12 @@ impl Api {
             .collect()
     }
 
-    /// Something that a schema describes. Of a request what may be left out is, unless an example is given for it.
-    fn example(&self, schema: &Value, of_request: bool, depth: usize) -> Value {
+    /// Something that a schema describes. What may be left out is, unless an example is given for it.
+    fn example(&self, schema: &Value, depth: usize) -> Value {
         if depth > DEPTH_MAX {
             return Value::Null;
         }
-        let inner = |schema: &Value| self.example(schema, of_request, depth + 1);
+        let inner = |schema: &Value| self.example(schema, depth + 1);
         if let Some(path) = schema["$ref"].as_str() {
             return self.document.pointer(path.trim_start_matches('#')).map_or(Value::Null, inner);
         }

@@ -113,7 +113,7 @@ impl Progress {
     fn advance(&mut self, bytes: impl FnOnce() -> (u64, u64)) {
         self.done += 1;
         // The clock is not read at each.
-        if self.done % 64 == 0 && self.shown.elapsed() >= self.every {
+        if self.done.is_multiple_of(64) && self.shown.elapsed() >= self.every {
             self.shown = Instant::now();
             let line = self.line(Some(bytes()));
             self.pending = self.terminal;

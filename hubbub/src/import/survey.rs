@@ -134,7 +134,7 @@ impl Messages {
     }
 
     fn read(&mut self, sorted: &mut Sorted) -> anyhow::Result<Option<Message>> {
-        if !sorted.peek().is_some_and(|key| room_of(key) == self.room.as_str().as_bytes()) {
+        if sorted.peek().is_none_or(|key| room_of(key) != self.room.as_str().as_bytes()) {
             return Ok(None);
         }
         let Some(record) = sorted.next()? else { return Ok(None) };
