@@ -23,6 +23,7 @@ use tower_service::Service;
 use crate::Gateway;
 use crate::http::ClientAddress;
 use crate::shard::{Heard, Shard};
+use crate::socketio;
 use crate::ws::upgrade;
 
 /// Bytes of a request's head; beyond it 431.
@@ -256,6 +257,9 @@ async fn answer(
 ) -> Result<Response<Body>, std::convert::Infallible> {
     if request.uri().path() == "/v1/ws" {
         return Ok(upgrade::upgrade(&shard, request, address.0));
+    }
+    if matches!(request.uri().path(), "/socket.io/" | "/socket.io") {
+        return Ok(socketio::door::answer(&shard, request, address.0).await);
     }
     request.extensions_mut().insert(address);
     router.call(request).await

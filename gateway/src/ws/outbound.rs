@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 
 /// Pieces handed to the kernel in one call.
 const PIECES_MAX: usize = 32;
+/// What may wait for a client that polls before it counts as one whose socket takes no more.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +43,21 @@ impl Outbound {
     /// Whether the kernel took no more, and a task waits for it.
     pub fn is_blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Keeps what waits for a client that fetches it.
+    pub fn keep(&mut self) {
+        self.blocked = self.bytes > KEPT_BYTES;
+    }
+
+    /// All that waits, for a client that fetches it.
+    pub fn take(&mut self) -> VecDeque<Bytes> {
+        std::mem::take(self).queue
+    }
+
+    /// From now on what waits is written to a socket.
+    pub fn unblock(&mut self) {
+        self.blocked = false;
     }
 
     /// Puts frames behind what waits.
