@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use hubbub_core::code::CloseCode;
-use hubbub_wire::socketio::engine::{self, Generation, Kind, Packet};
+use hubbub_wire::socketio::engine::{self, BadPacket, Generation, Kind, Packet};
 use hyper::body::Incoming;
 
 use crate::http::body::whole;
@@ -121,14 +121,15 @@ async fn take(
     let body = whole(request, max).await.map_err(Refused::Body)?;
     let body = std::str::from_utf8(&body).map_err(|_| Refused::BadRequest("the body is not a text"))?;
     for packet in engine::Body::new(generation, body) {
-        let packet = packet.and_then(|packet| Packet::parse(packet).map(|parsed| (packet, parsed.kind)));
-        let (packet, kind) = packet.map_err(|bad| match bad {
-            engine::BadPacket::Binary => Refused::BadRequest("binary data is not taken"),
-            engine::BadPacket::Unreadable => Refused::BadRequest("this is not an Engine.IO body"),
-        })?;
-        if kind == Kind::Close {
-            shard.remove(id);
-            return Ok(());
+        let unreadable = |_| Refused::BadRequest("this is not an Engine.IO body");
+        let packet = packet.map_err(unreadable)?;
+        match Packet::parse(packet) {
+            Ok(Packet { kind: Kind::Close, .. }) => {
+                shard.remove(id);
+                return Ok(());
+            }
+            Err(bad @ BadPacket::Unreadable) => return Err(unreadable(bad)),
+            Ok(_) | Err(BadPacket::Binary) => {}
         }
         match packets::on_text(shard, id, packet) {
             Flow::More => {}
@@ -198,10 +199,10 @@ impl State {
             session.polls = false;
             return Found::Gone;
         }
-        let mut body = Vec::new();
+        let (mut body, mut is_last) = (Vec::new(), false);
         if connection.out.waiting() > 0 {
             for frames in connection.out.take() {
-                engine::append_body(&mut body, generation, &frames);
+                is_last |= engine::append_body(&mut body, generation, &frames);
             }
         } else if session.probes {
             engine::append_packet(&mut body, generation, engine::NOOP);
@@ -209,7 +210,6 @@ impl State {
             return Found::Nothing(connection.socket.clone());
         }
         session.polls = false;
-        let is_last = connection.closing;
         connection.resume_reading();
         self.drained(id);
         Found::Body(body, is_last)
@@ -219,6 +219,8 @@ impl State {
 /// The body that answers a session's first request.
 pub fn first_body(generation: Generation, greeting: &[Bytes]) -> Vec<u8> {
     let mut body = Vec::new();
-    greeting.iter().for_each(|frame| engine::append_body(&mut body, generation, frame));
+    for frame in greeting {
+        engine::append_body(&mut body, generation, frame);
+    }
     body
 }

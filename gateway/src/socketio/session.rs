@@ -93,16 +93,20 @@ impl Session {
     }
 
     /// What the client is told last. Its library connects again by itself when the transport closes, and does not when it is
-    /// disconnected: so it is disconnected where coming back would end in the same way.
-    pub fn farewell(&self, code: CloseCode) -> Bytes {
+    /// disconnected: so it is disconnected where coming back would end in the same way. One that `polls` then closes by itself:
+    /// told so in the same body, it would not see the rest.
+    pub fn farewell(&self, code: CloseCode, polls: bool) -> Bytes {
         let mut out = Vec::new();
-        if matches!(code, CloseCode::NotAuthenticated | CloseCode::TooMany) {
+        let disconnects = matches!(code, CloseCode::NotAuthenticated | CloseCode::TooMany);
+        if disconnects {
             if !self.entered {
                 out.extend_from_slice(&answer::connected(self.generation, self.sid.as_str()));
             }
             out.extend_from_slice(&answer::disconnected());
         }
-        encode::append_close(&mut out, code.number(), code.reason());
+        if !(disconnects && polls) {
+            encode::append_close(&mut out, code.number(), code.reason());
+        }
         out.into()
     }
 }

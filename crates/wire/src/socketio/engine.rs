@@ -137,15 +137,20 @@ impl<'a> Iterator for Body<'a> {
 }
 
 /// Appends the packets of frames that wait for a client to the body that it is given. A close frame is the packet that ends
-/// the session.
-pub fn append_body(body: &mut Vec<u8>, generation: Generation, frames: &[u8]) {
+/// the session: whether there is one.
+pub fn append_body(body: &mut Vec<u8>, generation: Generation, frames: &[u8]) -> bool {
+    let mut ends = false;
     for (opcode, payload) in encode::frames(frames) {
         match opcode {
             Opcode::Text => append_packet(body, generation, payload),
-            Opcode::Close => append_packet(body, generation, CLOSE),
+            Opcode::Close => {
+                append_packet(body, generation, CLOSE);
+                ends = true;
+            }
             Opcode::Continuation | Opcode::Binary | Opcode::Ping | Opcode::Pong => {}
         }
     }
+    ends
 }
 
 /// Ends a session.
@@ -220,8 +225,8 @@ mod tests {
         encode::append_text(&mut frames, &[&[b'x'; 70_000]]);
         encode::append_close(&mut frames, 1001, "going_away");
         let (mut three, mut four) = (Vec::new(), Vec::new());
-        append_body(&mut three, Generation::V3, &frames);
-        append_body(&mut four, Generation::V4, &frames);
+        assert!(append_body(&mut three, Generation::V3, &frames));
+        assert!(append_body(&mut four, Generation::V4, &frames));
         let long = "x".repeat(70_000);
         assert_eq!(String::from_utf8(three).unwrap(), format!("4:4€😀70000:{long}1:1"));
         assert_eq!(String::from_utf8(four).unwrap(), format!("4€😀\u{1e}{long}\u{1e}1"));
@@ -234,7 +239,7 @@ mod tests {
                 let mut frames = Vec::new();
                 packets.iter().for_each(|packet| encode::append_text(&mut frames, &[packet.as_bytes()]));
                 let mut body = Vec::new();
-                append_body(&mut body, generation, &frames);
+                prop_assert!(!append_body(&mut body, generation, &frames));
                 // A body of empty packets only is none: nobody makes one.
                 prop_assume!(!body.is_empty());
                 let body = String::from_utf8(body).unwrap();
