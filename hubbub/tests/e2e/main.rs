@@ -17,4 +17,5 @@ mod passing;
 mod peer;
 mod resume;
 mod slow;
+mod socketio;
 mod traces;
