@@ -16,7 +16,7 @@ use crate::dialect::Dialect;
 use crate::member::{ConnectionId, Socket, Transport};
 use crate::shard::{Shard, State};
 use crate::socketio::polling::retire;
-use crate::socketio::session::Session;
+use crate::socketio::session::{Session, Sid};
 use crate::ws::connection::{Flow, ReadStep, Reader};
 use crate::ws::outbound::{Outbound, Written};
 use crate::ws::upgrade::upgraded;
@@ -73,7 +73,14 @@ fn on_probe(reader: &Reader, event: Event<'_>) -> Flow {
                 Written::Blocked | Written::Broken => Flow::End,
             }
         }
-        Event::Text("5") if shard.with(|state| state.change_over(*id, socket)) => Flow::Pause,
+        Event::Text("5") => match shard.with(|state| state.change_over(*id, socket)) {
+            Some(sid) => {
+                // It polls no more.
+                shard.gateway.sessions.remove(&sid, *id);
+                Flow::Pause
+            }
+            None => Flow::End,
+        },
         _ => Flow::End,
     }
 }
@@ -89,15 +96,12 @@ impl State {
         connection.session.as_mut().is_some_and(|session| !std::mem::replace(&mut session.probes, true))
     }
 
-    /// The session's transport is this WebSocket from now on.
-    fn change_over(&mut self, id: ConnectionId, socket: &Arc<Socket>) -> bool {
-        let Some(connection) = self.connection(id).filter(|connection| !connection.closing) else {
-            return false;
-        };
-        let Some(session) = connection.session.as_mut().filter(|session| session.probes) else {
-            return false;
-        };
+    /// The session's transport is this WebSocket from now on. Its name, if it may be.
+    fn change_over(&mut self, id: ConnectionId, socket: &Arc<Socket>) -> Option<Sid> {
+        let connection = self.connection(id).filter(|connection| !connection.closing)?;
+        let session = connection.session.as_mut().filter(|session| session.probes)?;
         session.probes = false;
+        let sid = session.sid.clone();
         let polled = std::mem::replace(&mut connection.socket, socket.clone());
         retire(&polled);
         connection.out.unblock();
@@ -105,6 +109,6 @@ impl State {
             connection.dirty = true;
             self.dirty_connections.push(id);
         }
-        true
+        Some(sid)
     }
 }
