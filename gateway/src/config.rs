@@ -22,6 +22,8 @@ pub struct Config {
     pub shards: usize,
     /// From where browsers may connect.
     pub origins: Origins,
+    /// What the names of Socket.IO sessions begin with, so that a load balancer knows where one is.
+    pub sid_tag: Option<String>,
     /// How long an action may take; then `unavailable`.
     pub action_timeout: Duration,
     /// How long a connection may stay without a valid token; then closed with 4408.
@@ -72,6 +74,7 @@ impl Default for Config {
             durability: "disk",
             shards: 1,
             origins: Origins::Same,
+            sid_tag: None,
             action_timeout: Duration::from_secs(5),
             hello_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(30),

@@ -168,6 +168,9 @@ async fn serve(
                 (true, _) => Err(Refused::BadRequest("a session is polled by GET and posted to by POST")),
                 (false, _) => {
                     let (response, on_upgrade) = switch(&mut request)?;
+                    if !shard.with(|state| state.begin_upgrade(id)) {
+                        return Err(Refused::BadRequest("the session is changing to a WebSocket already"));
+                    }
                     tokio::spawn(upgrade::probe(shard, id, on_upgrade));
                     Ok(response)
                 }
@@ -181,7 +184,8 @@ fn new_session(shard: &Shard, params: Params) -> Result<Box<Session>, Refused> {
     if shard.gateway.is_draining() || shard.gateway.is_full() {
         return Err(Refused::Full);
     }
-    Ok(Box::new(Session::new(generation, params.token, shard.now())))
+    let sid = Sid::random(shard.gateway.config.sid_tag.as_deref());
+    Ok(Box::new(Session::new(sid, generation, params.token, shard.now())))
 }
 
 fn begin_polling(shard: &Arc<Shard>, params: Params, address: IpAddr) -> Result<Response<Body>, Refused> {

@@ -6,7 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response};
 use hubbub_core::code::CloseCode;
-use hubbub_wire::socketio::engine::{self, BadPacket, Generation, Kind, Packet};
+use hubbub_wire::socketio::engine::{self, BadPacket, BodyMaker, Generation, Kind, Packet};
 use hyper::body::Incoming;
 
 use crate::http::body::whole;
@@ -84,9 +84,9 @@ pub async fn poll(
             },
             Found::Gone => {
                 poll.answered = true;
-                let mut body = Vec::new();
-                engine::append_packet(&mut body, generation, engine::NOOP);
-                return Ok(text(body));
+                let mut body = BodyMaker::new(generation);
+                body.push(engine::NOOP);
+                return Ok(text(body.finish().0));
             }
         }
     }
@@ -165,8 +165,12 @@ impl Shard {
 
     /// Waits until the connection may be read on.
     async fn until_read_on(self: &Arc<Self>, id: ConnectionId) {
-        let socket = self.with(|state| state.connection(id).map(|connection| connection.socket.clone()));
-        if let Some(socket) = socket {
+        let paused = |state: &mut State| {
+            let connection =
+                state.connection(id).filter(|connection| connection.paused && !connection.closing)?;
+            Some(connection.socket.clone())
+        };
+        while let Some(socket) = self.with(paused) {
             socket.wake.notified().await;
         }
     }
@@ -199,28 +203,29 @@ impl State {
             session.polls = false;
             return Found::Gone;
         }
-        let (mut body, mut is_last) = (Vec::new(), false);
+        let mut body = BodyMaker::new(generation);
         if connection.out.waiting() > 0 {
-            for frames in connection.out.take() {
-                is_last |= engine::append_body(&mut body, generation, &frames);
-            }
+            connection.out.fetch(&mut body);
         } else if session.probes {
-            engine::append_packet(&mut body, generation, engine::NOOP);
+            body.push(engine::NOOP);
         } else {
             return Found::Nothing(connection.socket.clone());
         }
         session.polls = false;
         connection.resume_reading();
-        self.drained(id);
+        if connection.out.waiting() == 0 {
+            self.drained(id);
+        }
+        let (body, is_last) = body.finish();
         Found::Body(body, is_last)
     }
 }
 
 /// The body that answers a session's first request.
 pub fn first_body(generation: Generation, greeting: &[Bytes]) -> Vec<u8> {
-    let mut body = Vec::new();
+    let mut body = BodyMaker::new(generation);
     for frame in greeting {
-        engine::append_body(&mut body, generation, frame);
+        body.take(frame);
     }
-    body
+    body.finish().0
 }

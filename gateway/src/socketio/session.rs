@@ -17,14 +17,18 @@ use crate::config::Config;
 use crate::member::{ConnectionId, Second};
 use crate::shard::Shard;
 
-/// A session's name: 128 random bits. Who knows it may take and post for the session, so it is a secret.
+/// A session's name: 128 random bits, behind the gateway's tag if it has one. Who knows it may take and post for the session, so it is a secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Sid(Box<str>);
 
 impl Sid {
     /// A new one.
-    pub fn random() -> Self {
-        Self(URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes()).into())
+    pub fn random(tag: Option<&str>) -> Self {
+        let random = URL_SAFE_NO_PAD.encode(uuid::Uuid::new_v4().as_bytes());
+        match tag {
+            Some(tag) => Self(format!("{tag}.{random}").into()),
+            None => Self(random.into()),
+        }
     }
 
     /// One that a client says.
@@ -56,15 +60,17 @@ pub struct Session {
     pub polls: bool,
     /// Whether a body that was posted is being looked at.
     pub posts: bool,
-    /// Whether a WebSocket is being tried out: polls are answered at once, so that the client can change over.
+    /// Whether a WebSocket is open that it may change over to.
+    pub upgrades: bool,
+    /// Whether that is being tried out: polls are answered at once, so that the client can change over.
     pub probes: bool,
 }
 
 impl Session {
     /// One that just began.
-    pub fn new(generation: Generation, token: Option<Secret>, now: Second) -> Self {
+    pub fn new(sid: Sid, generation: Generation, token: Option<Secret>, now: Second) -> Self {
         Self {
-            sid: Sid::random(),
+            sid,
             generation,
             token: token.map(Arc::new),
             entered: false,
@@ -72,6 +78,7 @@ impl Session {
             pinged_at: now,
             polls: false,
             posts: false,
+            upgrades: false,
             probes: false,
         }
     }

@@ -34,31 +34,39 @@ pub async fn adopt(shard: Arc<Shard>, on_upgrade: OnUpgrade, address: IpAddr, se
     tokio::spawn(Reader::new(shard, id, socket, Dialect::SocketIo).run(first));
 }
 
-/// Lets a session change over to the WebSocket of a finished upgrade. One at a time may be tried.
+/// Lets a session change over to the WebSocket of a finished upgrade.
 pub async fn probe(shard: Arc<Shard>, id: ConnectionId, on_upgrade: OnUpgrade) {
-    let Some((socket, first)) = upgraded(on_upgrade).await else { return };
+    let changed = match upgraded(on_upgrade).await {
+        Some((socket, first)) => {
+            tried(Reader::new(shard.clone(), id, socket, Dialect::SocketIo), first).await
+        }
+        None => None,
+    };
+    shard.with(|state| {
+        if let Some(session) = state.session(id) {
+            (session.upgrades, session.probes) = (false, false);
+        }
+    });
+    if let Some(reader) = changed {
+        tokio::spawn(reader.run(Bytes::new()));
+    }
+}
+
+/// Reads until the client has changed over; `None` if it does not.
+async fn tried(mut reader: Reader, first: Bytes) -> Option<Reader> {
     let deadline = Instant::now() + PROBE_TIMEOUT;
-    let mut reader = Reader::new(shard.clone(), id, socket, Dialect::SocketIo);
     let mut step = reader.feed(&mut first.to_vec(), on_probe);
     loop {
         match step {
             ReadStep::More => match timeout_at(deadline, reader.readable()).await {
                 Ok(Ok(())) => step = reader.read(on_probe),
-                _ => break,
+                _ => return None,
             },
             // It has changed over, and may have sent more.
-            ReadStep::Pause => {
-                tokio::spawn(reader.run(Bytes::new()));
-                return;
-            }
-            ReadStep::End => break,
+            ReadStep::Pause => return Some(reader),
+            ReadStep::End => return None,
         }
     }
-    shard.with(|state| {
-        if let Some(session) = state.session(id) {
-            session.probes = false;
-        }
-    });
 }
 
 fn on_probe(reader: &Reader, event: Event<'_>) -> Flow {
@@ -86,6 +94,11 @@ fn on_probe(reader: &Reader, event: Event<'_>) -> Flow {
 }
 
 impl State {
+    /// A WebSocket is opened that a session may change over to. One at a time.
+    pub(crate) fn begin_upgrade(&mut self, id: ConnectionId) -> bool {
+        self.session(id).is_some_and(|session| !std::mem::replace(&mut session.upgrades, true))
+    }
+
     /// A session that polls tries a WebSocket: the poll that waits ends.
     fn begin_probe(&mut self, id: ConnectionId) -> bool {
         let Some(connection) = self.connection(id).filter(|connection| !connection.closing) else {
@@ -100,7 +113,6 @@ impl State {
     fn change_over(&mut self, id: ConnectionId, socket: &Arc<Socket>) -> Option<Sid> {
         let connection = self.connection(id).filter(|connection| !connection.closing)?;
         let session = connection.session.as_mut().filter(|session| session.probes)?;
-        session.probes = false;
         let sid = session.sid.clone();
         let polled = std::mem::replace(&mut connection.socket, socket.clone());
         retire(&polled);

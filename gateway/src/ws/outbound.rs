@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 
 use bytes::{Buf, Bytes};
+use hubbub_wire::socketio::engine::BodyMaker;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use tokio::io::Interest;
@@ -50,9 +51,15 @@ impl Outbound {
         self.blocked = self.bytes > KEPT_BYTES;
     }
 
-    /// All that waits, for a client that fetches it.
-    pub fn take(&mut self) -> VecDeque<Bytes> {
-        std::mem::take(self).queue
+    /// Gives what waits to a client that fetches it, as much as its body takes.
+    pub fn fetch(&mut self, body: &mut BodyMaker) {
+        while !body.is_full()
+            && let Some(front) = self.queue.front()
+        {
+            let taken = body.take(front);
+            self.advance(taken);
+        }
+        self.keep();
     }
 
     /// From now on what waits is written to a socket.

@@ -1,7 +1,7 @@
 //! Engine.IO: what lies under Socket.IO. A packet is a WebSocket text frame of its own, or one of several in a body.
 //!
 //! What waits for a client is kept as WebSocket frames, whichever way the client takes it: one that polls is given a body
-//! [made of them](append_body).
+//! [made of them](BodyMaker).
 
 use serde::Serialize;
 
@@ -136,40 +136,71 @@ impl<'a> Iterator for Body<'a> {
     }
 }
 
-/// Appends the packets of frames that wait for a client to the body that it is given. A close frame is the packet that ends
-/// the session: whether there is one.
-pub fn append_body(body: &mut Vec<u8>, generation: Generation, frames: &[u8]) -> bool {
-    let mut ends = false;
-    for (opcode, payload) in encode::frames(frames) {
-        match opcode {
-            Opcode::Text => append_packet(body, generation, payload),
-            Opcode::Close => {
-                append_packet(body, generation, CLOSE);
-                ends = true;
-            }
-            Opcode::Continuation | Opcode::Binary | Opcode::Ping | Opcode::Pong => {}
-        }
+/// A body that a client is given, made of frames that wait for it.
+#[derive(Debug)]
+pub struct BodyMaker {
+    generation: Generation,
+    bytes: Vec<u8>,
+    packets: usize,
+    ends: bool,
+}
+
+impl BodyMaker {
+    /// Most packets of one body: python-engineio takes no more.
+    const PACKETS_MAX: usize = 16;
+
+    /// An empty body.
+    pub fn new(generation: Generation) -> Self {
+        Self { generation, bytes: Vec::new(), packets: 0, ends: false }
     }
-    ends
+
+    /// Whether it takes no more.
+    pub fn is_full(&self) -> bool {
+        self.packets >= Self::PACKETS_MAX
+    }
+
+    /// Takes frames until it is full: how many bytes of them. A close frame becomes the packet that ends the session.
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
+        let mut frames = encode::frames(bytes);
+        while !self.is_full()
+            && let Some((opcode, payload)) = frames.next()
+        {
+            match opcode {
+                Opcode::Text => self.push(payload),
+                Opcode::Close => {
+                    self.push(CLOSE);
+                    self.ends = true;
+                }
+                Opcode::Continuation | Opcode::Binary | Opcode::Ping | Opcode::Pong => {}
+            }
+        }
+        bytes.len() - frames.rest().len()
+    }
+
+    /// Appends a packet.
+    pub fn push(&mut self, packet: &[u8]) {
+        match self.generation {
+            Generation::V3 => {
+                self.bytes.extend_from_slice(utf16_len(packet).to_string().as_bytes());
+                self.bytes.push(b':');
+            }
+            Generation::V4 if self.packets > 0 => self.bytes.push(SEPARATOR as u8),
+            Generation::V4 => {}
+        }
+        self.bytes.extend_from_slice(packet);
+        self.packets += 1;
+    }
+
+    /// The body, and whether it ends the session.
+    pub fn finish(self) -> (Vec<u8>, bool) {
+        (self.bytes, self.ends)
+    }
 }
 
 /// Ends a session.
 pub const CLOSE: &[u8] = b"1";
 /// Ends a poll and says nothing.
 pub const NOOP: &[u8] = b"6";
-
-/// Appends one packet to a body.
-pub fn append_packet(body: &mut Vec<u8>, generation: Generation, packet: &[u8]) {
-    match generation {
-        Generation::V3 => {
-            body.extend_from_slice(utf16_len(packet).to_string().as_bytes());
-            body.push(b':');
-        }
-        Generation::V4 if !body.is_empty() => body.push(SEPARATOR as u8),
-        Generation::V4 => {}
-    }
-    body.extend_from_slice(packet);
-}
 
 /// A character has as many UTF-16 code units as it has bytes that begin one, and one more if it has four bytes.
 fn utf16_len(utf8: &[u8]) -> usize {
@@ -224,12 +255,27 @@ mod tests {
         encode::append_text(&mut frames, &["4€😀".as_bytes()]);
         encode::append_text(&mut frames, &[&[b'x'; 70_000]]);
         encode::append_close(&mut frames, 1001, "going_away");
-        let (mut three, mut four) = (Vec::new(), Vec::new());
-        assert!(append_body(&mut three, Generation::V3, &frames));
-        assert!(append_body(&mut four, Generation::V4, &frames));
+        let body = |generation| {
+            let mut body = BodyMaker::new(generation);
+            assert_eq!(body.take(&frames), frames.len());
+            let (bytes, ends) = body.finish();
+            assert!(ends);
+            String::from_utf8(bytes).unwrap()
+        };
         let long = "x".repeat(70_000);
-        assert_eq!(String::from_utf8(three).unwrap(), format!("4:4€😀70000:{long}1:1"));
-        assert_eq!(String::from_utf8(four).unwrap(), format!("4€😀\u{1e}{long}\u{1e}1"));
+        assert_eq!(body(Generation::V3), format!("4:4€😀70000:{long}1:1"));
+        assert_eq!(body(Generation::V4), format!("4€😀\u{1e}{long}\u{1e}1"));
+    }
+
+    #[test]
+    fn a_full_body_leaves_the_rest_where_it_is() {
+        let mut frames = Vec::new();
+        (0..20).for_each(|n| encode::append_text(&mut frames, &[format!("4{n}").as_bytes()]));
+        let mut body = BodyMaker::new(Generation::V4);
+        let taken = body.take(&frames);
+        assert!(body.is_full() && body.take(&frames[taken..]) == 0);
+        assert_eq!(encode::frames(&frames[taken..]).next(), Some((Opcode::Text, &b"416"[..])));
+        assert!(String::from_utf8(body.finish().0).unwrap().ends_with("414\u{1e}415"));
     }
 
     proptest! {
@@ -238,14 +284,9 @@ mod tests {
             for generation in [Generation::V3, Generation::V4] {
                 let mut frames = Vec::new();
                 packets.iter().for_each(|packet| encode::append_text(&mut frames, &[packet.as_bytes()]));
-                let mut body = Vec::new();
-                prop_assert!(!append_body(&mut body, generation, &frames));
-                // A body of empty packets only is none: nobody makes one.
-                prop_assume!(!body.is_empty());
-                let body = String::from_utf8(body).unwrap();
-                if generation == Generation::V4 && packets[0].is_empty() {
-                    continue;
-                }
+                let mut body = BodyMaker::new(generation);
+                prop_assert_eq!(body.take(&frames), frames.len());
+                let body = String::from_utf8(body.finish().0).unwrap();
                 prop_assert_eq!(read(generation, &body).unwrap(), packets.clone());
             }
         }

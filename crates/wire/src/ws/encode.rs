@@ -84,9 +84,28 @@ pub fn append_close_empty(out: &mut Vec<u8>) {
 }
 
 /// The frames of bytes that were appended here, whole: what each is, and its payload.
-pub fn frames(mut bytes: &[u8]) -> impl Iterator<Item = (Opcode, &[u8])> {
-    std::iter::from_fn(move || {
-        let (&first, rest) = bytes.split_first()?;
+pub fn frames(bytes: &[u8]) -> Frames<'_> {
+    Frames { rest: bytes }
+}
+
+/// See [`frames`].
+#[derive(Debug, Clone)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    /// What follows the frame that was handed out last.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = (Opcode, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&first, rest) = self.rest.split_first()?;
         let (&len, rest) = rest.split_first()?;
         let (len, rest) = match len {
             126 => rest.split_first_chunk().map(|(len, rest)| (u64::from(u16::from_be_bytes(*len)), rest))?,
@@ -94,9 +113,9 @@ pub fn frames(mut bytes: &[u8]) -> impl Iterator<Item = (Opcode, &[u8])> {
             short => (u64::from(short), rest),
         };
         let (payload, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
-        bytes = rest;
+        self.rest = rest;
         Some((Opcode::from_bits(first & 0x0F)?, payload))
-    })
+    }
 }
 
 #[cfg(test)]
