@@ -12,7 +12,6 @@ use hubbub_core::ids::{Millis, RoomId};
 use hubbub_core::ports::accounts::AccountsError;
 use hubbub_wire::native::answer;
 use hubbub_wire::socketio::answer as socketio;
-use hubbub_wire::socketio::engine::Generation;
 use hubbub_wire::ws::encode;
 
 use crate::dialect::Passes;
@@ -82,9 +81,14 @@ impl Shard {
         if connection.closing {
             return None;
         }
+        let silent = now.saturating_sub(connection.heard);
+        let beat = connection.session.as_ref().map(|session| match silent > 2 * seconds(config.heartbeat) {
+            true => Some(Due::Close(CloseCode::GoingAway)),
+            false => session.is_to_be_pinged(now, seconds(config.heartbeat)).then_some(Due::Ping),
+        });
         let Some(account) = &connection.account else {
             let late = now.saturating_sub(connection.opened) > seconds(config.hello_timeout);
-            return late.then_some(Due::Close(CloseCode::AuthenticationTimeout));
+            return if late { Some(Due::Close(CloseCode::AuthenticationTimeout)) } else { beat.flatten() };
         };
         if connection.behind_since.is_some_and(|since| now - since > seconds(config.slow_consumer_timeout)) {
             return Some(Due::Close(CloseCode::SlowConsumer));
@@ -95,12 +99,8 @@ impl Shard {
         if wall > account.expires_at && !connection.warned {
             return Some(Due::Fresh);
         }
-        let silent = now.saturating_sub(connection.heard);
-        if let Some(session) = &connection.session {
-            let is_gone = silent > 2 * seconds(config.heartbeat);
-            let pings =
-                session.generation == Generation::V4 && now >= session.pinged_at + seconds(config.heartbeat);
-            return if is_gone { Some(Due::Close(CloseCode::GoingAway)) } else { pings.then_some(Due::Ping) };
+        if let Some(beat) = beat {
+            return beat;
         }
         match connection.pinged {
             true if silent > 2 * seconds(config.heartbeat) => Some(Due::Close(CloseCode::GoingAway)),

@@ -83,6 +83,11 @@ impl Session {
         }
     }
 
+    /// Whether it is the server's turn to ping: in the older generation it never is.
+    pub fn is_to_be_pinged(&self, now: Second, every: Second) -> bool {
+        self.generation == Generation::V4 && now >= self.pinged_at.saturating_add(every)
+    }
+
     /// What the client is told first.
     pub fn greeting(&self, config: &Config, upgrades: &[&str]) -> Vec<Bytes> {
         let heartbeat = u64::try_from(config.heartbeat.as_millis()).unwrap_or(u64::MAX);
@@ -100,8 +105,8 @@ impl Session {
     }
 
     /// What the client is told last. Its library connects again by itself when the transport closes, and does not when it is
-    /// disconnected: so it is disconnected where coming back would end in the same way. One that `polls` then closes by itself:
-    /// told so in the same body, it would not see the rest.
+    /// disconnected: so it is disconnected where coming back would end in the same way. One that `polls` then closes by itself,
+    /// and so does one that said that it goes: told so in the same body, it would not see the rest.
     pub fn farewell(&self, code: CloseCode, polls: bool) -> Bytes {
         let mut out = Vec::new();
         let disconnects = matches!(code, CloseCode::NotAuthenticated | CloseCode::TooMany);
@@ -111,7 +116,7 @@ impl Session {
             }
             out.extend_from_slice(&answer::disconnected());
         }
-        if !(disconnects && polls) {
+        if !(polls && (disconnects || code == CloseCode::Normal)) {
             encode::append_close(&mut out, code.number(), code.reason());
         }
         out.into()

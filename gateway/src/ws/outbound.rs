@@ -54,10 +54,15 @@ impl Outbound {
     /// Gives what waits to a client that fetches it, as much as its body takes.
     pub fn fetch(&mut self, body: &mut BodyMaker) {
         while !body.is_full()
-            && let Some(front) = self.queue.front()
+            && let Some(mut front) = self.queue.pop_front()
         {
-            let taken = body.take(front);
-            self.advance(taken);
+            self.bytes -= front.len();
+            front.advance(body.take(&front));
+            // Only a full body leaves something of it.
+            if body.is_full() && !front.is_empty() {
+                self.bytes += front.len();
+                self.queue.push_front(front);
+            }
         }
         self.keep();
     }
