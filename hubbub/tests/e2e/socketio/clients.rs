@@ -71,7 +71,8 @@ impl Client {
     pub fn start(server: &Hubbub, kind: Kind, token: &str, carried: Carried) -> Self {
         let libraries = libraries();
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/socketio/clients");
-        let mut options = json!({"transports": kind.transports});
+        let mut options =
+            json!({"transports": kind.transports, "reconnectionDelay": 50, "reconnectionDelayMax": 200});
         match carried {
             Carried::Query => options["query"] = json!({"token": token}),
             Carried::Auth => options["auth"] = json!({"token": token}),

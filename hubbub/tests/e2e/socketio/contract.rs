@@ -189,14 +189,13 @@ async fn a_bad_token_is_disconnected_and_is_not_in_the_log() {
 
 #[tokio::test]
 async fn clients_that_say_nothing_stay_by_their_pings_and_come_back_after_a_restart() {
-    let mut server = Hubbub::start(program().with("--heartbeat=1s")).await.unwrap();
+    let quick = program().with("--heartbeat=1s").with("--drain-window=100ms");
+    let mut server = Hubbub::start(quick).await.unwrap();
     let room = Room::with_owner(&server, "ann").await;
     let libraries = [Library::Js2, Library::Js4];
     let kinds: Vec<_> = Kind::all().into_iter().filter(|kind| libraries.contains(&kind.library)).collect();
-    let mut clients = Vec::new();
-    for kind in &kinds {
-        clients.push(Client::enter(&server, *kind, &room.ann.token).await);
-    }
+    let enter = kinds.iter().map(|kind| Client::enter(&server, *kind, &room.ann.token));
+    let mut clients = join_all(enter).await;
     for (client, kind) in clients.iter_mut().zip(&kinds) {
         for _ in 0..3 {
             client.find("a ping", |said| said["ping"] == true).await;

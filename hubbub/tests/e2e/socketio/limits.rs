@@ -8,9 +8,9 @@ use crate::slow::flood;
 
 const MIB: u64 = 1 << 20;
 /// 16 KiB each.
-const SENT: usize = 2_000;
+const SENT: usize = 1_200;
 const STALLED: usize = 8;
-/// What waits for the stalled ones may be 2 MiB; without a limit it would be 250 MiB.
+/// What waits for the stalled ones may be 2 MiB; without a limit it would be 150 MiB.
 const GROWTH_MAX: u64 = 24 * MIB;
 
 async fn connections(server: &Hubbub, count: f64) {
@@ -29,7 +29,9 @@ async fn one_that_says_no_token_or_nothing_any_more_is_closed() {
     let mut raw = websocket(&server, "EIO=4&transport=websocket").await;
     connections(&server, 2.0).await;
     assert_eq!(closed(&mut raw).await, Some(4408));
-    assert_eq!(in_time("the end of the poll", http(&server, "GET", &query, "", "")).await.body, "1");
+    // It may have been pinged before.
+    let last = in_time("the end of the poll", http(&server, "GET", &query, "", "")).await.body;
+    assert!(last.ends_with('1'), "{last:?}");
     connections(&server, 0.0).await;
     // One is pinged, and says nothing; the other should ping, and does not.
     let (mut new, mut old) = (socket(&server, 4, &ann.token).await, socket(&server, 3, &ann.token).await);
