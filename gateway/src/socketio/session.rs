@@ -150,3 +150,47 @@ impl Sessions {
         Some((shard.upgrade()?, *id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(generation: Generation) -> Session {
+        Session::new(Sid::random(Some("g1")), generation, None, 0)
+    }
+
+    #[test]
+    fn only_who_would_be_refused_again_is_disconnected() {
+        let told = |code, polls| {
+            let farewell = session(Generation::V3).farewell(code, polls);
+            let frames =
+                encode::frames(&farewell).map(|(_, payload)| String::from_utf8_lossy(payload).into_owned());
+            frames.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told(CloseCode::NotAuthenticated, true), "40/v1/channel, 41/v1/channel,");
+        assert!(told(CloseCode::TooMany, false).starts_with("40/v1/channel, 41/v1/channel, "));
+        assert!(!told(CloseCode::GoingAway, true).contains("41"));
+        assert_eq!(told(CloseCode::Normal, true), "");
+        // Who is in is not told so again.
+        let mut entered = session(Generation::V4);
+        entered.entered = true;
+        let farewell = entered.farewell(CloseCode::NotAuthenticated, true);
+        assert_eq!(encode::frames(&farewell).next().unwrap().1, b"41/v1/channel,");
+    }
+
+    #[test]
+    fn a_name_says_where_its_session_is_and_nothing_else_that_can_be_guessed() {
+        let names: std::collections::HashSet<_> =
+            (0..100).map(|_| Sid::random(Some("g1")).as_str().to_owned()).collect();
+        assert_eq!(names.len(), 100);
+        assert!(names.iter().all(|name| name.starts_with("g1.") && name.len() == 3 + 22), "{names:?}");
+        assert_eq!(Sid::random(None).as_str().len(), 22);
+    }
+
+    #[test]
+    fn only_the_newer_generation_is_pinged() {
+        assert!(!session(Generation::V3).is_to_be_pinged(60, 30));
+        assert!(!session(Generation::V4).is_to_be_pinged(29, 30));
+        assert!(session(Generation::V4).is_to_be_pinged(30, 30));
+    }
+}

@@ -170,3 +170,48 @@ fn send_now(stream: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hubbub_wire::socketio::engine::Generation;
+    use hubbub_wire::ws::encode;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_polls_is_given_all_in_its_order_a_body_at_a_time() {
+        let mut out = Outbound::default();
+        for piece in [0..7, 7..20, 20..21] {
+            let mut frames = Vec::new();
+            piece.for_each(|n| encode::append_text(&mut frames, &[format!("4{n}").as_bytes()]));
+            out.push(frames.into());
+        }
+        out.push(Bytes::new());
+        let mut fetched = Vec::new();
+        for _ in 0..2 {
+            let mut body = BodyMaker::new(Generation::V4);
+            out.fetch(&mut body);
+            let (body, ends) = body.finish();
+            assert!(!ends);
+            fetched.push(String::from_utf8(body).unwrap());
+        }
+        assert_eq!(out.waiting(), 0);
+        let expected: Vec<_> = (0..21).map(|n| format!("4{n}")).collect();
+        let found: Vec<_> = fetched.iter().flat_map(|body| body.split('\u{1e}')).collect();
+        assert_eq!(
+            (found, fetched[0].split('\u{1e}').count()),
+            (expected.iter().map(String::as_str).collect(), 16)
+        );
+    }
+
+    #[test]
+    fn what_waits_for_a_client_that_polls_holds_it_up_from_a_size_on() {
+        let mut out = Outbound::default();
+        out.push(vec![0; KEPT_BYTES].into());
+        out.keep();
+        assert!(!out.is_blocked());
+        out.push(Bytes::from_static(b"x"));
+        out.keep();
+        assert!(out.is_blocked());
+    }
+}

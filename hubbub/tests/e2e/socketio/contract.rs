@@ -14,7 +14,8 @@ const NEW: Kind = Kind { library: Library::Js4, transports: &["websocket"] };
 
 #[tokio::test]
 async fn every_client_by_every_transport_has_the_whole_contract() {
-    let server = server().await;
+    // Two event loops: a session's requests come to either.
+    let server = Hubbub::start(program().with("--instances=2")).await.unwrap();
     let old = Room::with_owner(&server, "ann").await;
     // Three at once: each is a process of its own.
     for (n, kinds) in Kind::all().chunks(3).enumerate() {
