@@ -114,7 +114,7 @@ enum CentrifugoCommand {
 #[derive(Debug, Args)]
 struct Common {
     /// Targets: raw, centrifugo (with history), centrifugo-nohistory, centrifugo-nats (two nodes), hubbub, hubbub@PATH for
-    /// another binary, or cluster@PATH for a cluster of it.
+    /// another binary, socketio@PATH for its Socket.IO door, or cluster@PATH for a cluster of it.
     #[arg(long, value_delimiter = ',', default_value = "raw,centrifugo")]
     targets: Vec<String>,
     /// How often each is measured, in turn; the median counts.
@@ -242,6 +242,7 @@ impl Common {
             ("centrifugo-nats", _) => Target::CentrifugoNats,
             (_, Some(("cluster", path))) => Target::HubbubCluster(path.into()),
             (_, Some(("hubbub", path))) => Target::HubbubBinary(path.into()),
+            (_, Some(("socketio", path))) => Target::SocketIoBinary(path.into()),
             ("hubbub", _) => match (&self.url, &self.server_bin) {
                 (Some(url), _) => {
                     Target::HubbubRunning { address: crate::loopback::address_in(url)?, pid: self.pid }
@@ -251,7 +252,7 @@ impl Common {
             },
             _ => bail!(
                 "no target {name}: raw, centrifugo, centrifugo-nohistory, centrifugo-nats, hubbub, hubbub@PATH, \
-                 cluster@PATH"
+                 socketio@PATH, cluster@PATH"
             ),
         };
         Ok(Named { name: name.to_owned(), target })

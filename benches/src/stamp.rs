@@ -77,7 +77,8 @@ fn digits(mut value: u64, count: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+/// A number in decimal digits and nothing else.
+pub fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }

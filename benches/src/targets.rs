@@ -5,6 +5,7 @@ pub mod centrifugo;
 pub mod hubbub;
 pub mod live;
 pub mod raw;
+pub mod socketio;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -79,7 +79,7 @@ impl Asker {
         user: User,
         verb: Verb,
         told: Option<TraceContext>,
-    ) -> impl Future<Output = Result<Answer, Failure>> + 'static {
+    ) -> impl Future<Output = Result<Answer, Failure>> + 'static + use<> {
         let mut span = Span::first(name(&verb), told);
         span.tag("hubbub.room", &room);
         let trace = span.context();
@@ -120,7 +120,7 @@ impl Asker {
         room: RoomId,
         what: What,
         trace: Option<TraceContext>,
-    ) -> impl Future<Output = Result<(Told, Bytes), Failure>> + 'static {
+    ) -> impl Future<Output = Result<(Told, Bytes), Failure>> + 'static + use<> {
         let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let twice = may_be_asked_twice(&what);

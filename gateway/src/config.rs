@@ -29,6 +29,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// From where browsers may connect.
     pub origins: Origins,
+    /// What the names of Socket.IO sessions begin with, so that a load balancer knows where one is.
+    pub sid_tag: Option<String>,
     /// How long an action may take; then `unavailable`.
     pub action_timeout: Duration,
     /// How long a connection may stay without a valid token; then closed with 4408.
@@ -81,6 +83,7 @@ impl Default for Config {
             tls: None,
             proxies: Proxies { trusted: Vec::new(), header: ForwardedBy::XForwardedFor },
             origins: Origins::Same,
+            sid_tag: None,
             action_timeout: Duration::from_secs(5),
             hello_timeout: Duration::from_secs(10),
             heartbeat: Duration::from_secs(30),

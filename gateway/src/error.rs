@@ -8,6 +8,7 @@ use hubbub_core::ports::accounts::AccountsError;
 use hubbub_core::ports::bus::BusError;
 use hubbub_core::room::Refusal;
 use hubbub_wire::native::request::BadRequest;
+use hubbub_wire::seed::{self, Attempt, ErrorNumber};
 use hubbub_wire::tier::parcel::BadParcel;
 
 /// A request that failed.
@@ -105,14 +106,14 @@ impl Failure {
     }
 
     /// The number by which the system that this one replaces named such an error.
-    pub fn seed_number(&self) -> u16 {
+    pub fn seed_number(&self, attempt: Attempt) -> ErrorNumber {
         match self {
-            Self::Accounts(AccountsError::InvalidToken) | Self::NotAuthenticated => 1000,
-            Self::Accounts(AccountsError::InvalidCredentials) => 1001,
-            Self::RoleMissing => 1002,
-            Self::Accounts(AccountsError::Unavailable { .. }) => 1003,
-            Self::Refused(Refusal::NoSuchRoom) => 600,
-            _ => 500,
+            Self::Accounts(AccountsError::InvalidToken) | Self::NotAuthenticated => seed::INVALID_TOKEN,
+            Self::Accounts(AccountsError::InvalidCredentials) => seed::INVALID_CREDENTIALS,
+            Self::RoleMissing => seed::ROLE_MISSING,
+            Self::Accounts(AccountsError::Unavailable { .. }) => seed::ACCOUNTS_AWAY,
+            Self::Refused(Refusal::NoSuchRoom) => seed::NO_SUCH_ROOM,
+            _ => attempt.number(),
         }
     }
 }

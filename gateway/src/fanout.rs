@@ -1,7 +1,8 @@
 //! Fan-out: what a room says in one turn, to each connection that is live in it.
 //!
 //! # What it costs
-//! A room and turn: one buffer with the frames of all its entries, encoded once. A delivery: one `send` system call of that
+//! A room and turn: one buffer with the frames of all its entries for each [dialect](crate::dialect) that is spoken there,
+//! encoded once. A delivery: one `send` system call of that
 //! buffer and a reference count; no task, wake, allocation or copy. The call is the floor (2.4 to 3.7 µs, of it
 //! nearly all TCP); everything else of a delivery is below a tenth of it. Only a connection that must see other bytes
 //! costs a buffer of its own: the sender, who sees its key, and one who came or went within the turn sees a
@@ -17,9 +18,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{Seq, UserId};
-use hubbub_wire::native::answer;
+use hubbub_core::ids::{RoomId, Seq, UserId};
 use rustix::time::{ClockId, clock_gettime};
+
+use crate::dialect::{Dialect, Passes};
 
 /// Members from which on a room rests after a flush.
 pub const REST_MEMBERS_MIN: usize = 100;
@@ -32,9 +34,22 @@ pub const TURN_BYTES_MAX: usize = 64 * 1024;
 /// Something to be sent to the members.
 enum Item {
     Entry(Entry),
-    /// A frame that nobody keeps, and whom it is not for. The first to be shed.
-    Passing(Bytes, Option<UserId>),
+    /// What nobody keeps. The first to be shed.
+    Passing(Passes),
 }
+
+impl Item {
+    /// Appends its frame as `user`'s own connections see it, or those of anyone else.
+    fn append(&self, out: &mut Vec<u8>, dialect: Dialect, room: &RoomId, user: Option<&UserId>) {
+        match self {
+            Self::Entry(entry) => dialect.append_entry(out, room, entry, user),
+            Self::Passing(passes) => dialect.append_passing(out, room, passes),
+        }
+    }
+}
+
+/// About how long the frame of what passes is.
+const PASSING_BYTES: usize = 128;
 
 /// What a room will send at the end of the turn.
 #[derive(Default)]
@@ -54,10 +69,10 @@ impl Turn {
         self.items.push(Item::Entry(entry));
     }
 
-    /// Appends a frame that nobody keeps.
-    pub fn push_passing(&mut self, frame: Bytes, not_for: Option<UserId>) {
-        self.bytes += frame.len();
-        self.items.push(Item::Passing(frame, not_for));
+    /// Appends what nobody keeps.
+    pub fn push_passing(&mut self, passes: Passes) {
+        self.bytes += PASSING_BYTES;
+        self.items.push(Item::Passing(passes));
     }
 
     /// The connection is sent only what comes from here on.
@@ -93,37 +108,30 @@ impl Turn {
         self.bytes >= TURN_BYTES_MAX
     }
 
-    /// Encodes the frames. `number` tells which users have connections on this shard.
-    pub fn encode(self, number: impl Fn(&UserId) -> Option<UserNumber>) -> Encoded {
-        let mut frames = Vec::with_capacity(self.bytes + self.items.len() * 4);
-        let mut offsets = Vec::with_capacity(self.items.len() + 1);
+    /// Makes it ready to be shared out. `number` tells which users have connections on this shard.
+    pub fn encode(self, room: RoomId, number: impl Fn(&UserId) -> Option<UserNumber>) -> Encoded {
         let mut special = Vec::new();
         let mut entries = 0;
         for item in &self.items {
-            offsets.push(frames.len());
-            match item {
+            let (user, passes) = match item {
                 Item::Entry(entry) => {
                     entries += 1;
-                    answer::append_entry(&mut frames, entry);
-                    if entry.key.is_some() {
-                        special.extend(number(&entry.user).map(|number| (number, entry.user.clone())));
-                    }
+                    (entry.key.is_some().then_some(&entry.user), false)
                 }
-                Item::Passing(frame, not_for) => {
-                    frames.extend_from_slice(frame);
-                    special.extend(not_for.clone().and_then(|user| Some((number(&user)?, user))));
-                }
-            }
+                Item::Passing(passes) => (passes.not_for(), true),
+            };
+            special.extend(user.and_then(|user| Some((number(user)?, !passes, user.clone()))));
         }
-        offsets.push(frames.len());
         special.sort_unstable();
-        special.dedup_by_key(|(number, _)| *number);
-        let special =
-            special.into_iter().map(|(number, user)| Special { number, user, made: None }).collect();
-        let Self { items, mut from, mut to, .. } = self;
+        special.dedup_by_key(|(number, ..)| *number);
+        let special = special
+            .into_iter()
+            .map(|(number, only_key, user)| Special { number, only_key, user, made: Default::default() })
+            .collect();
+        let Self { items, bytes, mut from, mut to } = self;
         from.sort_unstable();
         to.sort_unstable();
-        Encoded { frames: frames.into(), offsets, items, special, from, to, entries }
+        Encoded { room, items, bytes, made: Default::default(), special, from, to, entries }
     }
 }
 
@@ -132,15 +140,28 @@ pub type UserNumber = u32;
 
 struct Special {
     number: UserNumber,
+    /// Whether it is only for a key that they see other bytes: where keys are not shown, they don't.
+    only_key: bool,
     user: UserId,
-    made: Option<Bytes>,
+    made: ByDialect<Bytes>,
 }
 
-/// A turn's frames, made once.
-pub struct Encoded {
-    frames: Bytes,
+/// One for each dialect that it was needed in.
+type ByDialect<T> = [Option<T>; 2];
+
+/// The frames of all items.
+struct Frames {
+    bytes: Bytes,
+    /// Where each begins, and where the last one ends.
     offsets: Vec<usize>,
+}
+
+/// A turn's frames, made once a dialect.
+pub struct Encoded {
+    room: RoomId,
     items: Vec<Item>,
+    bytes: usize,
+    made: ByDialect<Frames>,
     /// Users who see other bytes than the rest, and those bytes once they are made: several connections of one user
     /// share them.
     special: Vec<Special>,
@@ -160,18 +181,35 @@ pub struct Share {
 
 impl Encoded {
     /// What the connection at `slot` of `user` is sent; with `passing` false only entries.
-    pub fn share(&mut self, slot: u32, user: UserNumber, passing: bool) -> Share {
+    pub fn share(&mut self, slot: u32, user: UserNumber, dialect: Dialect, passing: bool) -> Share {
         let all = self.items.len();
         let from = find(&self.from, slot).unwrap_or(0);
         let to = find(&self.to, slot).unwrap_or(all);
-        let special = self.special.iter().position(|special| special.number == user);
+        let sees_key = dialect == Dialect::Native;
+        let special = self.special.iter().position(|one| one.number == user && (sees_key || !one.only_key));
         let frames = match special {
-            Some(at) => self.own(at, from, to, passing),
-            None if !passing && self.entries < all as u64 => self.own_entries_only(from, to),
-            None if from == 0 && to == all => self.frames.clone(),
-            None => self.frames.slice(self.offsets[from]..self.offsets[to]),
+            Some(at) => self.own(at, dialect, from, to, passing),
+            None if !passing && self.entries < all as u64 => self.own_entries_only(dialect, from, to),
+            None => {
+                let Frames { bytes, offsets } = self.frames(dialect);
+                if from == 0 && to == all { bytes.clone() } else { bytes.slice(offsets[from]..offsets[to]) }
+            }
         };
         Share { frames, after: self.seq_before(from, to) }
+    }
+
+    fn frames(&mut self, dialect: Dialect) -> &Frames {
+        let Self { room, items, bytes, made, .. } = self;
+        made[dialect as usize].get_or_insert_with(|| {
+            let mut out = Vec::with_capacity(*bytes + items.len() * 4);
+            let mut offsets = Vec::with_capacity(items.len() + 1);
+            for item in items {
+                offsets.push(out.len());
+                item.append(&mut out, dialect, room, None);
+            }
+            offsets.push(out.len());
+            Frames { bytes: out.into(), offsets }
+        })
     }
 
     /// Those who leave with this turn.
@@ -194,34 +232,33 @@ impl Encoded {
         })
     }
 
-    fn own(&mut self, at: usize, from: usize, to: usize, passing: bool) -> Bytes {
+    fn own(&mut self, at: usize, dialect: Dialect, from: usize, to: usize, passing: bool) -> Bytes {
         let Special { user, made, .. } = &self.special[at];
         let all = from == 0 && to == self.items.len() && passing;
-        if let (true, Some(made)) = (all, made) {
+        if let (true, Some(made)) = (all, &made[dialect as usize]) {
             return made.clone();
         }
-        let mut out = Vec::with_capacity(self.offsets[to] - self.offsets[from] + 80);
+        let mut out = Vec::with_capacity(self.bytes + 80);
         for item in &self.items[from..to] {
             match item {
-                Item::Entry(entry) => append_for(&mut out, entry, user),
-                Item::Passing(frame, not_for) if passing && not_for.as_ref() != Some(user) => {
-                    out.extend_from_slice(frame);
-                }
-                Item::Passing(..) => {}
+                Item::Passing(passes) if !passing || passes.not_for() == Some(user) => {}
+                item => item.append(&mut out, dialect, &self.room, Some(user)),
             }
         }
         let out = Bytes::from(out);
         if all {
-            self.special[at].made = Some(out.clone());
+            self.special[at].made[dialect as usize] = Some(out.clone());
         }
         out
     }
 
-    fn own_entries_only(&self, from: usize, to: usize) -> Bytes {
+    fn own_entries_only(&mut self, dialect: Dialect, from: usize, to: usize) -> Bytes {
+        self.frames(dialect);
+        let Some(Frames { bytes, offsets }) = &self.made[dialect as usize] else { return Bytes::new() };
         let mut out = Vec::new();
         for (n, item) in self.items[from..to].iter().enumerate() {
             if matches!(item, Item::Entry(_)) {
-                out.extend_from_slice(&self.frames[self.offsets[from + n]..self.offsets[from + n + 1]]);
+                out.extend_from_slice(&bytes[offsets[from + n]..offsets[from + n + 1]]);
             }
         }
         out.into()
@@ -233,14 +270,6 @@ fn find(list: &[(u32, usize)], slot: u32) -> Option<usize> {
         return None;
     }
     list.binary_search_by_key(&slot, |(s, _)| *s).ok().map(|at| list[at].1)
-}
-
-/// Appends an entry's frame as the user's own connections see it.
-pub fn append_for(out: &mut Vec<u8>, entry: &Entry, user: &UserId) {
-    match &entry.key {
-        Some(key) if entry.user == *user => answer::append_own_entry(out, entry, key),
-        _ => answer::append_entry(out, entry),
-    }
 }
 
 /// CPU time of this thread: another process's time slice must not lengthen a rest.
@@ -257,7 +286,7 @@ pub fn rest_after(spent: Duration) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use hubbub_core::entry::Says;
-    use hubbub_core::ids::{Key, Millis, RoomId, User};
+    use hubbub_core::ids::{Key, Millis, User};
     use hubbub_core::limits::Content;
 
     use super::*;
@@ -277,6 +306,10 @@ mod tests {
         ["ann", "bob", "cyd"].iter().position(|name| *name == user.as_str()).map(|n| n as UserNumber)
     }
 
+    fn room() -> RoomId {
+        RoomId::parse("r").unwrap()
+    }
+
     fn text(share: &Share) -> String {
         String::from_utf8_lossy(&share.frames).into_owned()
     }
@@ -286,14 +319,14 @@ mod tests {
         let mut turn = Turn::default();
         turn.push(entry(5, "ann", Some("k1")));
         turn.push(entry(6, "bob", None));
-        let mut encoded = turn.encode(number);
+        let mut encoded = turn.encode(room(), number);
         let (bob, cyd) = (
-            encoded.share(1, number(&id("bob")).unwrap(), true),
-            encoded.share(2, number(&id("cyd")).unwrap(), true),
+            encoded.share(1, number(&id("bob")).unwrap(), Dialect::Native, true),
+            encoded.share(2, number(&id("cyd")).unwrap(), Dialect::Native, true),
         );
         assert_eq!(bob.frames.as_ptr(), cyd.frames.as_ptr(), "one buffer");
         assert!(!text(&bob).contains("\"key\""));
-        let ann = text(&encoded.share(0, number(&id("ann")).unwrap(), true));
+        let ann = text(&encoded.share(0, number(&id("ann")).unwrap(), Dialect::Native, true));
         assert!(ann.contains("\"key\":\"k1\"") && ann.contains("text6"));
         assert_eq!(bob.after, Some(Seq(4)));
     }
@@ -306,13 +339,13 @@ mod tests {
         turn.push(entry(2, "ann", None));
         turn.ends_here(8);
         turn.push(entry(3, "ann", None));
-        let mut encoded = turn.encode(number);
-        let came = encoded.share(7, number(&id("bob")).unwrap(), true);
+        let mut encoded = turn.encode(room(), number);
+        let came = encoded.share(7, number(&id("bob")).unwrap(), Dialect::Native, true);
         assert!(
             !text(&came).contains("text1") && text(&came).contains("text2") && text(&came).contains("text3")
         );
         assert_eq!(came.after, Some(Seq(1)));
-        let went = text(&encoded.share(8, number(&id("cyd")).unwrap(), true));
+        let went = text(&encoded.share(8, number(&id("cyd")).unwrap(), Dialect::Native, true));
         assert!(went.contains("text1") && went.contains("text2") && !went.contains("text3"));
         assert_eq!(encoded.last_seq(encoded.leaving()[0].1), Some(Seq(2)));
     }
@@ -320,11 +353,50 @@ mod tests {
     #[test]
     fn what_passes_is_not_for_its_author_and_is_shed_first() {
         let mut turn = Turn::default();
-        turn.push_passing(Bytes::from_static(b"[typing]"), Some(id("ann")));
+        turn.push_passing(Passes::Typing(User { id: id("ann"), name: "Ann".into() }, true));
         turn.push(entry(1, "bob", None));
-        let mut encoded = turn.encode(number);
-        assert!(!text(&encoded.share(0, number(&id("ann")).unwrap(), true)).contains("typing"));
-        assert!(text(&encoded.share(1, number(&id("bob")).unwrap(), true)).contains("typing"));
-        assert!(!text(&encoded.share(1, number(&id("bob")).unwrap(), false)).contains("typing"));
+        let mut encoded = turn.encode(room(), number);
+        assert!(
+            !text(&encoded.share(0, number(&id("ann")).unwrap(), Dialect::Native, true)).contains("typing")
+        );
+        assert!(
+            text(&encoded.share(1, number(&id("bob")).unwrap(), Dialect::Native, true)).contains("typing")
+        );
+        assert!(
+            !text(&encoded.share(1, number(&id("bob")).unwrap(), Dialect::Native, false)).contains("typing")
+        );
+    }
+
+    #[test]
+    fn members_of_each_dialect_share_one_buffer_and_none_is_made_for_nobody() {
+        let mut turn = Turn::default();
+        turn.push(entry(5, "ann", Some("k1")));
+        let mut encoded = turn.encode(room(), number);
+        let mut share =
+            |slot, user: &str, dialect| encoded.share(slot, number(&id(user)).unwrap(), dialect, true);
+        // The sender sees no key there: no buffer of their own.
+        let (ann, bob) = (share(0, "ann", Dialect::SocketIo), share(1, "bob", Dialect::SocketIo));
+        assert_eq!(ann.frames.as_ptr(), bob.frames.as_ptr(), "one buffer");
+        assert!(text(&ann).contains("42/v1/channel,[\"message\",{\"error\":0"), "{}", text(&ann));
+        assert_eq!(ann.after, Some(Seq(4)));
+        assert!(encoded.made[Dialect::Native as usize].is_none());
+        let cyd = encoded.share(2, number(&id("cyd")).unwrap(), Dialect::Native, true);
+        assert!(text(&cyd).contains("\"type\":\"message\",\"room\":\"r\""), "{}", text(&cyd));
+    }
+
+    #[test]
+    fn what_passes_is_in_the_words_of_each_dialect() {
+        let mut turn = Turn::default();
+        let ann = User { id: id("ann"), name: "Ann".into() };
+        turn.push_passing(Passes::Typing(ann.clone(), true));
+        turn.push_passing(Passes::Presence(ann, false));
+        turn.push_passing(Passes::Count(7));
+        let mut encoded = turn.encode(room(), number);
+        let bob = text(&encoded.share(1, number(&id("bob")).unwrap(), Dialect::SocketIo, true));
+        assert!(bob.contains("[\"writing\",{\"chatroom\":\"r\",\"source\":\"ann\",\"status\":1}]"), "{bob}");
+        assert!(bob.contains("[\"status\",{\"user\":\"ann\",\"status\":0}]"), "{bob}");
+        assert!(!bob.contains('7'), "{bob}");
+        let ann = text(&encoded.share(0, number(&id("ann")).unwrap(), Dialect::SocketIo, true));
+        assert!(!ann.contains("writing") && ann.contains("status"), "{ann}");
     }
 }

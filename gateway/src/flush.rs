@@ -19,8 +19,8 @@ impl State {
         let large = here.members.len() >= REST_MEMBERS_MIN;
         let began = large.then(thread_cpu);
         let users = &self.users;
-        let mut encoded =
-            std::mem::take(&mut here.turn).encode(|user| users.get(user).map(|here| here.number));
+        let mut encoded = std::mem::take(&mut here.turn)
+            .encode(room.clone(), |user| users.get(user).map(|here| here.number));
         let mut deliveries = here.take_deliveries();
         let mut dropped: Vec<(ConnectionId, Seq)> = Vec::new();
         let mut bytes = 0;
@@ -28,7 +28,8 @@ impl State {
             let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
             let waiting = connection.out.waiting();
             // What passes is shed as soon as anything is held up; entries at the budget.
-            let share = encoded.share(slot, connection.user, !connection.out.is_blocked());
+            let share =
+                encoded.share(slot, connection.user, connection.dialect(), !connection.out.is_blocked());
             if share.frames.is_empty() || connection.closing {
                 continue;
             }

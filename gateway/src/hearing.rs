@@ -6,12 +6,14 @@ use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::ports::bus::Message;
 use hubbub_core::position::Arrival;
-use hubbub_wire::native::answer::{self, Event, Online};
+use hubbub_wire::native::answer::{self, Event};
+use hubbub_wire::socketio::answer::{self as socketio, Chatroom};
 use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::event::{Batch, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel::{self, BadParcel};
 
+use crate::dialect::{Dialect, Passes};
 use crate::member::{ConnectionId, Standing};
 use crate::room::{SyncCause, SyncNeed};
 use crate::shard::{Chore, Heard, State};
@@ -236,28 +238,22 @@ impl State {
         let Some(here) = self.rooms.get_mut(room) else { return Ok(()) };
         let small =
             here.synced.as_ref().is_some_and(|synced| synced.member_count <= self.presence_members_max);
-        let (frame, not_for) = match passing.what {
-            Passing::Typing { user, on } => {
-                let frame = answer::frame(&Event::Typing { room, user: &user, on });
-                (frame, Some(user.id))
-            }
-            Passing::Presence { user, online } if small => {
-                let event = Event::Presence { room, user: Some(&user), online: Online::Online(online) };
-                (answer::frame(&event), None)
-            }
+        let passes = match passing.what {
+            Passing::Typing { user, on } => Passes::Typing(user, on),
+            Passing::Presence { user, online } if small => Passes::Presence(user, online),
             Passing::Presence { .. } => {
                 here.count_changed = true;
                 return Ok(());
             }
         };
-        self.pass(room, frame, not_for);
+        self.pass(room, passes);
         Ok(())
     }
 
     /// Sends a room something that nobody keeps, at the end of the turn.
-    pub fn pass(&mut self, room: &RoomId, frame: Bytes, not_for: Option<hubbub_core::ids::UserId>) {
+    pub fn pass(&mut self, room: &RoomId, passes: Passes) {
         let Some(here) = self.rooms.get_mut(room) else { return };
-        here.turn.push_passing(frame, not_for);
+        here.turn.push_passing(passes);
         if !here.dirty && !here.resting {
             here.dirty = true;
             self.dirty_rooms.push(room.clone());
@@ -282,9 +278,16 @@ impl State {
             return Ok(());
         }
         let made: RoomMade = parcel::header(&mut payload)?;
-        let frame = answer::frame(&Event::Room(&made));
+        let (mut native, mut socketio) = (None, None);
         for id in self.watchers.iter().copied().collect::<Vec<_>>() {
-            self.push(id, frame.clone());
+            let Some(connection) = self.connection(id) else { continue };
+            let is_own = connection.account.as_ref().is_some_and(|account| account.user.id == made.owner);
+            let frame = match connection.dialect() {
+                Dialect::Native => native.get_or_insert_with(|| answer::frame(&Event::Room(&made))).clone(),
+                Dialect::SocketIo if is_own => chatroom_made(&made, true),
+                Dialect::SocketIo => socketio.get_or_insert_with(|| chatroom_made(&made, false)).clone(),
+            };
+            self.push(id, frame);
         }
         Ok(())
     }
@@ -306,7 +309,15 @@ impl State {
     pub fn tell_behind(&mut self, id: ConnectionId, room: &RoomId, after: Seq) {
         let head = self.rooms.get(room).and_then(|here| here.synced.as_ref()).map(|synced| synced.position.0);
         let head = head.unwrap_or(after);
+        let Some(connection) = self.connection(id) else { return };
+        let frame = connection.dialect().behind(room, after, head);
         metrics::counter!(crate::metrics::BEHIND).increment(1);
-        self.push(id, answer::frame(&Event::Behind { room, after, head }));
+        self.push(id, frame);
     }
+}
+
+/// A new room has one member: who made it.
+fn chatroom_made(made: &RoomMade, is_user: bool) -> Bytes {
+    let RoomMade { id, name, topic, owner } = made;
+    socketio::event("chatroom", &Chatroom { id, name, topic, owner, count: 1, is_user })
 }

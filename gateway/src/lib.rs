@@ -7,15 +7,19 @@ pub mod config;
 pub mod error;
 pub mod actions;
 pub mod bots;
+pub mod content;
 pub mod shard;
 pub mod member;
 pub mod room;
 pub mod hearing;
+pub mod dialect;
 pub mod fanout;
 pub mod flush;
 pub mod resume;
 pub mod open;
 pub mod ws;
+pub mod asked;
+pub mod socketio;
 pub mod http;
 pub mod listener;
 pub mod tls;
@@ -46,6 +50,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::peers::{Cluster, Peers};
 use crate::presence::{Arrived, Presence};
+use crate::socketio::session::Sessions;
 use crate::typing::Typing;
 use hubbub_node::revoked::{Revoked, token_id};
 
@@ -78,6 +83,8 @@ pub struct Gateway {
     pub peers: Option<Arc<Peers>>,
     /// Tokens that were called back.
     pub revoked: Arc<Revoked>,
+    /// Socket.IO sessions that poll.
+    pub sessions: Sessions,
     /// From where.
     pub addresses: Presence<IpAddr>,
     /// Who writes.
@@ -105,6 +112,7 @@ impl Gateway {
             presence: Presence::default(),
             peers: ports.cluster.map(Peers::new),
             revoked: Arc::default(),
+            sessions: Sessions::default(),
             addresses: Presence::default(),
             typing: Typing::default(),
             sends: RateLimit::new(config.sends_per_second, config.sends_burst),

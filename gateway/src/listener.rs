@@ -24,6 +24,7 @@ use crate::Gateway;
 use crate::http::ClientAddress;
 use crate::presence::Arrived;
 use crate::shard::{Heard, Shard};
+use crate::socketio;
 use crate::ws::upgrade;
 
 /// Bytes of a request's head; beyond it 431.
@@ -284,6 +285,9 @@ async fn answer(
     });
     if request.uri().path() == "/v1/ws" {
         return Ok(upgrade::upgrade(&shard, request, address.0, is_brought));
+    }
+    if matches!(request.uri().path(), "/socket.io/" | "/socket.io") {
+        return Ok(socketio::door::answer(&shard, request, address.0, is_brought).await);
     }
     request.extensions_mut().insert(address);
     router.call(request).await

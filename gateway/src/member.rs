@@ -12,7 +12,9 @@ use hubbub_wire::tier::control::TokenId;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::dialect::Dialect;
 use crate::fanout::UserNumber;
+use crate::socketio::session::Session;
 use crate::ws::outbound::{Outbound, Written};
 
 /// Names a connection of a shard. A slot is used again; the serial is not.
@@ -24,12 +26,35 @@ pub struct ConnectionId {
     pub serial: u32,
 }
 
-/// A socket, and the way to wake the task that reads it.
+/// How what is said to a client reaches it.
+pub enum Transport {
+    /// On a WebSocket of its own.
+    WebSocket(TcpStream),
+    /// As answers to its requests, which are told when something waits.
+    Polling(Notify),
+}
+
+/// A transport, and the way to wake the task that reads it.
 pub struct Socket {
-    /// The socket.
-    pub stream: TcpStream,
+    /// The transport.
+    pub transport: Transport,
     /// Told when the reader may go on: fewer requests in flight, or less waiting to be written.
     pub wake: Notify,
+}
+
+impl Socket {
+    /// One that nobody reads yet.
+    pub fn new(transport: Transport) -> Arc<Self> {
+        Arc::new(Self { transport, wake: Notify::new() })
+    }
+
+    /// The stream of a WebSocket.
+    pub fn stream(&self) -> Option<&TcpStream> {
+        match &self.transport {
+            Transport::WebSocket(stream) => Some(stream),
+            Transport::Polling(_) => None,
+        }
+    }
 }
 
 /// How a connection stands in a room that its user is a member of.
@@ -52,6 +77,8 @@ pub struct Connection {
     pub serial: u32,
     /// Its socket.
     pub socket: Arc<Socket>,
+    /// Its Engine.IO session, if it speaks Socket.IO.
+    pub session: Option<Box<Session>>,
     /// From where.
     pub address: IpAddr,
     /// Who, once they said hello.
@@ -101,6 +128,7 @@ impl Connection {
         Self {
             serial,
             socket,
+            session: None,
             address,
             account: None,
             token: TokenId::default(),
@@ -122,6 +150,14 @@ impl Connection {
             paused: false,
             dirty: false,
             out: Outbound::default(),
+        }
+    }
+
+    /// How it is spoken to.
+    pub fn dialect(&self) -> Dialect {
+        match self.session {
+            None => Dialect::Native,
+            Some(_) => Dialect::SocketIo,
         }
     }
 
@@ -148,13 +184,37 @@ impl Connection {
 
     /// Sends frames now, behind what waits.
     pub(crate) fn send(&mut self, frames: Bytes) -> Written {
-        self.out.send(&self.socket.stream, frames)
+        match &self.socket.transport {
+            Transport::WebSocket(stream) => self.out.send(stream, frames),
+            Transport::Polling(_) => {
+                self.out.push(frames);
+                self.write()
+            }
+        }
     }
 
-    /// Says bye and closes: what was waiting is dropped, and nothing more is sent.
+    /// Writes what waits. For one that polls that is: to tell its request.
+    pub(crate) fn write(&mut self) -> Written {
+        match &self.socket.transport {
+            Transport::WebSocket(stream) => self.out.write(stream),
+            Transport::Polling(news) => {
+                self.out.keep();
+                news.notify_one();
+                Written::All
+            }
+        }
+    }
+
+    /// Says bye and closes: what a socket did not take until now is dropped, and nothing more is sent.
     pub(crate) fn say_bye(&mut self, code: CloseCode, reason: &'static str, reconnect_after_ms: u64) {
         self.closing = true;
-        self.out.keep_first();
-        self.out.push(answer::farewell(code, reason, reconnect_after_ms));
+        let polls = self.socket.stream().is_none();
+        if !polls {
+            self.out.keep_first();
+        }
+        self.out.push(match &self.session {
+            None => answer::farewell(code, reason, reconnect_after_ms),
+            Some(session) => session.farewell(code, polls),
+        });
     }
 }

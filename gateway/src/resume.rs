@@ -11,13 +11,11 @@ use std::time::Duration;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::ports::bus::{Message, Subject};
-use hubbub_wire::native::answer::{self, Event};
 use hubbub_wire::tier::act::{ReadTo, Synced};
 use hubbub_wire::tier::query::{Range, Replay};
 use tokio::sync::oneshot;
 
 use crate::error::Failure;
-use crate::fanout::append_for;
 use crate::member::{ConnectionId, Standing};
 use crate::room::{RoomHere, SyncCause, SyncNeed};
 use crate::shard::{Heard, Shard, State};
@@ -198,7 +196,9 @@ impl Shard {
                     match self.gateway.asker.replay(replay).await {
                         Ok(page) if !page.entries.is_empty() => {
                             failures = 0;
-                            self.with(|state| state.push_missed(id, &page.entries, &mut from, &mut member));
+                            self.with(|state| {
+                                state.push_missed(id, &room, &page.entries, &mut from, &mut member)
+                            });
                         }
                         _ if failures >= RETRIES_MAX => {
                             let code = hubbub_core::code::CloseCode::TryAgainLater;
@@ -241,11 +241,10 @@ impl State {
                 let members = here.members.clone();
                 here.forget_recent();
                 here.begin(synced);
-                let frame = answer::frame(&Event::Reset { room, head });
                 for slot in members {
-                    let serial = self.connections.get(slot as usize).map(|connection| connection.serial);
-                    if let Some(serial) = serial {
-                        self.push(ConnectionId { slot, serial }, frame.clone());
+                    let connection = self.connections.get(slot as usize);
+                    if let Some((serial, dialect)) = connection.map(|one| (one.serial, one.dialect())) {
+                        self.push(ConnectionId { slot, serial }, dialect.reset(room, head));
                     }
                 }
                 None
@@ -331,7 +330,7 @@ impl State {
         match here.recent_after(*from, position) {
             None => Step::Fetch(read_to),
             Some(missed) => {
-                self.push_missed(id, &missed, from, member);
+                self.push_missed(id, room, &missed, from, member);
                 if *member {
                     self.go_live(id, room);
                 } else if let Some(connection) = self.connection(id) {
@@ -343,16 +342,24 @@ impl State {
     }
 
     /// Sends a connection entries that it missed. Between its user's leave and their next join there is nothing to send.
-    fn push_missed(&mut self, id: ConnectionId, entries: &[Entry], from: &mut Seq, member: &mut bool) {
+    fn push_missed(
+        &mut self,
+        id: ConnectionId,
+        room: &RoomId,
+        entries: &[Entry],
+        from: &mut Seq,
+        member: &mut bool,
+    ) {
         let Some(connection) = self.connection(id) else { return };
         let Some(account) = connection.account.clone() else { return };
         let user = &account.user.id;
+        let dialect = connection.dialect();
         let mut frames = Vec::new();
         for entry in entries.iter().filter(|entry| entry.seq > *from) {
             let own = entry.user == *user;
             *member |= own && entry.kind == Kind::Join;
             if *member {
-                append_for(&mut frames, entry, user);
+                dialect.append_entry(&mut frames, room, entry, Some(user));
             }
             *member &= !(own && entry.kind == Kind::Leave);
         }

@@ -102,6 +102,8 @@ pub enum Chore {
     Follow(UserId, RoomId, Seq),
     /// Send a room's turn after its rest.
     Rest(RoomId, Duration),
+    /// Look again whether the token of a Socket.IO connection is valid.
+    Recheck(ConnectionId),
     /// End a connection that was told bye.
     Finish(ConnectionId, Arc<Socket>),
 }
@@ -257,6 +259,7 @@ impl Shard {
                     _ = tokio::spawn(async move { shard.follow(&user, &room, seq).await })
                 }
                 Chore::Rest(room, rest) => _ = tokio::spawn(shard.rest(room, rest)),
+                Chore::Recheck(id) => _ = tokio::spawn(shard.recheck(id)),
                 Chore::Finish(id, socket) => _ = tokio::spawn(shard.finish(id, socket)),
             }
         }
@@ -299,13 +302,14 @@ impl Shard {
 
     /// Writes a connection's queue whenever its socket takes more, until the queue is empty.
     async fn drain(self: Arc<Self>, id: ConnectionId, socket: Arc<Socket>) {
+        let Some(stream) = socket.stream() else { return };
         loop {
-            if socket.stream.writable().await.is_err() {
+            if stream.writable().await.is_err() {
                 return;
             }
             let written = self.with(|state| {
                 let connection = state.connection(id)?;
-                let written = connection.out.write(&socket.stream);
+                let written = connection.write();
                 match written {
                     Written::All => {
                         connection.resume_reading();
@@ -341,9 +345,13 @@ impl Shard {
     async fn finish(self: Arc<Self>, id: ConnectionId, socket: Arc<Socket>) {
         const GRACE: Duration = Duration::from_secs(2);
         tokio::time::sleep(GRACE).await;
-        if self.with(|state| state.connection(id).is_some()) {
+        if self.with(|state| state.connection(id).is_none()) {
+            return;
+        }
+        match socket.stream() {
             // Its reader sees the end of the stream and takes it out of the table. An error means that it is gone already.
-            let _ = socket2::SockRef::from(&socket.stream).shutdown(std::net::Shutdown::Both);
+            Some(stream) => _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both),
+            None => self.remove(id),
         }
     }
 }
@@ -392,9 +400,11 @@ impl State {
         if connection.out.is_blocked() || connection.out.waiting() == 0 {
             return;
         }
-        let socket = connection.socket.clone();
-        match connection.out.write(&socket.stream) {
-            Written::Blocked => self.chores.push(Chore::Drain(id, socket)),
+        match connection.write() {
+            Written::Blocked => {
+                let socket = connection.socket.clone();
+                self.chores.push(Chore::Drain(id, socket));
+            }
             Written::All | Written::Broken => connection.resume_reading(),
         }
     }

@@ -10,13 +10,15 @@ use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{Millis, RoomId};
 use hubbub_core::ports::accounts::AccountsError;
-use hubbub_wire::native::answer::{self, Event, Online};
+use hubbub_wire::native::answer;
+use hubbub_wire::socketio::answer as socketio;
 use hubbub_wire::ws::encode;
 
+use crate::dialect::Passes;
 use crate::error::Failure;
 use crate::member::{Connection, ConnectionId};
 use crate::room::SyncCause;
-use crate::shard::{Shard, State};
+use crate::shard::{Chore, Shard, State};
 
 /// How long a connection may outlive its token.
 const TOKEN_GRACE: Duration = Duration::from_secs(50);
@@ -79,9 +81,14 @@ impl Shard {
         if connection.closing {
             return None;
         }
+        let silent = now.saturating_sub(connection.heard);
+        let beat = connection.session.as_ref().map(|session| match silent > 2 * seconds(config.heartbeat) {
+            true => Some(Due::Close(CloseCode::GoingAway)),
+            false => session.is_to_be_pinged(now, seconds(config.heartbeat)).then_some(Due::Ping),
+        });
         let Some(account) = &connection.account else {
             let late = now.saturating_sub(connection.opened) > seconds(config.hello_timeout);
-            return late.then_some(Due::Close(CloseCode::AuthenticationTimeout));
+            return if late { Some(Due::Close(CloseCode::AuthenticationTimeout)) } else { beat.flatten() };
         };
         if connection.behind_since.is_some_and(|since| now - since > seconds(config.slow_consumer_timeout)) {
             return Some(Due::Close(CloseCode::SlowConsumer));
@@ -92,7 +99,9 @@ impl Shard {
         if wall > account.expires_at && !connection.warned {
             return Some(Due::Fresh);
         }
-        let silent = now.saturating_sub(connection.heard);
+        if let Some(beat) = beat {
+            return beat;
+        }
         match connection.pinged {
             true if silent > 2 * seconds(config.heartbeat) => Some(Due::Close(CloseCode::GoingAway)),
             false if silent >= seconds(config.heartbeat) => Some(Due::Ping),
@@ -130,8 +139,7 @@ impl Shard {
             if here.is_none() && told == Some(online) {
                 continue;
             }
-            let event = Event::Presence { room: &room, user: None, online: Online::Count(online) };
-            state.pass(&room, answer::frame(&event), None);
+            state.pass(&room, Passes::Count(online));
         }
     }
 }
@@ -152,16 +160,26 @@ impl State {
     }
 
     fn carry_out(&mut self, id: ConnectionId, due: Due) {
+        let now = self.now;
         let Some(connection) = self.connection(id) else { return };
-        match due {
-            Due::Close(code) => self.close(id, code, 1_000),
-            Due::Ping => {
+        match (due, &mut connection.session) {
+            (Due::Close(code), _) => self.close(id, code, 1_000),
+            (Due::Ping, Some(session)) => {
+                session.pinged_at = now;
+                self.push(id, socketio::ping());
+            }
+            (Due::Ping, None) => {
                 connection.pinged = true;
                 let mut ping = Vec::with_capacity(2);
                 encode::append_ping(&mut ping, &[]);
                 self.push(id, Bytes::from(ping));
             }
-            Due::Fresh => {
+            // It can't be asked for another one.
+            (Due::Fresh, Some(_)) => {
+                connection.warned = true;
+                self.chores.push(Chore::Recheck(id));
+            }
+            (Due::Fresh, None) => {
                 connection.warned = true;
                 let failure = Failure::Accounts(AccountsError::InvalidToken);
                 let message = "your access token has expired; say hello with a fresh one";

@@ -13,7 +13,7 @@ use hubbub_testkit::{Cluster, Hubbub, Nats, Plan};
 use tempfile::TempDir;
 
 use super::accounts::Door;
-use super::{Dialect, Member, centrifugo, hubbub, raw};
+use super::{Dialect, Member, centrifugo, hubbub, raw, socketio};
 use crate::peers;
 use crate::procfs::{self, Usage};
 use crate::scenario::Shape;
@@ -35,6 +35,8 @@ pub enum Target {
     HubbubCluster(PathBuf),
     /// A `hubbub` binary, started for each measurement with a fresh data folder.
     HubbubBinary(PathBuf),
+    /// The same by its Socket.IO door.
+    SocketIoBinary(PathBuf),
     /// A Hubbub that runs already.
     HubbubRunning {
         /// Where.
@@ -92,7 +94,14 @@ impl Live {
             Target::Centrifugo { history } => Self::start_centrifugo(settings, shape, *history).await,
             Target::CentrifugoNats => Self::start_centrifugo_nats(settings, shape).await,
             Target::HubbubCluster(binary) => Self::start_cluster(binary, settings, shape, settled).await,
-            Target::HubbubBinary(binary) => Self::start_hubbub(binary, settings, shape, settled).await,
+            Target::HubbubBinary(binary) => {
+                let dialect = |run| Rc::new(hubbub::Hubbub::new(run)) as Rc<dyn Dialect>;
+                Self::start_hubbub(binary, settings, shape, settled, dialect).await
+            }
+            Target::SocketIoBinary(binary) => {
+                let dialect = |run| Rc::new(socketio::SocketIo::new(run)) as Rc<dyn Dialect>;
+                Self::start_hubbub(binary, settings, shape, settled, dialect).await
+            }
             Target::HubbubRunning { address, pid } => {
                 crate::loopback::require(*address)?;
                 let (members, run) = hubbub_members(&[*address], settings, shape).await?;
@@ -219,6 +228,7 @@ impl Live {
         settings: &Settings,
         shape: Shape,
         settled: bool,
+        dialect: impl FnOnce(Option<String>) -> Rc<dyn Dialect>,
     ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -239,7 +249,7 @@ impl Live {
             let first = members.first().context("no members")?;
             ensure!(door.knows(&first.token).await?, "the server forgot its tokens when it was started anew");
         }
-        let dialect = Rc::new(hubbub::Hubbub::new(settings.keys.then_some(run)));
+        let dialect = dialect(settings.keys.then_some(run));
         let pids = vec![server.pid()];
         Ok(Self { dialect, members, pids, database: None, _alive: Box::new(server) })
     }

@@ -2,5 +2,7 @@
 
 pub mod amqp;
 pub mod native;
+pub mod seed;
+pub mod socketio;
 pub mod tier;
 pub mod ws;

@@ -48,13 +48,21 @@ async fn read_json<T: DeserializeOwned>(request: Request, max: usize) -> Result<
     if !says_json(request.headers()) {
         return Err(Fault::NotJson);
     }
+    let bytes = whole(request, max).await?;
+    serde_json::from_slice(&bytes).map_err(|error| unreadable(format!("the body can't be read: {error}")))
+}
+
+/// The bytes of a body of up to `max`.
+///
+/// # Errors
+/// When it is larger, too slow, or cut short.
+pub async fn whole(request: Request, max: usize) -> Result<Bytes, Fault> {
     let declared = declared_len(request.headers());
     if declared.is_some_and(|len| len > max.saturating_mul(DISCARD_TIMES)) {
         return Err(Fault::BodyTooLarge(max));
     }
     let whole = collect(request.into_body(), max);
-    let bytes = tokio::time::timeout(BODY_TIMEOUT, whole).await.map_err(|_| Fault::BodyTooSlow)??;
-    serde_json::from_slice(&bytes).map_err(|error| unreadable(format!("the body can't be read: {error}")))
+    tokio::time::timeout(BODY_TIMEOUT, whole).await.map_err(|_| Fault::BodyTooSlow)?
 }
 
 fn says_json(headers: &HeaderMap) -> bool {

@@ -12,34 +12,21 @@ use hubbub_core::code::Code;
 use hubbub_core::ports::accounts::AccountsError;
 use hubbub_core::room::Refusal;
 use hubbub_wire::native::request::BadRequest;
+pub use hubbub_wire::seed::Attempt;
+use hubbub_wire::seed::{self, ErrorNumber};
 
 use crate::error::Failure;
 
-/// What was attempted: the seed numbers a failure by that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
-    /// To send a message.
-    Send,
-    /// To read a room's log.
-    History,
-    /// Anything with accounts.
-    Accounts,
-    /// Anything else.
-    Other,
-}
-
-impl Attempt {
-    /// What a request to this path attempts.
-    pub fn of(path: &str) -> Self {
-        if path.starts_with("/v1/chat/rooms/message/") {
-            Self::Send
-        } else if path.starts_with("/v1/chat/rooms/") && path.ends_with("/messages") {
-            Self::History
-        } else if path.starts_with("/v1/accounts") {
-            Self::Accounts
-        } else {
-            Self::Other
-        }
+/// What a request to this path attempts.
+pub fn attempt_of(path: &str) -> Attempt {
+    if path.starts_with("/v1/chat/rooms/message/") {
+        Attempt::Send
+    } else if path.starts_with("/v1/chat/rooms/") && path.ends_with("/messages") {
+        Attempt::History
+    } else if path.starts_with("/v1/accounts") {
+        Attempt::Accounts
+    } else {
+        Attempt::Other
     }
 }
 
@@ -147,23 +134,17 @@ impl Fault {
     }
 
     /// The number that the seed gave such a failure.
-    pub fn seed_number(&self, attempt: Attempt) -> u16 {
-        let number = match self {
+    pub fn seed_number(&self, attempt: Attempt) -> ErrorNumber {
+        match self {
             Self::Failed(Failure::Accounts(
                 AccountsError::AddressTaken
                 | AccountsError::BadField { .. }
                 | AccountsError::RateLimited { .. },
             ))
-            | Self::AccountsElsewhere => 1004,
-            Self::Failed(failure) => failure.seed_number(),
-            Self::NoToken => 1000,
-            _ => UNKNOWN,
-        };
-        match (number, attempt) {
-            (UNKNOWN, Attempt::Send) => 602,
-            (UNKNOWN, Attempt::History) => 604,
-            (UNKNOWN, Attempt::Accounts) => 1004,
-            (number, _) => number,
+            | Self::AccountsElsewhere => seed::ACCOUNTS_REFUSED,
+            Self::Failed(failure) => failure.seed_number(attempt),
+            Self::NoToken => seed::INVALID_TOKEN,
+            _ => attempt.number(),
         }
     }
 
@@ -185,8 +166,6 @@ impl Fault {
         }
     }
 }
-
-const UNKNOWN: u16 = 500;
 
 fn of_code(code: Code) -> KindOf {
     let title = match code {
@@ -240,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_seed_numbers_a_failure_by_what_was_attempted() {
-        let number = |fault: Fault, path| fault.problem(Attempt::of(path)).error;
+        let number = |fault: Fault, path| fault.problem(attempt_of(path)).error;
         let (send, history) = ("/v1/chat/rooms/message/r", "/v1/chat/rooms/r/messages");
         let not_member = || Fault::from(Refusal::NotMember);
         assert_eq!(number(not_member(), send), 602);

@@ -5,10 +5,9 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
 use hubbub_core::ids::{Key, RoomId, Seq, User};
-use hubbub_core::limits::{BadText, Content};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::room::{Answer, Refusal, Verb};
-use hubbub_wire::native::request::{BadRequest, range};
+use hubbub_wire::native::request::range;
 use hubbub_wire::tier::query::{PAGE_ENTRIES_MAX, Range, Replay};
 
 use super::HttpState;
@@ -19,6 +18,7 @@ use super::fault::{Fault, bad_field, unreadable};
 use super::params::{HistoryParams, InRoom, Params, key, kinds, limit};
 use super::shape::{Commanded, History, Said, Say, Sent, shown};
 use crate::bots::{Given, command_in};
+use crate::content::content;
 use crate::error::Failure;
 
 /// Before this seq are all: the largest that any store can count to.
@@ -70,27 +70,6 @@ async fn command(
     Ok(Json(Said::Commanded(Commanded { command, notice })))
 }
 
-/// What is said: one of the two.
-fn content(message: Option<String>, image: Option<String>) -> Result<Content, Fault> {
-    match (message, image) {
-        (Some(text), None) => Content::text(text).map_err(bad_text),
-        (None, Some(image)) => Content::picture(image).map_err(bad_text),
-        (None, None) => Err(bad_field("message", "message or image is missing")),
-        (Some(_), Some(_)) => Err(bad_field("image", "a message is a text or an image, not both")),
-    }
-}
-
-/// What is called `text` over the WebSocket is called `message` here.
-fn bad_text(bad: BadText) -> Fault {
-    let field = "message";
-    BadRequest::from(match bad {
-        BadText::Empty { field: "text" } => BadText::Empty { field },
-        BadText::TooLong { field: "text", max, unit } => BadText::TooLong { field, max, unit },
-        other => other,
-    })
-    .into()
-}
-
 problems!(HistoryProblems, History: signed_in(), in_room(), [bad_field("limit", "limit must be 1 to 1000")]);
 
 /// Read a room's log, in pages. Anyone signed in may.
@@ -112,54 +91,4 @@ pub async fn history(
     let page = state.gateway.asker.replay(replay).await?;
     let entries = page.entries.iter().map(shown).collect::<Result<_, _>>()?;
     Ok(Json(History { entries, more: page.more, next: page.next }).into_response())
-}
-
-#[cfg(test)]
-mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    use hubbub_core::limits::TEXT_CHARS_MAX;
-
-    use super::super::fault::Attempt;
-    use super::*;
-
-    fn said(message: Option<&str>, image: Option<&str>) -> Result<Content, Option<String>> {
-        content(message.map(Into::into), image.map(Into::into))
-            .map_err(|fault| fault.problem(Attempt::Send).field)
-    }
-
-    #[test]
-    fn the_wrong_field_is_named_as_it_is_called_here() {
-        let long = "x".repeat(TEXT_CHARS_MAX + 1);
-        for (message, image, field) in [
-            (None, None, "message"),
-            (Some(" "), None, "message"),
-            (Some(long.as_str()), None, "message"),
-            (Some("x"), Some("y"), "image"),
-            (None, Some("y"), "image"),
-            (None, Some("data:image/svg+xml;base64,AAAA"), "image"),
-        ] {
-            assert_eq!(said(message, image), Err(Some(field.into())), "{message:?} {image:?}");
-        }
-    }
-
-    #[test]
-    fn a_picture_is_taken_as_plain_base64_and_as_data_url() {
-        let pictures: [(&[u8], &str); 4] = [
-            (b"\x89PNG\r\n\x1a\n0123456789", "png"),
-            (b"\xff\xd8\xff\xe00123456789", "jpeg"),
-            (b"GIF89a0123456789", "gif"),
-            (b"RIFF1234WEBPVP8 0123", "webp"),
-        ];
-        for (bytes, kind) in pictures {
-            let base64 = STANDARD.encode(bytes);
-            let url = format!("data:image/{kind};base64,{base64}");
-            let wrapped = format!("{}\n{}\r\n", &base64[..6], &base64[6..]);
-            for form in [&base64, &wrapped, &url] {
-                assert_eq!(said(None, Some(form)), Ok(Content::Image(url.clone())), "{form}");
-            }
-        }
-        assert!(said(None, Some(&STANDARD.encode(b"<svg onload=alert(1)>"))).is_err());
-        assert!(said(None, Some("ééééééééééééééééé")).is_err());
-    }
 }

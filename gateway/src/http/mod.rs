@@ -7,20 +7,20 @@
 
 mod accounts;
 mod assets;
-mod body;
+pub(crate) mod body;
 mod bots;
 mod caller;
-mod cors;
+pub(crate) mod cors;
 mod documented;
 mod documents;
-mod fault;
+pub(crate) mod fault;
 mod health;
 mod membership;
 mod messages;
 mod page;
 mod params;
 pub mod problem;
-mod render;
+pub(crate) mod render;
 mod rooms;
 mod shape;
 #[cfg(test)]

@@ -6,14 +6,14 @@ use axum::response::Response;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::fault::{Attempt, Fault, unreadable};
+use super::fault::{Fault, attempt_of, unreadable};
 use super::{HttpState, cors, problem};
 
 /// Carries a request out, turns a failure into a problem document and counts it, and adds the headers that every answer
 /// has.
 pub async fn render(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let origin = cors::admitted(&state.gateway.config.origins, request.headers());
-    let attempt = Attempt::of(request.uri().path());
+    let attempt = attempt_of(request.uri().path());
     let mut response = match origin.is_some() && cors::is_preflight(&request) {
         true => cors::preflight(),
         false => next.run(request).await,

@@ -14,8 +14,10 @@ use hubbub_core::code::CloseCode;
 use hubbub_wire::ws::{Decoder, Event, Limits, Violation, encode};
 use tokio::io::Interest;
 
+use crate::dialect::Dialect;
 use crate::member::{ConnectionId, Socket};
 use crate::shard::Shard;
+use crate::socketio::packets;
 use crate::ws::requests;
 
 /// Bytes of one read.
@@ -26,7 +28,7 @@ thread_local! {
 }
 
 /// What one read gave.
-enum ReadStep {
+pub enum ReadStep {
     /// Go on.
     More,
     /// Stop until the connection has fewer requests in flight, or less to be written.
@@ -35,92 +37,117 @@ enum ReadStep {
     End,
 }
 
-/// Reads a connection until it ends, and takes it out of the shard's table. `first` are bytes that came with the handshake.
-pub async fn run(shard: Arc<Shard>, id: ConnectionId, socket: Arc<Socket>, first: Bytes) {
-    let mut decoder = Decoder::new();
-    let limits = Limits {
-        frame_bytes_max: shard.gateway.config.frame_bytes_max,
-        message_bytes_max: shard.gateway.config.frame_bytes_max,
-    };
-    let mut step = feed(&shard, id, &mut decoder, limits, &mut first.to_vec());
-    loop {
-        step = match step {
-            ReadStep::End => break,
-            ReadStep::Pause => {
-                socket.wake.notified().await;
-                feed(&shard, id, &mut decoder, limits, &mut [])
-            }
-            ReadStep::More => match socket.stream.readable().await {
-                Err(_) => break,
-                Ok(()) => {
-                    READ.with_borrow_mut(|buffer| read(&shard, id, &socket, &mut decoder, limits, buffer))
+/// Reads one WebSocket.
+pub struct Reader {
+    /// Its shard.
+    pub shard: Arc<Shard>,
+    /// Which connection it is.
+    pub id: ConnectionId,
+    /// The socket.
+    pub socket: Arc<Socket>,
+    dialect: Dialect,
+    decoder: Decoder,
+}
+
+impl Reader {
+    /// Of a socket that nothing was read from.
+    pub fn new(shard: Arc<Shard>, id: ConnectionId, socket: Arc<Socket>, dialect: Dialect) -> Self {
+        Self { shard, id, socket, dialect, decoder: Decoder::new() }
+    }
+
+    /// Reads the connection until it ends, and takes it out of the shard's table. `first` are bytes that came with the
+    /// handshake.
+    pub async fn run(mut self, first: Bytes) {
+        let dialect = self.dialect;
+        let on_event = |reader: &Self, event: Event<'_>| on_event(&reader.shard, reader.id, dialect, event);
+        let mut step = self.feed(&mut first.to_vec(), on_event);
+        drop(first);
+        loop {
+            step = match step {
+                ReadStep::End => break,
+                ReadStep::Pause => {
+                    self.socket.wake.notified().await;
+                    self.feed(&mut [], on_event)
                 }
-            },
-        };
+                ReadStep::More => match self.readable().await {
+                    Err(_) => break,
+                    Ok(()) => self.read(on_event),
+                },
+            };
+        }
+        self.shard.remove(self.id);
     }
-    shard.remove(id);
-}
 
-fn read(
-    shard: &Arc<Shard>,
-    id: ConnectionId,
-    socket: &Socket,
-    decoder: &mut Decoder,
-    limits: Limits,
-    buffer: &mut [u8],
-) -> ReadStep {
-    let mut got = Err(ErrorKind::WouldBlock.into());
-    // A read that did not fill the buffer took all there was: told `WouldBlock`, the runtime waits for the next edge
-    // instead of a second system call that finds nothing.
-    let _ = socket.stream.try_io(Interest::READABLE, || {
-        got = rustix::io::read(&socket.stream, &mut *buffer).map_err(std::io::Error::from);
-        match &got {
-            Ok(n) if *n == buffer.len() || *n == 0 => Ok(()),
-            Ok(_) => Err(ErrorKind::WouldBlock.into()),
-            Err(error) => Err(error.kind().into()),
+    /// Waits until there is something to be read.
+    ///
+    /// # Errors
+    /// When the socket is broken.
+    pub async fn readable(&self) -> std::io::Result<()> {
+        match self.socket.stream() {
+            Some(stream) => stream.readable().await,
+            None => Err(ErrorKind::NotConnected.into()),
         }
-    });
-    match got {
-        Ok(0) => ReadStep::End,
-        Ok(n) => feed(shard, id, decoder, limits, &mut buffer[..n]),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-            ReadStep::More
-        }
-        Err(_) => ReadStep::End,
     }
-}
 
-fn feed(
-    shard: &Arc<Shard>,
-    id: ConnectionId,
-    decoder: &mut Decoder,
-    limits: Limits,
-    bytes: &mut [u8],
-) -> ReadStep {
-    let mut over = false;
-    let mut frames = 0;
-    let fed = decoder.feed(limits, bytes, |event| {
-        frames += 1;
-        let flow = on_event(shard, id, event);
-        over |= matches!(flow, Flow::End);
-        match flow {
-            Flow::More => ControlFlow::Continue(()),
-            Flow::Pause | Flow::End => ControlFlow::Break(()),
+    /// Reads once, and hands out what came.
+    pub fn read(&mut self, on_event: impl FnMut(&Self, Event<'_>) -> Flow) -> ReadStep {
+        READ.with_borrow_mut(|buffer| {
+            let Some(stream) = self.socket.stream() else { return ReadStep::End };
+            let mut got = Err(ErrorKind::WouldBlock.into());
+            // A read that did not fill the buffer took all there was: told `WouldBlock`, the runtime waits for the next edge
+            // instead of a second system call that finds nothing.
+            let _ = stream.try_io(Interest::READABLE, || {
+                got = rustix::io::read(stream, &mut *buffer).map_err(std::io::Error::from);
+                match &got {
+                    Ok(n) if *n == buffer.len() || *n == 0 => Ok(()),
+                    Ok(_) => Err(ErrorKind::WouldBlock.into()),
+                    Err(error) => Err(error.kind().into()),
+                }
+            });
+            match got {
+                Ok(0) => ReadStep::End,
+                Ok(n) => self.feed(&mut buffer[..n], on_event),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    ReadStep::More
+                }
+                Err(_) => ReadStep::End,
+            }
+        })
+    }
+
+    /// Hands out what these bytes, and those that were left of earlier ones, hold.
+    pub fn feed(&mut self, bytes: &mut [u8], mut on_event: impl FnMut(&Self, Event<'_>) -> Flow) -> ReadStep {
+        let max = self.shard.gateway.config.frame_bytes_max;
+        let limits = Limits { frame_bytes_max: max, message_bytes_max: max };
+        let (mut over, mut frames) = (false, 0);
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let fed = decoder.feed(limits, bytes, |event| {
+            frames += 1;
+            let flow = on_event(self, event);
+            over |= matches!(flow, Flow::End);
+            match flow {
+                Flow::More => ControlFlow::Continue(()),
+                Flow::Pause | Flow::End => ControlFlow::Break(()),
+            }
+        });
+        self.decoder = decoder;
+        let (now, id) = (self.shard.now(), self.id);
+        let gone = self.shard.with(|state| {
+            state.counts.frames_in += frames;
+            state
+                .connection(id)
+                .map(|connection| (connection.heard, connection.pinged) = (now, false))
+                .is_none()
+        });
+        match fed {
+            Err(violation) => {
+                refuse(&self.shard, id, violation);
+                ReadStep::More
+            }
+            Ok(_) if over || gone => ReadStep::End,
+            Ok(ControlFlow::Break(())) => ReadStep::Pause,
+            Ok(ControlFlow::Continue(())) => ReadStep::More,
         }
-    });
-    let now = shard.now();
-    let gone = shard.with(|state| {
-        state.counts.frames_in += frames;
-        state.connection(id).map(|connection| (connection.heard, connection.pinged) = (now, false)).is_none()
-    });
-    match fed {
-        Err(violation) => {
-            refuse(shard, id, violation);
-            ReadStep::More
-        }
-        Ok(_) if over || gone => ReadStep::End,
-        Ok(ControlFlow::Break(())) => ReadStep::Pause,
-        Ok(ControlFlow::Continue(())) => ReadStep::More,
     }
 }
 
@@ -134,9 +161,11 @@ pub enum Flow {
     End,
 }
 
-fn on_event(shard: &Arc<Shard>, id: ConnectionId, event: Event<'_>) -> Flow {
+fn on_event(shard: &Arc<Shard>, id: ConnectionId, dialect: Dialect, event: Event<'_>) -> Flow {
     match event {
-        Event::Text(text) => requests::on_text(shard, id, text),
+        Event::Text(text) if dialect == Dialect::Native => requests::on_text(shard, id, text),
+        Event::Text(text) => packets::on_text(shard, id, text),
+        Event::Binary(_) if dialect == Dialect::SocketIo => packets::on_binary(shard, id),
         Event::Binary(_) => {
             shard.with(|state| state.close(id, CloseCode::Policy, 1_000));
             Flow::More

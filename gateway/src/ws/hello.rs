@@ -17,6 +17,7 @@ use crate::error::Failure;
 use crate::member::{ConnectionId, Standing};
 use crate::presence::Arrived;
 use crate::shard::{Shard, State};
+use crate::socketio::entrance;
 use crate::ws::connection::Flow;
 use hubbub_node::revoked::token_id;
 
@@ -225,11 +226,16 @@ impl Shard {
         state.end_greeting(user);
         let Some(connection) = state.connection(id).filter(|connection| !connection.closing) else { return };
         connection.greeting = false;
-        let shown = rooms.keys().filter_map(|room| {
-            let (name, topic) = state.rooms.get(room)?.names();
-            Some(WelcomeRoom { id: room.clone(), name, topic, head: state.position(room)? })
-        });
-        let frame = self.welcome_frame(reference, account, shown.collect());
+        let frame = match &mut connection.session {
+            Some(session) => entrance::welcome(session, account),
+            None => {
+                let shown = rooms.keys().filter_map(|room| {
+                    let (name, topic) = state.rooms.get(room)?.names();
+                    Some(WelcomeRoom { id: room.clone(), name, topic, head: state.position(room)? })
+                });
+                self.welcome_frame(reference, account, shown.collect())
+            }
+        };
         state.push(id, frame);
         for (room, joined) in rooms {
             let Some(position) = state.position(&room) else { continue };
@@ -347,6 +353,9 @@ impl Shard {
             Some((connection, rooms))
         });
         let Some((connection, rooms)) = gone else { return };
+        if let Some(session) = &connection.session {
+            self.end_session(session, &connection.socket, id);
+        }
         self.gateway.addresses.depart(&connection.address);
         self.gateway.connections.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!(crate::metrics::CONNECTIONS).decrement(1.0);

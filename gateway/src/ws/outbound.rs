@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, IoSlice};
 
 use bytes::{Buf, Bytes};
+use hubbub_wire::socketio::engine::BodyMaker;
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use tokio::io::Interest;
@@ -12,6 +13,8 @@ use tokio::net::TcpStream;
 
 /// Pieces handed to the kernel in one call.
 const PIECES_MAX: usize = 32;
+/// What may wait for a client that polls before it counts as one whose socket takes no more.
+const KEPT_BYTES: usize = 64 * 1024;
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +44,32 @@ impl Outbound {
     /// Whether the kernel took no more, and a task waits for it.
     pub fn is_blocked(&self) -> bool {
         self.blocked
+    }
+
+    /// Keeps what waits for a client that fetches it.
+    pub fn keep(&mut self) {
+        self.blocked = self.bytes > KEPT_BYTES;
+    }
+
+    /// Gives what waits to a client that fetches it, as much as its body takes.
+    pub fn fetch(&mut self, body: &mut BodyMaker) {
+        while !body.is_full()
+            && let Some(mut front) = self.queue.pop_front()
+        {
+            self.bytes -= front.len();
+            front.advance(body.take(&front));
+            // Only a full body leaves something of it.
+            if body.is_full() && !front.is_empty() {
+                self.bytes += front.len();
+                self.queue.push_front(front);
+            }
+        }
+        self.keep();
+    }
+
+    /// From now on what waits is written to a socket.
+    pub fn unblock(&mut self) {
+        self.blocked = false;
     }
 
     /// Puts frames behind what waits.
@@ -139,5 +168,50 @@ fn send_now(stream: &TcpStream, bytes: &[u8]) -> std::io::Result<usize> {
         // Try again when it can be written to: that is at once.
         Err(Errno::INTR) => Err(ErrorKind::WouldBlock.into()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_wire::socketio::engine::Generation;
+    use hubbub_wire::ws::encode;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_polls_is_given_all_in_its_order_a_body_at_a_time() {
+        let mut out = Outbound::default();
+        for piece in [0..7, 7..20, 20..21] {
+            let mut frames = Vec::new();
+            piece.for_each(|n| encode::append_text(&mut frames, &[format!("4{n}").as_bytes()]));
+            out.push(frames.into());
+        }
+        out.push(Bytes::new());
+        let mut fetched = Vec::new();
+        for _ in 0..2 {
+            let mut body = BodyMaker::new(Generation::V4);
+            out.fetch(&mut body);
+            let (body, ends) = body.finish();
+            assert!(!ends);
+            fetched.push(String::from_utf8(body).unwrap());
+        }
+        assert_eq!(out.waiting(), 0);
+        let expected: Vec<_> = (0..21).map(|n| format!("4{n}")).collect();
+        let found: Vec<_> = fetched.iter().flat_map(|body| body.split('\u{1e}')).collect();
+        assert_eq!(
+            (found, fetched[0].split('\u{1e}').count()),
+            (expected.iter().map(String::as_str).collect(), 16)
+        );
+    }
+
+    #[test]
+    fn what_waits_for_a_client_that_polls_holds_it_up_from_a_size_on() {
+        let mut out = Outbound::default();
+        out.push(vec![0; KEPT_BYTES].into());
+        out.keep();
+        assert!(!out.is_blocked());
+        out.push(Bytes::from_static(b"x"));
+        out.keep();
+        assert!(out.is_blocked());
     }
 }

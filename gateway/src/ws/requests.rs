@@ -2,28 +2,21 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
-use hubbub_core::ids::{Key, RoomId, Seq};
-use hubbub_core::limits::Content;
-use hubbub_core::ports::accounts::Account;
-use hubbub_core::room::{Answer, Refusal, Verb};
+use hubbub_core::ids::Seq;
+use hubbub_core::room::Verb;
 use hubbub_wire::native::answer::{self, Commanded, Event, InRoom, Kept, Nothing, Page, Placed, Rooms};
 use hubbub_wire::native::request::{self, Ref, Request};
 use hubbub_wire::tier::query::Replay;
 
-use crate::actions::room_id;
-use crate::bots::{Given, command_in};
+use crate::asked::{Asked, READ_WEIGHT, Said};
+use crate::bots::Given;
 use crate::error::Failure;
 use crate::member::ConnectionId;
 use crate::shard::Shard;
 use crate::ws::connection::Flow;
 use crate::ws::hello;
-
-/// A read counts as so many requests in flight: its answer is up to 512 KiB, and all that are in flight may be answered
-/// to a client that does not read.
-const READ_WEIGHT: u16 = 16;
 
 /// Takes one text frame.
 pub fn on_text(shard: &Arc<Shard>, id: ConnectionId, text: &str) -> Flow {
@@ -47,42 +40,57 @@ pub fn on_text(shard: &Arc<Shard>, id: ConnectionId, text: &str) -> Flow {
         }
         (Some(None), _) => shard.fail(id, &frame.reference, &Failure::NotAuthenticated),
         (Some(Some(account)), request) => {
-            Asked { shard, id, reference: frame.reference, account }.take(request)
+            Named { asked: Asked { shard, id, account }, reference: frame.reference }.take(request)
         }
     }
 }
 
-/// A request of a user.
-struct Asked<'a> {
-    shard: &'a Arc<Shard>,
-    id: ConnectionId,
+/// A request of a user, and the name that they gave it.
+struct Named<'a> {
+    asked: Asked<'a>,
     reference: Ref,
-    account: Arc<Account>,
 }
 
-impl Asked<'_> {
+impl Named<'_> {
     fn take(self, request: Request) -> Flow {
+        let Self { asked, .. } = &self;
+        let gateway = &asked.shard.gateway;
         match request {
-            Request::Send { room, content, key, after } => self.send(room, content, key, after),
-            Request::Create { name, topic, key } => self.create(Verb::Create { name, topic }, key),
-            Request::Join(room) => self.join(room),
-            Request::Leave(room) => self.change(room, Verb::Leave),
-            Request::Kick(room, member) => self.change(room, Verb::Kick { member }),
-            Request::Topic(room, topic) => self.change(room, Verb::Topic { topic }),
-            Request::Typing { room, on } => self.typing(room, on),
+            Request::Send { room, content, key, after } => {
+                let durability = gateway.config.durability;
+                let said = asked.send(room, content, key, after);
+                self.act(said, move |reference, said| match said {
+                    Said::Kept { seq, at } => answer::ok(reference, Kept { seq, at, durability }),
+                    Said::Commanded(Given { command, notice }) => {
+                        answer::ok(reference, Commanded { command: &command, notice: notice.as_deref() })
+                    }
+                })
+            }
+            Request::Create { name, topic, key } => {
+                let made = asked.create(name, topic, key.as_ref());
+                self.act(made, |reference, room| answer::ok(reference, InRoom { room }))
+            }
+            Request::Join(room) => self.act(asked.join(room), placed),
+            Request::Leave(room) => self.act(asked.change(room, Verb::Leave), placed),
+            Request::Kick(room, member) => self.act(asked.change(room, Verb::Kick { member }), placed),
+            Request::Topic(room, topic) => self.act(asked.change(room, Verb::Topic { topic }), placed),
+            Request::Typing { room, on } => match asked.typing(&room, on) {
+                Ok(()) => Flow::More,
+                Err(failure) => asked.shard.fail(asked.id, &self.reference, &failure),
+            },
             Request::Watch { directory } => {
-                self.shard.with(|state| state.watch(self.id, directory));
-                self.shard.push_ok(self.id, &self.reference, Nothing {})
+                asked.shard.with(|state| state.watch(asked.id, directory));
+                asked.shard.push_ok(asked.id, &self.reference, Nothing {})
             }
             Request::Open { room, limit } => {
-                let (shard, id) = (self.shard.clone(), self.id);
+                let (shard, id) = (asked.shard.clone(), asked.id);
                 self.read(move |reference| async move { shard.open(id, &reference, room, limit).await })
             }
             Request::History { room, range, limit, kinds } => {
-                let read_to = self
+                let read_to = asked
                     .shard
                     .with(|state| state.rooms.get(&room)?.synced.as_ref().map(|synced| synced.read_to()));
-                let asker = self.shard.gateway.asker.clone();
+                let asker = gateway.asker.clone();
                 self.read(move |reference| async move {
                     let page = asker.replay(Replay { room, range, limit, kinds, read_to }).await?;
                     let entries = page.entries.iter().filter_map(answer::shown).collect();
@@ -90,7 +98,7 @@ impl Asked<'_> {
                 })
             }
             Request::Members { room, cursor, limit } => {
-                let gateway = self.shard.gateway.clone();
+                let gateway = gateway.clone();
                 self.read(move |reference| async move {
                     let (members, next) = gateway.asker.members(room, cursor, limit).await?;
                     let members = gateway.with_presence(members);
@@ -98,7 +106,7 @@ impl Asked<'_> {
                 })
             }
             Request::Rooms { cursor, limit } => {
-                let asker = self.shard.gateway.asker.clone();
+                let asker = gateway.asker.clone();
                 self.read(move |reference| async move {
                     let (rooms, next) = asker.directory(cursor, limit).await?;
                     Ok(answer::ok(&reference, Rooms { rooms, next }))
@@ -109,149 +117,51 @@ impl Asked<'_> {
         }
     }
 
-    fn send(self, room: RoomId, content: Content, key: Option<Key>, after: Option<Seq>) -> Flow {
-        if let Err(flow) = self.may_send() {
-            return flow;
-        }
-        if let Some(text) = command_in(&content) {
-            return self.command(room, text.to_owned(), key);
-        }
-        let began = Instant::now();
-        let durability = self.shard.gateway.config.durability;
-        let verb = Verb::Send { content, key, after };
-        let gateway = self.shard.gateway.clone();
-        let kept = gateway.asker.act(room, self.account.user.clone(), verb, None);
-        self.answer_later(1, move |reference| async move {
-            let answer = kept.await?;
-            gateway.ack_seconds.record(began.elapsed());
-            let Answer::Kept { seq, at } = answer else { return Err(Failure::Unavailable) };
-            Ok(answer::ok(&reference, Kept { seq, at, durability }))
-        })
-    }
-
-    fn command(self, room: RoomId, text: String, key: Option<Key>) -> Flow {
-        let (is_member, bearer) = self.shard.with(|state| {
-            let bearer = state.connection(self.id).and_then(|connection| connection.bearer.clone());
-            (state.is_in(self.id, &room), bearer)
-        });
-        if !is_member {
-            return self.shard.fail(self.id, &self.reference, &Refusal::NotMember.into());
-        }
-        let gateway = self.shard.gateway.clone();
-        let given = gateway.give_command(&self.account.user, bearer.as_deref(), room, text, key.as_ref());
-        self.answer_later(1, move |reference| async move {
-            let Given { command, notice } = given.await?;
-            Ok(answer::ok(&reference, Commanded { command: &command, notice: notice.as_deref() }))
-        })
-    }
-
-    fn create(self, verb: Verb, key: Option<Key>) -> Flow {
-        if let Err(flow) = self.may_send().and_then(|()| self.may_have_room(None)) {
-            return flow;
-        }
-        let (shard, user) = (self.shard.clone(), self.account.user.clone());
-        let room = room_id(&user.id, key.as_ref());
-        let made = shard.gateway.asker.act(room, user.clone(), verb, None);
-        self.answer_later(1, move |reference| async move {
-            let Answer::Made(room) = made.await? else { return Err(Failure::Unavailable) };
-            shard.follow(&user.id, &room.id, Seq(1)).await;
-            Ok(answer::ok(&reference, InRoom { room }))
-        })
-    }
-
-    fn join(self, room: RoomId) -> Flow {
-        if let Err(flow) = self.may_send().and_then(|()| self.may_have_room(Some(&room))) {
-            return flow;
-        }
-        let (shard, user) = (self.shard.clone(), self.account.user.clone());
-        let joined = shard.gateway.asker.act(room.clone(), user.clone(), Verb::Join, None);
-        self.answer_later(1, move |reference| async move {
-            let Answer::Kept { seq, .. } = joined.await? else { return Err(Failure::Unavailable) };
-            // Once it is told, it also receives: what comes after the `ok` is not missed.
-            shard.follow(&user.id, &room, seq).await;
-            Ok(answer::ok(&reference, Placed { seq }))
-        })
-    }
-
-    fn change(self, room: RoomId, verb: Verb) -> Flow {
-        if let Err(flow) = self.may_send() {
-            return flow;
-        }
-        let done = self.shard.gateway.asker.act(room, self.account.user.clone(), verb, None);
-        self.answer_later(1, move |reference| async move {
-            let Answer::Kept { seq, .. } = done.await? else { return Err(Failure::Unavailable) };
-            Ok(answer::ok(&reference, Placed { seq }))
-        })
-    }
-
-    fn typing(self, room: RoomId, on: bool) -> Flow {
-        match self.shard.with(|state| state.is_in(self.id, &room)) {
-            true => {
-                self.shard.gateway.typing.tell(
-                    &self.shard.gateway,
-                    &room,
-                    &self.account.user,
-                    on,
-                    Instant::now(),
-                );
-                Flow::More
+    fn act<T, F>(
+        &self,
+        done: Result<F, Failure>,
+        show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static,
+    ) -> Flow
+    where
+        F: Future<Output = Result<T, Failure>> + Send + 'static,
+    {
+        match done {
+            Ok(done) => {
+                let reference = self.reference.clone();
+                self.answer_later(1, async move { done.await.map(|done| show(&reference, done)) })
             }
-            false => self.shard.fail(self.id, &self.reference, &Refusal::NotMember.into()),
+            Err(failure) => self.asked.shard.fail(self.asked.id, &self.reference, &failure),
         }
     }
 
-    fn may_send(&self) -> Result<(), Flow> {
-        let checked = self.shard.gateway.sends.check(&self.account.user.id, Instant::now());
-        checked.map_err(|early| self.shard.fail(self.id, &self.reference, &Failure::TooQuick(early)))
-    }
-
-    fn may_have_room(&self, room: Option<&RoomId>) -> Result<(), Flow> {
-        let max = self.shard.gateway.config.rooms_of_user_max;
-        let full = self.shard.with(|state| {
-            state.connection(self.id).is_some_and(|connection| {
-                connection.rooms.len() >= max && room.is_none_or(|room| connection.standing(room).is_none())
-            })
-        });
-        match full {
-            true => Err(self.shard.fail(self.id, &self.reference, &Failure::TooManyRooms)),
-            false => Ok(()),
-        }
-    }
-
-    fn read<F>(self, make: impl FnOnce(Ref) -> F) -> Flow
+    fn read<F>(&self, make: impl FnOnce(Ref) -> F) -> Flow
     where
         F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
     {
-        if let Err(early) = self.shard.gateway.reads.check(&self.account.user.id, Instant::now()) {
-            return self.shard.fail(self.id, &self.reference, &Failure::TooQuick(early));
+        match self.asked.may_read() {
+            Ok(()) => self.answer_later(READ_WEIGHT, make(self.reference.clone())),
+            Err(failure) => self.asked.shard.fail(self.asked.id, &self.reference, &failure),
         }
-        self.answer_later(READ_WEIGHT, make)
     }
 
-    /// Answers when the future is done; until then the request counts as `weight` in flight. A request without a `ref` is told of errors only.
-    fn answer_later<F>(self, weight: u16, make: impl FnOnce(Ref) -> F) -> Flow
-    where
-        F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
-    {
-        let Self { shard, id, reference, .. } = self;
-        let max = shard.gateway.config.requests_in_flight_max;
-        let flow = shard.with(|state| state.begin_request(id, weight, max));
-        let answer = make(reference.clone());
-        let shard = shard.clone();
-        tokio::spawn(async move {
-            let frame = match answer.await {
+    /// A request without a `ref` is told of errors only.
+    fn answer_later(
+        &self,
+        weight: u16,
+        answer: impl Future<Output = Result<Bytes, Failure>> + Send + 'static,
+    ) -> Flow {
+        let reference = self.reference.clone();
+        self.asked.answer_later(weight, async move {
+            match answer.await {
                 Ok(frame) => reference.is_some().then_some(frame),
                 Err(failure) => Some(failure_frame(&reference, &failure)),
-            };
-            shard.with(|state| {
-                if let Some(frame) = frame {
-                    state.push(id, frame);
-                }
-                state.end_request(id, weight, max);
-            });
-        });
-        flow
+            }
+        })
     }
+}
+
+fn placed(reference: &Ref, seq: Seq) -> Bytes {
+    answer::ok(reference, Placed { seq })
 }
 
 fn failure_frame(reference: &Ref, failure: &Failure) -> Bytes {

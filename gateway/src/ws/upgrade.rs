@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hubbub_core::code::Code;
@@ -14,14 +15,15 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 
 use crate::config::Origins;
+use crate::dialect::Dialect;
 use crate::error::Failure;
 use crate::http::problem;
-use crate::member::{Connection, ConnectionId, Socket};
+use crate::member::{Connection, ConnectionId, Socket, Transport};
 use crate::shard::Shard;
-use crate::ws::connection;
+use crate::socketio::session::Session;
+use crate::ws::connection::Reader;
 
 const SUBPROTOCOL: &str = "hubbub.v1";
 
@@ -123,40 +125,53 @@ pub fn origin_allowed(headers: &HeaderMap, origins: &Origins) -> bool {
     }
 }
 
-async fn adopt(shard: Arc<Shard>, on_upgrade: OnUpgrade, address: IpAddr, token: Option<Secret>) {
+/// The socket of a finished upgrade, and bytes that came with the handshake.
+pub async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Arc<Socket>, Bytes)> {
     let upgraded = match on_upgrade.await {
         Ok(upgraded) => upgraded,
         Err(error) => {
             tracing::debug!(%error, "an upgrade was not finished");
-            return;
+            return None;
         }
     };
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
         tracing::error!("an upgraded connection is not a TCP stream");
-        return;
+        return None;
     };
-    let stream = parts.io.into_inner();
-    let first = parts.read_buf;
-    let socket = Arc::new(Socket { stream, wake: Notify::new() });
+    Some((Socket::new(Transport::WebSocket(parts.io.into_inner())), parts.read_buf))
+}
+
+async fn adopt(shard: Arc<Shard>, on_upgrade: OnUpgrade, address: IpAddr, token: Option<Secret>) {
+    let Some((socket, first)) = upgraded(on_upgrade).await else { return };
     shard.gateway.addresses.arrive(&address, u32::MAX);
-    shard.gateway.connections.fetch_add(1, Ordering::Relaxed);
-    metrics::gauge!(crate::metrics::CONNECTIONS).increment(1.0);
-    let now = shard.now();
-    let id = shard.with(|state| state.insert(|serial| Connection::new(serial, socket.clone(), address, now)));
+    let id = shard.open_connection(socket.clone(), address, None);
+    let reader = Reader::new(shard, id, socket, Dialect::Native);
     match token {
-        None => _ = tokio::spawn(connection::run(shard, id, socket, first)),
-        Some(token) => _ = tokio::spawn(admitted(shard, id, socket, first, token)),
+        None => _ = tokio::spawn(reader.run(first)),
+        Some(token) => _ = tokio::spawn(admitted(reader, first, token)),
+    }
+}
+
+impl Shard {
+    /// A connection, counted, of an address that was counted before.
+    pub fn open_connection(
+        self: &Arc<Self>,
+        socket: Arc<Socket>,
+        address: IpAddr,
+        session: Option<Box<Session>>,
+    ) -> ConnectionId {
+        self.gateway.connections.fetch_add(1, Ordering::Relaxed);
+        metrics::gauge!(crate::metrics::CONNECTIONS).increment(1.0);
+        let now = self.now();
+        self.with(|state| {
+            state.insert(|serial| Connection { session, ..Connection::new(serial, socket, address, now) })
+        })
     }
 }
 
 /// A connection whose token came with the upgrade is let in before anything of it is read.
-async fn admitted(
-    shard: Arc<Shard>,
-    id: ConnectionId,
-    socket: Arc<Socket>,
-    first: bytes::Bytes,
-    token: Secret,
-) {
+async fn admitted(reader: Reader, first: Bytes, token: Secret) {
+    let (shard, id) = (&reader.shard, reader.id);
     match shard.greet(id, &None, Some(token), Default::default()).await {
         Ok(()) => {}
         Err(failure @ (Failure::Unavailable | Failure::Accounts(_) | Failure::RoleMissing)) => {
@@ -169,7 +184,7 @@ async fn admitted(
         }
         Err(failure) => _ = shard.fail(id, &None, &failure),
     }
-    tokio::spawn(connection::run(shard, id, socket, first));
+    tokio::spawn(reader.run(first));
 }
 
 #[cfg(test)]

@@ -66,6 +66,8 @@ macro_rules! settings_of {
             forwarded_header: ForwardedBy = FORWARDED_BY, env ["FORWARDED_HEADER"], default "x-forwarded-for";
             /// Pages of other origins that may connect, with commas; * for any. Our own page always may.
             origins: AllowedOrigins = Origins, env ["ORIGINS"], default "";
+            /// What Socket.IO session ids of this gateway begin with, before a dot: for a load balancer in front of several.
+            sid_tag: Option<String> = Optional(Token), env ["SID_TAG"], default "";
         }
         }
     };

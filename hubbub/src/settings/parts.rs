@@ -242,6 +242,7 @@ macro_rules! gateway {
                     AllowedFrom::These(list.iter().map(|origin| origin.as_str().to_owned()).collect())
                 }
             },
+            sid_tag: self.sid_tag.clone(),
             action_timeout: self.action_timeout,
             hello_timeout: self.hello_timeout,
             heartbeat: self.heartbeat,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use hubbub_client::raw::{Frame, Raw};
 use hubbub_client::{Client, Entry, Event, Events, Options, What};
 use hubbub_core::ids::{RoomId, UserId};
 use hubbub_testkit::{Hubbub, Person, Plan, eventually, in_time};
@@ -48,6 +49,30 @@ async fn sees(events: &mut Events, person: &Person, online: bool) {
     assert_eq!(in_time(&what, told).await, Some(online), "{what}");
 }
 
+/// A Socket.IO client of the person, by hand: it is in their rooms once it is told who it is.
+async fn socketio(gateway: &Hubbub, person: &Person) -> Raw {
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", gateway.address());
+    let mut raw = Raw::connect(&url, None).await.unwrap();
+    raw.send_text(format!("40/v1/channel,{{\"token\":\"{}\"}}", person.token)).await.unwrap();
+    reads(&mut raw, "42/v1/channel,[\"authentication\"").await;
+    raw
+}
+
+/// Reads up to the packet that begins so.
+async fn reads(raw: &mut Raw, begins: &str) {
+    loop {
+        match in_time(begins, raw.next()).await {
+            Frame::Text(text) if text.starts_with(begins) => return,
+            Frame::Closed { code, reason } => panic!("{begins}: closed, {code:?} {reason}"),
+            _ => {}
+        }
+    }
+}
+
+fn status(person: &Person, online: bool) -> String {
+    format!("42/v1/channel,[\"status\",{{\"user\":\"{}\",\"status\":{}}}]", person.id, u8::from(online))
+}
+
 /// Waits until the gateway's list of members shows the person so.
 async fn shows(gateway: &Hubbub, asker: &Person, room: &RoomId, person: &Person, online: bool) {
     let path = format!("/v1/chat/rooms/{room}/members");
@@ -91,8 +116,11 @@ async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed
     let joined = gateways[0].post(&join, Some(&ann.token), &json!({})).await.unwrap();
     assert_eq!(joined.status, 200, "{joined:?}");
 
+    let mut bobs_socketio = socketio(&gateways[1], &bob).await;
     let (anns, mut ann_hears) = connect(&gateways[0], &ann).await;
     sees(&mut bob_hears, &ann, true).await;
+    reads(&mut bobs_socketio, &status(&ann, true)).await;
+    drop(bobs_socketio);
     for gateway in gateways.iter() {
         shows(gateway, &bob, &room, &ann, true).await;
         shows(gateway, &bob, &room, &bob, true).await;
@@ -102,11 +130,13 @@ async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed
     shows(&gateways[0], &bob, &room, &bob, false).await;
     let (bobs, mut bob_hears) = connect(&gateways[1], &bob).await;
     sees(&mut ann_hears, &bob, true).await;
+    let mut bobs_socketio = socketio(&gateways[1], &bob).await;
 
     let killed = Instant::now();
     gateways[0].kill().await.unwrap();
     sees(&mut bob_hears, &ann, false).await;
     assert!(killed.elapsed() < SHOWN_MAX, "{:?}", killed.elapsed());
+    reads(&mut bobs_socketio, &status(&ann, false)).await;
     shows(&gateways[1], &bob, &room, &ann, false).await;
     shows(&gateways[1], &bob, &room, &bob, true).await;
     drop(anns);

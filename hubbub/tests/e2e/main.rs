@@ -18,4 +18,5 @@ mod passing;
 mod peer;
 mod resume;
 mod slow;
+mod socketio;
 mod traces;

@@ -125,7 +125,7 @@ async fn answers_that_nobody_reads_cost_no_memory_either() {
 }
 
 /// The longest messages there may be, many on their way at once.
-async fn flood(room: &Room, count: usize) {
+pub async fn flood(room: &Room, count: usize) {
     let text = "😀".repeat(LONG);
     let mut sending = JoinSet::new();
     for _ in 0..count {

@@ -20,9 +20,14 @@ const HEADER_ROOM: usize = 10;
 
 /// One text frame around a JSON value.
 pub fn frame<T: Serialize>(value: &T) -> Bytes {
-    let mut out = vec![0; HEADER_ROOM];
     // Answers are plain structs with string keys: writing them to memory can't fail.
-    serde_json::to_writer(&mut out, value).expect("an answer is always valid JSON");
+    framed(|out| serde_json::to_writer(out, value).expect("an answer is always valid JSON"))
+}
+
+/// One text frame around what is written.
+pub(crate) fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = vec![0; HEADER_ROOM];
+    write(&mut out);
     let header = encode::header(Opcode::Text, out.len() - HEADER_ROOM);
     let from = HEADER_ROOM - header.len();
     out[from..HEADER_ROOM].copy_from_slice(&header);

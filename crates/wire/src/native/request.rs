@@ -39,7 +39,7 @@ pub struct BadRequest {
 }
 
 impl BadRequest {
-    fn field(field: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn field(field: &'static str, message: impl Into<String>) -> Self {
         Self { code: Code::BadRequest, field: Some(field), message: message.into() }
     }
 }
@@ -231,17 +231,22 @@ fn parse_type(name: &str, text: &str) -> Result<Request, BadRequest> {
     }
 }
 
-type Text<'a> = Option<Cow<'a, str>>;
+/// A string field that may be missing.
+pub(crate) type Text<'a> = Option<Cow<'a, str>>;
 
-fn need<'a>(field: &'static str, text: Text<'a>) -> Result<Cow<'a, str>, BadRequest> {
+pub(crate) fn need<'a>(field: &'static str, text: Text<'a>) -> Result<Cow<'a, str>, BadRequest> {
     text.ok_or_else(|| BadRequest::field(field, format!("{field} is missing")))
 }
 
-fn id<T>(field: &'static str, text: Text<'_>, parse: fn(&str) -> Result<T, BadId>) -> Result<T, BadRequest> {
+pub(crate) fn id<T>(
+    field: &'static str,
+    text: Text<'_>,
+    parse: fn(&str) -> Result<T, BadId>,
+) -> Result<T, BadRequest> {
     parse(&need(field, text)?).map_err(|bad| BadRequest::field(field, format!("{field} {bad}")))
 }
 
-fn optional<T>(
+pub(crate) fn optional<T>(
     field: &'static str,
     text: Text<'_>,
     parse: fn(&str) -> Result<T, BadId>,
@@ -249,7 +254,7 @@ fn optional<T>(
     text.is_some().then(|| id(field, text, parse)).transpose()
 }
 
-fn limit(given: Option<u32>, default: u32, max: u32) -> Result<u32, BadRequest> {
+pub(crate) fn limit(given: Option<u32>, default: u32, max: u32) -> Result<u32, BadRequest> {
     match given.unwrap_or(default) {
         limit if (1..=max).contains(&limit) => Ok(limit),
         _ => Err(BadRequest::field("limit", format!("limit must be 1 to {max}"))),

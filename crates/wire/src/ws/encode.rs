@@ -83,6 +83,41 @@ pub fn append_close_empty(out: &mut Vec<u8>) {
     append(out, Opcode::Close, &[]);
 }
 
+/// The frames of bytes that were appended here, whole: what each is, and its payload.
+pub fn frames(bytes: &[u8]) -> Frames<'_> {
+    Frames { rest: bytes }
+}
+
+/// See [`frames`].
+#[derive(Debug, Clone)]
+pub struct Frames<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    /// What follows the frame that was handed out last.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+}
+
+impl<'a> Iterator for Frames<'a> {
+    type Item = (Opcode, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&first, rest) = self.rest.split_first()?;
+        let (&len, rest) = rest.split_first()?;
+        let (len, rest) = match len {
+            126 => rest.split_first_chunk().map(|(len, rest)| (u64::from(u16::from_be_bytes(*len)), rest))?,
+            127 => rest.split_first_chunk().map(|(len, rest)| (u64::from_be_bytes(*len), rest))?,
+            short => (u64::from(short), rest),
+        };
+        let (payload, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+        self.rest = rest;
+        Some((Opcode::from_bits(first & 0x0F)?, payload))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +158,19 @@ mod tests {
         out.clear();
         append_close_empty(&mut out);
         assert_eq!(out, [0x88, 0]);
+    }
+
+    #[test]
+    fn what_was_appended_is_found_again() {
+        let mut out = Vec::new();
+        for len in [0, 125, 126, 65_535, 65_536] {
+            append_text(&mut out, &[&vec![b'x'; len]]);
+        }
+        append_close(&mut out, 1001, "");
+        let found: Vec<_> = frames(&out).map(|(opcode, payload)| (opcode, payload.len())).collect();
+        let texts = [0, 125, 126, 65_535, 65_536].map(|len| (Opcode::Text, len));
+        assert_eq!(found, [&texts[..], &[(Opcode::Close, 2)]].concat());
+        assert_eq!(frames(&out[..out.len() - 1]).count(), 5, "what is cut short is no frame");
     }
 
     #[test]

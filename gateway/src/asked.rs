@@ -1,0 +1,199 @@
+//! What a connection's user asks, in whatever dialect: what is checked before, and what is then done.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use hubbub_core::ids::{Key, Millis, RoomId, Seq};
+use hubbub_core::limits::Content;
+use hubbub_core::ports::accounts::Account;
+use hubbub_core::room::{Answer, Refusal, RoomInfo, Verb};
+
+use crate::actions::room_id;
+use crate::bots::{Given, command_in};
+use crate::error::Failure;
+use crate::member::ConnectionId;
+use crate::shard::Shard;
+use crate::ws::connection::Flow;
+
+/// A read counts as so many requests in flight: its answer is up to 512 KiB, and all that are in flight may be answered
+/// to a client that does not read.
+pub const READ_WEIGHT: u16 = 16;
+
+/// Who asks, and on which connection.
+pub struct Asked<'a> {
+    /// Its shard.
+    pub shard: &'a Arc<Shard>,
+    /// The connection.
+    pub id: ConnectionId,
+    /// Its user.
+    pub account: Arc<Account>,
+}
+
+/// What became of something that was said.
+pub enum Said {
+    /// It is an entry of the log.
+    Kept {
+        /// Its place.
+        seq: Seq,
+        /// Its time.
+        at: Option<Millis>,
+    },
+    /// It is a command, and the bots have it.
+    Commanded(Given),
+}
+
+impl Asked<'_> {
+    /// Says something, or gives a command. On its way when this returns.
+    ///
+    /// # Errors
+    /// When it may not be tried.
+    pub fn send(
+        &self,
+        room: RoomId,
+        content: Content,
+        key: Option<Key>,
+        after: Option<Seq>,
+    ) -> Result<impl Future<Output = Result<Said, Failure>> + Send + 'static + use<>, Failure> {
+        self.may_send()?;
+        let gateway = self.shard.gateway.clone();
+        if let Some(text) = command_in(&content) {
+            let (is_member, bearer) = self.shard.with(|state| {
+                let bearer = state.connection(self.id).and_then(|connection| connection.bearer.clone());
+                (state.is_in(self.id, &room), bearer)
+            });
+            if !is_member {
+                return Err(Refusal::NotMember.into());
+            }
+            let (user, text) = (&self.account.user, text.to_owned());
+            let given = gateway.give_command(user, bearer.as_deref(), room, text, key.as_ref());
+            return Ok(Either::Left(async move { given.await.map(Said::Commanded) }));
+        }
+        let began = Instant::now();
+        let verb = Verb::Send { content, key, after };
+        let kept = gateway.asker.act(room, self.account.user.clone(), verb, None);
+        Ok(Either::Right(async move {
+            let answer = kept.await?;
+            gateway.ack_seconds.record(began.elapsed());
+            let Answer::Kept { seq, at } = answer else { return Err(Failure::Unavailable) };
+            Ok(Said::Kept { seq, at })
+        }))
+    }
+
+    /// Makes a room. On its way when this returns.
+    ///
+    /// # Errors
+    /// When it may not be tried.
+    pub fn create(
+        &self,
+        name: Arc<str>,
+        topic: Arc<str>,
+        key: Option<&Key>,
+    ) -> Result<impl Future<Output = Result<RoomInfo, Failure>> + Send + 'static + use<>, Failure> {
+        self.may_send()?;
+        self.may_have_room(None)?;
+        let (shard, user) = (self.shard.clone(), self.account.user.clone());
+        let room = room_id(&user.id, key);
+        let made = shard.gateway.asker.act(room, user.clone(), Verb::Create { name, topic }, None);
+        Ok(async move {
+            let Answer::Made(room) = made.await? else { return Err(Failure::Unavailable) };
+            shard.follow(&user.id, &room.id, Seq(1)).await;
+            Ok(room)
+        })
+    }
+
+    /// Makes the user a member. On its way when this returns.
+    ///
+    /// # Errors
+    /// When it may not be tried.
+    pub fn join(
+        &self,
+        room: RoomId,
+    ) -> Result<impl Future<Output = Result<Seq, Failure>> + Send + 'static + use<>, Failure> {
+        self.may_send()?;
+        self.may_have_room(Some(&room))?;
+        let (shard, user) = (self.shard.clone(), self.account.user.clone());
+        let joined = shard.gateway.asker.act(room.clone(), user.clone(), Verb::Join, None);
+        Ok(async move {
+            let Answer::Kept { seq, .. } = joined.await? else { return Err(Failure::Unavailable) };
+            // Once it is told, it also receives: what comes after the answer is not missed.
+            shard.follow(&user.id, &room, seq).await;
+            Ok(seq)
+        })
+    }
+
+    /// Changes something else in a room. On its way when this returns.
+    ///
+    /// # Errors
+    /// When it may not be tried.
+    pub fn change(
+        &self,
+        room: RoomId,
+        verb: Verb,
+    ) -> Result<impl Future<Output = Result<Seq, Failure>> + Send + 'static + use<>, Failure> {
+        self.may_send()?;
+        let done = self.shard.gateway.asker.act(room, self.account.user.clone(), verb, None);
+        Ok(async move {
+            let Answer::Kept { seq, .. } = done.await? else { return Err(Failure::Unavailable) };
+            Ok(seq)
+        })
+    }
+
+    /// Tells the room that the user writes, or stopped.
+    ///
+    /// # Errors
+    /// `NotMember`.
+    pub fn typing(&self, room: &RoomId, on: bool) -> Result<(), Failure> {
+        let gateway = &self.shard.gateway;
+        match self.shard.with(|state| state.is_in(self.id, room)) {
+            true => gateway.typing.tell(gateway, room, &self.account.user, on, Instant::now()),
+            false => return Err(Refusal::NotMember.into()),
+        }
+        Ok(())
+    }
+
+    /// Counts a read.
+    ///
+    /// # Errors
+    /// `TooQuick`.
+    pub fn may_read(&self) -> Result<(), Failure> {
+        self.shard.gateway.reads.check(&self.account.user.id, Instant::now()).map_err(Failure::TooQuick)
+    }
+
+    fn may_send(&self) -> Result<(), Failure> {
+        self.shard.gateway.sends.check(&self.account.user.id, Instant::now()).map_err(Failure::TooQuick)
+    }
+
+    fn may_have_room(&self, room: Option<&RoomId>) -> Result<(), Failure> {
+        let max = self.shard.gateway.config.rooms_of_user_max;
+        let full = self.shard.with(|state| {
+            state.connection(self.id).is_some_and(|connection| {
+                connection.rooms.len() >= max && room.is_none_or(|room| connection.standing(room).is_none())
+            })
+        });
+        if full { Err(Failure::TooManyRooms) } else { Ok(()) }
+    }
+
+    /// Sends the frame when the future is done; until then the request counts as `weight` in flight.
+    pub fn answer_later(
+        &self,
+        weight: u16,
+        answer: impl Future<Output = Option<Bytes>> + Send + 'static,
+    ) -> Flow {
+        let (shard, id) = (self.shard.clone(), self.id);
+        let max = shard.gateway.config.requests_in_flight_max;
+        let flow = shard.with(|state| state.begin_request(id, weight, max));
+        tokio::spawn(async move {
+            let frame = answer.await;
+            shard.with(|state| {
+                if let Some(frame) = frame {
+                    state.push(id, frame);
+                }
+                state.end_request(id, weight, max);
+            });
+        });
+        flow
+    }
+}

@@ -1,0 +1,231 @@
+//! A session whose client polls: one request that waits for what is said, and one that posts, at a time.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use hubbub_core::code::CloseCode;
+use hubbub_wire::socketio::engine::{self, BadPacket, BodyMaker, Generation, Kind, Packet};
+use hyper::body::Incoming;
+
+use crate::http::body::whole;
+use crate::member::{ConnectionId, Socket, Transport};
+use crate::shard::{Shard, State};
+use crate::socketio::door::{Refused, text};
+use crate::socketio::packets;
+use crate::socketio::session::Session;
+use crate::ws::connection::Flow;
+
+/// What a poll finds.
+enum Found {
+    /// What waited. With it the session is over, or goes on.
+    Body(Vec<u8>, bool),
+    /// Nothing yet.
+    Nothing(Arc<Socket>),
+    /// The session is over, or changed its transport.
+    Gone,
+}
+
+/// A poll that ends without its answer ends the session: what was to be in it might be lost.
+struct Poll {
+    shard: Arc<Shard>,
+    id: ConnectionId,
+    answered: bool,
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.shard.remove(self.id);
+        }
+    }
+}
+
+/// A posted body that is being looked at.
+struct Post {
+    shard: Arc<Shard>,
+    id: ConnectionId,
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        self.shard.with(|state| {
+            if let Some(session) = state.session(self.id) {
+                session.posts = false;
+            }
+        });
+    }
+}
+
+/// Answers with what waits for the session, as soon as something does.
+pub async fn poll(
+    shard: Arc<Shard>,
+    id: ConnectionId,
+    generation: Generation,
+) -> Result<Response<Body>, Refused> {
+    if !shard.begin(id, |session| &mut session.polls) {
+        return Err(Refused::Overlap);
+    }
+    let mut poll = Poll { shard: shard.clone(), id, answered: false };
+    loop {
+        match shard.with(|state| state.take_waiting(id, generation)) {
+            Found::Body(body, is_last) => {
+                poll.answered = true;
+                if is_last {
+                    shard.remove(id);
+                }
+                shard.settled.notify_waiters();
+                return Ok(text(body));
+            }
+            Found::Nothing(socket) => match &socket.transport {
+                Transport::Polling(news) => news.notified().await,
+                Transport::WebSocket(_) => {}
+            },
+            Found::Gone => {
+                poll.answered = true;
+                let mut body = BodyMaker::new(generation);
+                body.push(engine::NOOP);
+                return Ok(text(body.finish().0));
+            }
+        }
+    }
+}
+
+/// Takes what is posted, packet by packet, as slowly as it may be taken.
+pub async fn post(
+    shard: Arc<Shard>,
+    id: ConnectionId,
+    generation: Generation,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refused> {
+    if !shard.begin(id, |session| &mut session.posts) {
+        return Err(Refused::Overlap);
+    }
+    let post = Post { shard: shard.clone(), id };
+    let taken = take(&shard, id, generation, request.map(Body::new)).await;
+    if taken.is_err() {
+        shard.remove(id);
+    }
+    drop(post);
+    taken.map(|()| text(b"ok".to_vec()))
+}
+
+async fn take(
+    shard: &Arc<Shard>,
+    id: ConnectionId,
+    generation: Generation,
+    request: Request<Body>,
+) -> Result<(), Refused> {
+    let max = shard.gateway.config.frame_bytes_max;
+    let body = whole(request, max).await.map_err(Refused::Body)?;
+    let body = std::str::from_utf8(&body).map_err(|_| Refused::BadRequest("the body is not a text"))?;
+    for packet in engine::Body::new(generation, body) {
+        let unreadable = |_| Refused::BadRequest("this is not an Engine.IO body");
+        let packet = packet.map_err(unreadable)?;
+        match Packet::parse(packet) {
+            Ok(Packet { kind: Kind::Close, .. }) => {
+                shard.remove(id);
+                return Ok(());
+            }
+            Err(bad @ BadPacket::Unreadable) => return Err(unreadable(bad)),
+            Ok(_) | Err(BadPacket::Binary) => {}
+        }
+        match packets::on_text(shard, id, packet) {
+            Flow::More => {}
+            Flow::Pause => shard.until_read_on(id).await,
+            Flow::End => break,
+        }
+    }
+    let now = shard.now();
+    shard.with(|state| {
+        state.counts.frames_in += 1;
+        if let Some(connection) = state.connection(id) {
+            connection.heard = now;
+        }
+    });
+    Ok(())
+}
+
+impl Shard {
+    /// Begins a request of which there may be one at a time. A second one breaks the protocol, and ends the session.
+    fn begin(self: &Arc<Self>, id: ConnectionId, flag: impl FnOnce(&mut Session) -> &mut bool) -> bool {
+        let now = self.now();
+        self.with(|state| {
+            if let Some(connection) = state.connection(id) {
+                connection.heard = now;
+            }
+            let overlaps = state.session(id).is_some_and(|session| std::mem::replace(flag(session), true));
+            if overlaps {
+                state.close(id, CloseCode::ProtocolError, 1_000);
+            }
+            !overlaps
+        })
+    }
+
+    /// Waits until the connection may be read on.
+    async fn until_read_on(self: &Arc<Self>, id: ConnectionId) {
+        let paused = |state: &mut State| {
+            let connection =
+                state.connection(id).filter(|connection| connection.paused && !connection.closing)?;
+            Some(connection.socket.clone())
+        };
+        while let Some(socket) = self.with(paused) {
+            socket.wake.notified().await;
+        }
+    }
+
+    /// A session ended: who waits for something on it is told.
+    pub(crate) fn end_session(&self, session: &Session, socket: &Socket, id: ConnectionId) {
+        self.gateway.sessions.remove(&session.sid, id);
+        retire(socket);
+    }
+}
+
+/// A transport is used no more: who waits for it looks again.
+pub fn retire(socket: &Socket) {
+    socket.wake.notify_one();
+    if let Transport::Polling(news) = &socket.transport {
+        news.notify_one();
+    }
+}
+
+impl State {
+    /// The session of a connection.
+    pub(crate) fn session(&mut self, id: ConnectionId) -> Option<&mut Session> {
+        self.connection(id)?.session.as_deref_mut()
+    }
+
+    fn take_waiting(&mut self, id: ConnectionId, generation: Generation) -> Found {
+        let Some(connection) = self.connection(id) else { return Found::Gone };
+        let Some(session) = &mut connection.session else { return Found::Gone };
+        if connection.socket.stream().is_some() {
+            session.polls = false;
+            return Found::Gone;
+        }
+        let mut body = BodyMaker::new(generation);
+        if connection.out.waiting() > 0 {
+            connection.out.fetch(&mut body);
+        } else if session.probes {
+            body.push(engine::NOOP);
+        } else {
+            return Found::Nothing(connection.socket.clone());
+        }
+        session.polls = false;
+        connection.resume_reading();
+        if connection.out.waiting() == 0 {
+            self.drained(id);
+        }
+        let (body, is_last) = body.finish();
+        Found::Body(body, is_last)
+    }
+}
+
+/// The body that answers a session's first request.
+pub fn first_body(generation: Generation, greeting: &[Bytes]) -> Vec<u8> {
+    let mut body = BodyMaker::new(generation);
+    for frame in greeting {
+        body.take(frame);
+    }
+    body.finish().0
+}

@@ -1,0 +1,178 @@
+//! Engine.IO by hand: what breaks the protocol is refused in its words, and ends what it must end.
+
+use hubbub_client::raw::{Frame, Raw};
+use hubbub_testkit::{Hubbub, eventually, in_time};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+
+use super::clients::{NAMESPACE, ask, closed, http, packet, session, socket, websocket};
+use crate::common::{Room, program, server};
+
+const POLLING: &str = "EIO=4&transport=polling";
+
+#[tokio::test]
+async fn a_request_that_belongs_to_no_session_is_refused_in_the_words_of_the_protocol() {
+    let server = server().await;
+    for (method, query, status, code, message) in [
+        ("GET", "EIO=4", 400, 0, "Transport unknown"),
+        ("GET", "EIO=4&transport=pigeon", 400, 0, "Transport unknown"),
+        ("GET", "EIO=4&transport=polling&sid=nobody", 400, 1, "Session ID unknown"),
+        ("POST", "EIO=4&transport=polling&sid=nobody", 400, 1, "Session ID unknown"),
+        ("POST", POLLING, 400, 2, "Bad handshake method"),
+        ("GET", "EIO=4&transport=websocket", 400, 3, "Bad request"),
+        ("GET", "EIO=4&transport=polling&j=0", 400, 3, "Bad request"),
+        ("GET", "EIO=4&transport=polling&EIO=3", 400, 3, "Bad request"),
+        ("GET", "transport=polling", 400, 5, "Unsupported protocol version"),
+        ("GET", "EIO=abc&transport=polling", 400, 5, "Unsupported protocol version"),
+    ] {
+        let refused = http(&server, method, query, "", "").await;
+        let said = refused.json();
+        assert_eq!((refused.status, &said["code"]), (status, &json!(code)), "{method} {query} {said}");
+        assert_eq!(said["message"], message, "{method} {query}");
+    }
+    let elsewhere = http(&server, "GET", "EIO=4&transport=polling&sid=nobody", "", "").await.json();
+    assert!(elsewhere["detail"].as_str().unwrap().contains("stickiness by sid"), "{elsewhere}");
+}
+
+#[tokio::test]
+async fn the_handshake_says_what_the_settings_are() {
+    let server =
+        Hubbub::start(program().with("--heartbeat=7s").with("--frame-bytes-max=100KiB")).await.unwrap();
+    let opened = http(&server, "GET", POLLING, "", "").await;
+    let mut handshake: Value = serde_json::from_str(&opened.body[1..]).unwrap();
+    let sid = handshake["sid"].take();
+    assert_eq!(sid.as_str().unwrap().len(), 22);
+    let settings = json!({"sid": null, "upgrades": ["websocket"], "pingInterval": 7_000, "pingTimeout": 7_000,
+        "maxPayload": 102_400});
+    assert_eq!(handshake, settings);
+    assert!(opened.head.contains("content-type: text/plain; charset=utf-8"), "{opened:?}");
+    // The older generation counts, and is in the root namespace unasked.
+    let old = http(&server, "GET", "EIO=3&transport=polling", "", "").await;
+    let (len, rest) = old.body.split_once(':').unwrap();
+    assert_eq!(&rest[len.parse::<usize>().unwrap()..], "2:40");
+    let mut raw = websocket(&server, "EIO=3&transport=websocket").await;
+    assert!(packet(&mut raw, "0{").await.contains("\"upgrades\":[]"));
+    packet(&mut raw, "40").await;
+    raw.send_text("2hello").await.unwrap();
+    assert_eq!(packet(&mut raw, "3").await, "3hello");
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_ends_the_session() {
+    let server = Hubbub::start(program().with("--frame-bytes-max=64KiB")).await.unwrap();
+    let large = "x".repeat(65 * 1024);
+    for (body, status) in [("abc", 400), ("", 400), ("4\u{1e}abc", 400), (large.as_str(), 413)] {
+        let session = session(&server).await;
+        let refused = http(&server, "POST", &session, "", body).await;
+        assert_eq!(refused.status, status, "{refused:?}");
+        assert_eq!(http(&server, "GET", &session, "", "").await.json()["code"], 1);
+    }
+    // Two polls at once: the first is told that it is over.
+    let query = session(&server).await;
+    let mut first = ask(server.address(), "GET", &query, "", "").await;
+    let second = loop {
+        // Until the first one is waiting.
+        let second = http(&server, "GET", &query, "", "").await;
+        if second.status == 400 {
+            break second;
+        }
+    };
+    assert!(second.json()["code"] == 3 || second.json()["code"] == 1, "{second:?}");
+    let mut answer = String::new();
+    in_time("the end of the first poll", first.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.ends_with("\r\n\r\n1") || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_eq!(http(&server, "GET", &query, "", "").await.json()["code"], 1);
+    // The client says that it goes.
+    let query = session(&server).await;
+    assert_eq!(http(&server, "POST", &query, "", "1").await.body, "ok");
+    assert_eq!(http(&server, "GET", &query, "", "").await.json()["code"], 1);
+    // By WebSocket.
+    for (text, code) in
+        [("x", 1008), ("", 1008), ("4x", 1008), ("42/other,[\"a\"]", 1008), ("42/v1/channel,{}", 1008)]
+    {
+        let mut raw = websocket(&server, "EIO=4&transport=websocket").await;
+        raw.send_text(text).await.unwrap();
+        assert_eq!(closed(&mut raw).await, Some(code), "{text:?}");
+    }
+    let mut raw = websocket(&server, "EIO=4&transport=websocket").await;
+    raw.send_binary(vec![1, 2, 3]).await.unwrap();
+    assert_eq!(closed(&mut raw).await, Some(1008));
+    let mut raw = websocket(&server, "EIO=4&transport=websocket").await;
+    raw.send_text(large).await.unwrap();
+    assert_eq!(closed(&mut raw).await, Some(1009));
+}
+
+#[tokio::test]
+async fn another_namespace_is_refused_and_the_connection_stays() {
+    let server = server().await;
+    let room = Room::with_owner(&server, "ann").await;
+    let mut raw = socket(&server, 4, &room.ann.token).await;
+    for (connect, refused) in [("40", "44{"), ("40/other,", "44/other,{")] {
+        raw.send_text(connect).await.unwrap();
+        assert!(packet(&mut raw, refused).await.contains("Invalid namespace"));
+    }
+    let mut old = socket(&server, 3, &room.ann.token).await;
+    old.send_text("40/other,").await.unwrap();
+    assert_eq!(packet(&mut old, "44").await, "44/other,\"Invalid namespace\"");
+    for raw in [&mut raw, &mut old] {
+        raw.send_text(format!("42{NAMESPACE},7[\"chatrooms\"]")).await.unwrap();
+        packet(raw, &format!("43{NAMESPACE},7[{{\"error\":0")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_changes_over_without_losing_what_is_said_meanwhile() {
+    let server = server().await;
+    let room = Room::with_owner(&server, "ann").await;
+    let query = session(&server).await;
+    let enter = format!("40{NAMESPACE},{{\"token\":\"{}\"}}", room.ann.token);
+    assert_eq!(http(&server, "POST", &query, "", &enter).await.body, "ok");
+    let entered = http(&server, "GET", &query, "", "").await.body;
+    assert!(entered.starts_with(&format!("40{NAMESPACE},{{\"sid\":")), "{entered}");
+    let of_socket = query.replace("polling", "websocket");
+    // One that is given up.
+    let mut raw = websocket(&server, &of_socket).await;
+    raw.send_text("2probe").await.unwrap();
+    assert_eq!(in_time("a pong", raw.next()).await, Frame::Text("3probe".into()));
+    drop(raw);
+    // One at a time: the one before may not be over yet.
+    let url = format!("ws://{}/socket.io/?{of_socket}", server.address());
+    let mut raw = eventually("another one may be tried", async || Raw::connect(&url, None).await.ok()).await;
+    assert!(Raw::connect(&url, None).await.is_err(), "two at a time");
+    raw.send_text("2probe").await.unwrap();
+    assert_eq!(in_time("a pong", raw.next()).await, Frame::Text("3probe".into()));
+    // The poll that waits ends at once, and so do those that come until the client has changed over.
+    while http(&server, "GET", &query, "", "").await.body != "6" {}
+    room.send_many(3).await;
+    raw.send_text("5").await.unwrap();
+    for n in 0..3 {
+        let said = packet(&mut raw, &format!("42{NAMESPACE},[\"message\"")).await;
+        assert!(said.contains(&format!("\"message\":\"message {n}\"")), "{said}");
+    }
+    assert_eq!(http(&server, "GET", &query, "", "").await.json()["code"], 1, "it polls no more");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_may_connect_where_they_are_allowed() {
+    let own = server().await;
+    let mine = format!("Origin: http://{}\r\n", own.address());
+    let other = "Origin: https://app.example\r\n";
+    let opened = http(&own, "GET", POLLING, &mine, "").await;
+    assert_eq!(opened.status, 200);
+    assert!(!opened.head.contains("access-control"), "{opened:?}");
+    assert_eq!(http(&own, "GET", POLLING, other, "").await.json()["code"], 4);
+    let open = Hubbub::start(program().with("--origins=https://app.example")).await.unwrap();
+    let opened = http(&open, "GET", POLLING, other, "").await;
+    for header in [
+        "access-control-allow-origin: https://app.example",
+        "access-control-allow-credentials: true",
+        "vary: origin",
+    ] {
+        assert!(opened.head.contains(header), "{header}: {opened:?}");
+    }
+    let asked = format!("{other}Access-Control-Request-Method: POST\r\n");
+    let preflight = http(&open, "OPTIONS", POLLING, &asked, "").await;
+    assert_eq!(preflight.status, 204, "{preflight:?}");
+    assert!(preflight.head.contains("access-control-allow-origin: https://app.example"), "{preflight:?}");
+    assert_eq!(http(&open, "GET", POLLING, "Origin: https://evil.example\r\n", "").await.status, 403);
+}
