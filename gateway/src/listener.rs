@@ -211,7 +211,9 @@ impl Door {
     /// The socket to speak HTTP over: the client's, or the one behind its TLS. `None` when the client did not get so far.
     async fn enter(&self, stream: TcpStream) -> Option<TcpStream> {
         let Some(tls) = &self.shard.gateway.config.tls else { return Some(stream) };
-        match self.drain.run_until_cancelled(tls.enter(stream, &self.requests)).await? {
+        // Boxed: where there is no TLS a connection's task should not be as large as a handshake.
+        let entering = Box::pin(tls.enter(stream, &self.requests));
+        match self.drain.run_until_cancelled(entering).await? {
             Ok(stream) => Some(stream),
             Err(error) => {
                 tracing::debug!(%error, "a TLS handshake was not finished");

@@ -8,6 +8,8 @@ pub const CONNECTIONS: &str = "hubbub_gateway_connections";
 pub const CLOSED: &str = "hubbub_gateway_closed_total";
 /// Connections refused before the upgrade, by reason.
 pub const REFUSED: &str = "hubbub_gateway_refused_total";
+/// Until when the certificate in force is valid.
+pub const TLS_UNTIL: &str = "hubbub_gateway_tls_valid_until_seconds";
 /// Requests that failed, by code and door.
 pub const FAILED: &str = "hubbub_gateway_failed_requests_total";
 /// Frames from clients.
@@ -42,6 +44,7 @@ pub fn describe() {
     describe_gauge!(CONNECTIONS, Unit::Count, "connections that are open");
     describe_counter!(CLOSED, Unit::Count, "connections that closed, by reason");
     describe_counter!(REFUSED, Unit::Count, "connections refused before the upgrade, by reason");
+    describe_gauge!(TLS_UNTIL, Unit::Seconds, "until when our TLS certificate is valid, Unix time");
     describe_counter!(FAILED, Unit::Count, "requests that failed, by code and door");
     describe_counter!(FRAMES_IN, Unit::Count, "frames from clients");
     describe_counter!(ENTRIES_IN, Unit::Count, "entries taken from the bus");

@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncWriteExt, copy, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink, split};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -32,6 +32,8 @@ const BETWEEN_BYTES: usize = 64 * 1024;
 /// With what every TLS connection begins: the type of a handshake record.
 const HANDSHAKE_RECORD: u8 = 22;
 
+/// Bytes of a plain request that are passed over.
+const PLAIN_READ_MAX: u64 = 64 * 1024;
 const PLAIN: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 50\r\n\
     Connection: close\r\n\r\nthis port speaks TLS only: use https:// or wss://\n";
@@ -117,6 +119,8 @@ impl Tls {
         if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
             stream.write_all(PLAIN).await?;
             stream.shutdown().await?;
+            // Closed with something unread, the connection would be reset, and the answer lost.
+            let _ = timeout(LINGER, copy(&mut stream.take(PLAIN_READ_MAX), &mut sink())).await;
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not TLS"));
         }
         let config = self.shared.current.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -186,6 +190,7 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, BadTls> {
         let time = format!("is valid from {} to {}, and not now", validity.not_before, validity.not_after);
         return Err(content(certificate, time));
     }
+    let until = validity.not_after.timestamp();
     // What is wrong with a key is not said: its bytes are nobody's business.
     let private = PrivateKeyDer::from_pem_slice(&file(key)?)
         .map_err(|_| content(key, "has no private key in PEM".into()))?;
@@ -197,5 +202,6 @@ fn read(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, BadTls> {
         .map_err(|error| content(key, format!("can't be used with the certificate: {error}")))?;
     // WebSocket is an upgrade of HTTP/1.1.
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    metrics::gauge!(crate::metrics::TLS_UNTIL).set(until as f64);
     Ok(Arc::new(config))
 }

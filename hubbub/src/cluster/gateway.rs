@@ -41,6 +41,7 @@ pub async fn serve(
     let starting = shutdown.run_until_cancelled(start(&settings, tls.clone(), accounts, &node));
     let started = tokio::select! {
         ended = door::answer(early, tls.clone(), &node, door::Others::NotYet) => return ended,
+        ended = tls::reload_when_told(tls.clone()) => return ended.context("SIGHUP can't be listened to"),
         started = starting => started,
     };
     let Some(started) = started else { return Ok(()) };

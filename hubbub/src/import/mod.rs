@@ -1,6 +1,6 @@
 //! `hubbub import`: the chatrooms and messages of the server that this one replaces, from its MongoDB into a store.
 //!
-//! In reading order: [`seed`](self) documents as `extended_json` and `lines` bring them; `sorted` by room and time, for rooms are
+//! In reading order: the `seed`'s documents, as `lines` and `extended_json` bring them; `sorted` by room and time, for rooms are
 //! written one after the other; a `survey` of each room; its entries that are missing are written (`write`), then all of it is
 //! read back (`check`), both by going through log and file side by side (`walk`).
 //!

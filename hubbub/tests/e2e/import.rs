@@ -83,13 +83,15 @@ impl Files {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("chatrooms.json"), chatrooms).unwrap();
         std::fs::write(folder.path().join("messages.json"), messages).unwrap();
+        let named = json!({"_id": {"$oid": user(3)}, "name": "Cyd", "password": "none of our business"});
+        std::fs::write(folder.path().join("users.json"), format!("{named}\n")).unwrap();
         Self(folder)
     }
 
     fn command(&self, data: &Path, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hubbub"));
         command.env_clear().current_dir(self.0.path()).arg("import").arg("--data").arg(data);
-        command.arg("--messages=messages.json").args(flags);
+        command.args(["--messages=messages.json", "--users=users.json"]).args(flags);
         command
     }
 
@@ -158,6 +160,8 @@ async fn an_import_that_is_killed_goes_on_without_loss_or_double() {
             let is = (&entry["text"], &entry["user"]["id"], &entry["at"], &entry["kind"]);
             let should = (format!("message {}", message.number), user(message.owner), message.at);
             assert_eq!(is, (&json!(should.0), &json!(should.1), &json!(should.2), &json!("text")));
+            let name = if message.owner == 3 { "Cyd".into() } else { user(message.owner) };
+            assert_eq!(entry["user"]["name"], name);
         }
         let of_the_one_who_left: Vec<_> =
             log.iter().filter(|e| e["user"]["id"] == user(9) && e["type"] != "message").collect();

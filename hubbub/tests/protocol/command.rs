@@ -109,6 +109,52 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
     }
 }
 
+#[test]
+fn the_names_of_the_server_before_this_one_are_read_or_said_to_mean_nothing() {
+    let read = [
+        ("log", "LOG", "verbose"),
+        ("port", "PORT", "8002"),
+        ("interface", "INTERFACE", "127.0.0.1"),
+        ("env", "ENV", "production"),
+        ("instances", "INSTANCES", "2"),
+        ("auth-server", "AUTH_SERVER", "https://accounts.example.org"),
+        ("amqp-protocol", "AMQP_PROTOCOL", "amqp"),
+        ("amqp-server", "AMQP_SERVER", "127.0.0.1"),
+        ("amqp-port", "AMQP_PORT", "5672"),
+        ("amqp-username", "AMQP_USERNAME", "challenge"),
+        ("amqp-password", "AMQP_PASSWORD", "challenge*2020"),
+        ("amqp-queue", "AMQP_QUEUE", "bot-jobsity-chat"),
+        ("amqp-bot-queue", "AMQP_BOT_QUEUE_BOT", "bot-jobsity-bot"),
+    ];
+    let retired = [
+        ("MONGODB_URI", "mongodb://chat:hunter2@127.0.0.1:27017/srv_chat"),
+        ("REDIS_SERVER", "127.0.0.1"),
+        ("REDIS_PORT", "6379"),
+        ("REDIS_KEY", "chat.adapter.io"),
+    ];
+    let surroundings: Vec<_> = read.iter().map(|(_, name, value)| (*name, *value)).chain(retired).collect();
+    let (code, config, errors) = run(&["config", "--json"], &surroundings);
+    assert_eq!((code, &*errors), (Some(0), ""));
+    let in_force: Vec<Value> = serde_json::from_str(&config).unwrap();
+    for (key, name, _) in read {
+        let setting = in_force.iter().find(|setting| setting["key"] == key).unwrap();
+        assert_eq!(setting["source"], format!("environment {name}"), "{setting}");
+    }
+
+    // It gets as far as its data.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("file"), "").unwrap();
+    let (code, out, errors) = run_in(folder.path(), &["--data=file", "--port=0"], &surroundings);
+    let log = out + &errors;
+    assert_eq!((code, log.contains("is not a folder")), (Some(1), true), "{log}");
+    let lines: Vec<_> = log.lines().filter(|line| line.contains("without meaning here")).collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    for (name, _) in retired {
+        assert!(lines[0].contains(name), "{name}: {lines:?}");
+    }
+    assert!(lines[0].contains("DATA_DIR") && !log.contains("hunter2"), "{log}");
+}
+
 #[tokio::test]
 async fn a_start_that_can_not_be_is_one_line_and_exit_code_1() {
     let server = server().await;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::plain_http::{Response, ask};
 use crate::program;
+use crate::schema::fits;
 
 /// An answer that is documented and can't be brought about from outside.
 const UNSEEN: [(&str, &str, &str); 1] = [
@@ -19,49 +20,6 @@ const UNSEEN: [(&str, &str, &str); 1] = [
 struct Described {
     document: Value,
     seen: BTreeSet<(String, String, String)>,
-}
-
-/// Whether a value is as a schema says, so far as our schemas say anything.
-fn fits(document: &Value, schema: &Value, value: &Value) -> Result<(), String> {
-    if let Some(path) = schema["$ref"].as_str() {
-        let schema = document.pointer(path.trim_start_matches('#')).ok_or(format!("{path} leads nowhere"))?;
-        return fits(document, schema, value);
-    }
-    if let Some(ways) = schema["oneOf"].as_array() {
-        let fitting = ways.iter().filter(|way| fits(document, way, value).is_ok()).count();
-        return if fitting == 1 { Ok(()) } else { Err(format!("{value} fits {fitting} of {schema}")) };
-    }
-    let is = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(number) if number.is_f64() => "number",
-        Value::Number(_) => "integer",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    let may_be = |kind: &Value| kind == is || kind == "number" && is == "integer";
-    let kinds = &schema["type"];
-    if !(kinds.is_null() || may_be(kinds) || kinds.as_array().is_some_and(|kinds| kinds.iter().any(may_be))) {
-        return Err(format!("{value} is not {kinds}"));
-    }
-    if value.as_f64() < schema["minimum"].as_f64() && value.is_number() {
-        return Err(format!("{value} is below {}", schema["minimum"]));
-    }
-    if let Some(object) = value.as_object() {
-        for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            object.get(name).ok_or(format!("{name} is missing in {value}"))?;
-        }
-        let properties = schema["properties"].as_object();
-        for (name, value) in object {
-            match properties.map(|properties| properties.get(name)) {
-                Some(Some(schema)) => fits(document, schema, value)?,
-                Some(None) => return Err(format!("{name} is not described")),
-                None => {}
-            }
-        }
-    }
-    value.as_array().into_iter().flatten().try_for_each(|item| fits(document, &schema["items"], item))
 }
 
 impl Described {

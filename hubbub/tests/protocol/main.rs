@@ -11,6 +11,7 @@
 mod account_service;
 mod command;
 mod described;
+mod described_socket;
 mod framing;
 mod fuzzed;
 mod http_door;
@@ -21,6 +22,7 @@ mod postman;
 mod proxies;
 mod refused;
 mod requests;
+mod schema;
 mod sockets;
 mod talk;
 mod tls;

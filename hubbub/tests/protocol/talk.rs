@@ -6,6 +6,8 @@ use hubbub_client::raw::{Frame, Raw};
 use hubbub_testkit::{Hubbub, Person, in_time};
 use serde_json::{Value, json};
 
+use crate::schema::messages_of;
+
 /// One connection.
 pub struct Talk {
     pub raw: Raw,
@@ -36,7 +38,9 @@ impl Talk {
     }
 
     async fn read(&mut self) -> Value {
-        in_time("a frame", self.raw.next_json()).await.unwrap()
+        let frame = in_time("a frame", self.raw.next_json()).await.unwrap();
+        assert_eq!(messages_of(&frame).len(), 1, "not described: {frame}");
+        frame
     }
 
     /// Sends a request and gives its answer.

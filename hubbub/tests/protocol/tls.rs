@@ -62,7 +62,8 @@ async fn connect(server: &Hubbub, trusted: &str) -> std::io::Result<TlsStream<Tc
     TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
 
-async fn ask(server: &Hubbub, trusted: &str, method: &str, path: &str, token: &str, body: &Value) -> Value {
+/// The body of a good answer.
+async fn text(server: &Hubbub, trusted: &str, method: &str, path: &str, token: &str, body: &Value) -> String {
     let mut stream = connect(server, trusted).await.unwrap();
     let body = body.to_string();
     let request = format!(
@@ -74,7 +75,11 @@ async fn ask(server: &Hubbub, trusted: &str, method: &str, path: &str, token: &s
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
-    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+async fn ask(server: &Hubbub, trusted: &str, method: &str, path: &str, token: &str, body: &Value) -> Value {
+    serde_json::from_str(&text(server, trusted, method, path, token, body).await).unwrap()
 }
 
 /// Someone with an account and a room. Token and room.
@@ -173,6 +178,10 @@ async fn everything_goes_over_tls_and_nothing_else_does() {
     }
     let shown = ask(&server, &trusted, "GET", &format!("/v1/chat/rooms/{room}"), &token, &json!({})).await;
     assert_eq!(shown["head"], 6);
+    let metrics = text(&server, &trusted, "GET", "/metrics", "", &Value::Null).await;
+    let until = (OffsetDateTime::now_utc() + Duration::days(89)).unix_timestamp();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("hubbub_gateway_tls_valid_until_seconds "));
+    assert!(line.is_some_and(|said| said.parse::<f64>().unwrap() > until as f64), "{line:?}");
 
     server.ask_to_end().unwrap();
     assert_eq!(socket.hear().await["type"], "bye");
