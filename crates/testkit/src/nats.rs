@@ -43,7 +43,7 @@ impl Nats {
     /// # Errors
     /// As of [`Nats::start`].
     pub async fn start_in(folder: Folder, more: &str) -> anyhow::Result<Self> {
-        let nats = Self::spawn_in(folder, more)?;
+        let mut nats = Self::spawn_in(folder, more)?;
         nats.works().await?;
         Ok(nats)
     }
@@ -63,13 +63,7 @@ impl Nats {
         count: usize,
         mut folder: impl FnMut(String) -> anyhow::Result<Folder>,
     ) -> anyhow::Result<Vec<Self>> {
-        let mut ports = Vec::new();
-        while ports.len() < count {
-            let port = free_port()?;
-            if !ports.contains(&port) {
-                ports.push(port);
-            }
-        }
+        let ports = (0..count).map(|_| free_port()).collect::<anyhow::Result<Vec<_>>>()?;
         let routes: Vec<_> = ports.iter().map(|port| format!("nats-route://127.0.0.1:{port}")).collect();
         let mut all = Vec::new();
         for (n, port) in ports.iter().enumerate() {
@@ -80,7 +74,7 @@ impl Nats {
             );
             all.push(Self::spawn_in(folder(name)?, if count > 1 { &more } else { "" })?);
         }
-        for nats in &all {
+        for nats in &mut all {
             nats.works().await?;
         }
         Ok(all)
@@ -133,14 +127,19 @@ impl Nats {
         self.works().await
     }
 
-    async fn works(&self) -> anyhow::Result<()> {
+    async fn works(&mut self) -> anyhow::Result<()> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.monitor));
         eventually("nats-server works", async || {
+            if let Some(ended) = self.child.try_wait().transpose() {
+                let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+                return Some(
+                    ended.map_err(Into::into).and_then(|how| bail!("nats-server ended, {how}: {log}")),
+                );
+            }
             let answer = request(address, "GET", "/healthz", None, None).await.ok()?;
-            (answer.status == 200).then_some(())
+            (answer.status == 200).then_some(Ok(()))
         })
-        .await;
-        Ok(())
+        .await
     }
 }
 

@@ -1,9 +1,11 @@
 //! The real program as a child process.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,11 +19,15 @@ use crate::{eventually, in_time};
 /// server's port, or it would talk to itself and keep the server from starting.
 const PORTS: std::ops::Range<u16> = 10_000..32_000;
 
-/// A port of this machine that nobody listens on now.
+/// Ports that were given out: who has one may not listen on it yet.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port of this machine that nobody listens on now, and that nobody else in this process is given.
 pub(crate) fn free_port() -> anyhow::Result<u16> {
     for _ in 0..1_000 {
         let port = fastrand::u16(PORTS);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let is_free = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if is_free && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
             return Ok(port);
         }
     }

@@ -111,7 +111,7 @@ async fn left(cluster: &Cluster) -> u32 {
 
 #[tokio::test]
 async fn each_command_is_answered_once_whatever_is_killed_on_the_way() {
-    let kills: usize = std::env::var("HUBBUB_KILLS").map_or(5, |kills| kills.parse().unwrap());
+    let kills: usize = std::env::var("HUBBUB_KILLS").map_or(3, |kills| kills.parse().unwrap());
     let mut quiet = Quiet::of(Plan { nats: 1, workers: 1, histories: 1, ..plan() }).await;
     let cluster = &mut quiet.cluster;
     let broker = RabbitMq::start().await.unwrap();

@@ -240,23 +240,23 @@ test("a command is not said in the room; its refusal is told to its writer alone
   assert.ok(!(await ann.texts()).includes("/nonsense"));
 });
 
-test("commands are completed by keys, where bots say what they understand", async () => {
-  // The bots themselves are tested where they are made; here only what the page does with their answer.
+test("commands of bots are completed by keys, and answered in the room", async () => {
   const visitor = await Visitor.come(browser, server.url);
-  await visitor.context.route("**/v1/bots/commands", (route) => route.fulfill({
-    json: { commands: [{ command: "stock", usage: "/stock=CODE", about: "The price of a share" }, { command: "hello", usage: "/hello=NAME", about: "Greets somebody" }] },
-  }));
   await visitor.be(people.bob, `#/r/${lobby}`);
   await visitor.composer.pressSequentially("/");
   await visitor.page.getByRole("option").nth(1).waitFor();
   await visitor.composer.press("ArrowDown");
-  assert.equal(await visitor.page.getByRole("option", { selected: true }).innerText().then((text) => text.split("\n")[0]), "/hello=NAME");
+  assert.equal(await visitor.page.getByRole("option", { selected: true }).innerText().then((text) => text.split("\n")[0]), "/stock=CODE");
   await visitor.composer.press("ArrowUp");
   await visitor.composer.press("Tab");
-  assert.equal(await visitor.composer.inputValue(), "/stock=");
-  await visitor.page.getByText("The price of a share").waitFor();
+  assert.equal(await visitor.composer.inputValue(), "/hello=");
+  await visitor.page.getByRole("option").waitFor();
   await visitor.composer.press("Escape");
   assert.equal(await visitor.page.getByRole("option").count(), 0);
+  await visitor.composer.pressSequentially("Bob");
+  await visitor.composer.press("Enter");
+  await visitor.hears("Hello Bob!");
+  await ann.hears("Hello Bob!");
   await visitor.leave();
 });
 
@@ -274,7 +274,6 @@ test("keys lead from room to room, to the filter, and out of what lies over the 
 });
 
 test("nobody complained, and nothing was asked elsewhere", () => {
-  const own = (line) => !line.includes("/v1/bots/commands") && !line.includes("status of 404");
-  assert.deepEqual([...ann.complaints, ...bob.complaints].filter(own), []);
+  assert.deepEqual([...ann.complaints, ...bob.complaints], []);
   assert.deepEqual([...ann.elsewhere, ...bob.elsewhere], []);
 });
