@@ -4,3 +4,4 @@ mod clients;
 mod contract;
 mod engine;
 mod limits;
+mod tokens;
