@@ -19,6 +19,7 @@ mod people;
 mod process;
 mod proxy;
 mod rabbitmq;
+mod schema;
 mod server;
 mod wait;
 
@@ -34,4 +35,5 @@ pub use process::{Hubbub, Start, cache};
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use rustix::process::Signal;
+pub use schema::fits;
 pub use wait::{DEADLINE, eventually, in_time, in_time_within};

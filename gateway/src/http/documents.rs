@@ -16,6 +16,7 @@ use utoipa::openapi::{
 use super::problem::Problem;
 
 const ASYNCAPI: &[u8] = include_bytes!("asyncapi.json");
+const ASYNCAPI_SOCKETIO: &[u8] = include_bytes!("asyncapi-socketio.json");
 
 /// A text whose name is its content.
 #[derive(Clone)]
@@ -59,6 +60,7 @@ impl Document {
 pub struct Documents {
     openapi: Document,
     asyncapi: Document,
+    asyncapi_socketio: Document,
 }
 
 impl Documents {
@@ -68,7 +70,11 @@ impl Documents {
             tracing::error!(%error, "the OpenAPI description can't be written");
             "{}".into()
         });
-        Self { openapi: Document::new(json.into()), asyncapi: Document::new(Bytes::from_static(ASYNCAPI)) }
+        Self {
+            openapi: Document::new(json.into()),
+            asyncapi: Document::new(Bytes::from_static(ASYNCAPI)),
+            asyncapi_socketio: Document::new(Bytes::from_static(ASYNCAPI_SOCKETIO)),
+        }
     }
 }
 
@@ -86,6 +92,17 @@ pub async fn openapi(Extension(documents): Extension<Arc<Documents>>, headers: H
         (status = 304, description = "As `If-None-Match` has it")))]
 pub async fn asyncapi(Extension(documents): Extension<Arc<Documents>>, headers: HeaderMap) -> Response {
     documents.asyncapi.serve(&headers, "application/json")
+}
+
+/// The description of Socket.IO's events.
+#[utoipa::path(get, path = "/asyncapi-socketio.json", tag = "descriptions", security(()),
+    responses((status = 200, description = "AsyncAPI 3", body = serde_json::Value, content_type = "application/json"),
+        (status = 304, description = "As `If-None-Match` has it")))]
+pub async fn asyncapi_socketio(
+    Extension(documents): Extension<Arc<Documents>>,
+    headers: HeaderMap,
+) -> Response {
+    documents.asyncapi_socketio.serve(&headers, "application/json")
 }
 
 /// What the description says beside the operations.

@@ -97,4 +97,5 @@ fn described() -> OpenApiRouter<HttpState> {
         .routes(routes!(page::problem))
         .routes(routes!(documents::openapi))
         .routes(routes!(documents::asyncapi))
+        .routes(routes!(documents::asyncapi_socketio))
 }

@@ -3,12 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hubbub_testkit::{Hubbub, Person, in_time};
+use hubbub_testkit::{Hubbub, Person, fits, in_time};
 use serde_json::{Value, json};
 
 use crate::plain_http::{Response, ask};
 use crate::program;
-use crate::schema::fits;
 
 /// An answer that is documented and can't be brought about from outside.
 const UNSEEN: [(&str, &str, &str); 1] = [

@@ -1,16 +1,22 @@
-//! The hand-kept description of the WebSocket against what the code knows.
+//! The hand-kept descriptions of the sockets against what the code knows.
 
 use std::collections::BTreeSet;
 
 use hubbub_core::code::Code;
 use hubbub_wire::native::request;
+use hubbub_wire::socketio::request as socketio;
 
 use super::*;
 
 const CODE: &str = include_str!("../../../../crates/wire/src/native/request.rs");
+const CODE_OF_SOCKETIO: &str = include_str!("../../../../crates/wire/src/socketio/request.rs");
 
 pub fn document() -> Value {
     serde_json::from_str(include_str!("../asyncapi.json")).unwrap()
+}
+
+fn of_socketio() -> Value {
+    serde_json::from_str(include_str!("../asyncapi-socketio.json")).unwrap()
 }
 
 /// Every `$ref` of a document leads somewhere.
@@ -34,41 +40,53 @@ fn names(value: &Value) -> BTreeSet<&str> {
 }
 
 #[test]
-fn the_description_is_whole() {
-    let document = document();
-    assert_eq!(document["asyncapi"], "3.0.0");
-    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-    assert_refs_lead_somewhere(&document);
-    let messages = &document["components"]["messages"];
-    assert_eq!(names(messages), names(&document["channels"]["socket"]["messages"]));
-    let said = serde_json::to_string(&document["operations"]).unwrap();
-    for name in names(messages) {
-        assert!(said.contains(&format!("messages/{name}\"")), "{name} is in no operation");
+fn the_descriptions_are_whole() {
+    for (document, channel) in [(document(), "socket"), (of_socketio(), "namespace")] {
+        assert_eq!(document["asyncapi"], "3.0.0");
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+        assert_refs_lead_somewhere(&document);
+        let messages = &document["components"]["messages"];
+        assert_eq!(names(messages), names(&document["channels"][channel]["messages"]));
+        let said = serde_json::to_string(&document["operations"]).unwrap();
+        for name in names(messages) {
+            assert!(said.contains(&format!("messages/{name}\"")), "{name} is in no operation");
+        }
     }
 }
 
 #[test]
 fn each_request_that_the_code_reads_is_described_and_no_other() {
-    let table = CODE.split("fn parse_type").nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
-    let arms = table.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =>"));
-    let known: BTreeSet<_> = arms.map(|(name, _)| name).collect();
-    let document = document();
-    let mut described = names(&document["operations"]);
-    assert!(described.remove("events"));
-    assert_eq!(described, known);
-    assert!(known.contains("send") && known.len() >= 14, "{known:?}");
+    for (document, code, function, least) in
+        [(document(), CODE, "fn parse_type", 14), (of_socketio(), CODE_OF_SOCKETIO, "fn parse_fields", 8)]
+    {
+        let table = code.split(function).nth(1).and_then(|rest| rest.split("\n}").next()).unwrap();
+        let arms = table.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" =>"));
+        let known: BTreeSet<_> = arms.map(|(name, _)| name).collect();
+        let mut described = names(&document["operations"]);
+        assert!(described.remove("events"));
+        assert_eq!(described, known);
+        assert!(known.contains("leave") && known.len() >= least, "{known:?}");
+    }
+}
+
+/// The payloads of examples of requests, with the names of those.
+fn examples_of_requests(document: &Value) -> Vec<(&str, &Value)> {
+    let messages = document["components"]["messages"].as_object().unwrap().iter();
+    let requests = messages.filter_map(|(name, message)| Some((name.strip_suffix("Request")?, message)));
+    let examples = requests.flat_map(|(name, message)| {
+        message["examples"].as_array().unwrap().iter().map(move |example| (name, &example["payload"]))
+    });
+    examples.collect()
 }
 
 #[test]
 fn each_example_of_a_request_is_one() {
-    let document = document();
-    for (name, message) in document["components"]["messages"].as_object().unwrap() {
-        if name.ends_with("Request") {
-            for example in message["examples"].as_array().unwrap() {
-                let text = example["payload"].to_string();
-                assert!(request::parse(&text).request.is_ok(), "{text}");
-            }
-        }
+    for (_, payload) in examples_of_requests(&document()) {
+        assert!(request::parse(&payload.to_string()).request.is_ok(), "{payload}");
+    }
+    for (name, payload) in examples_of_requests(&of_socketio()) {
+        let event = serde_json::json!([name, payload]).to_string();
+        assert!(socketio::parse(&event).unwrap().1.is_ok(), "{event}");
     }
 }
 

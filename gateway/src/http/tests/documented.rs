@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// The contract's table.
-const TABLE: [(&str, &str); 25] = [
+const TABLE: [(&str, &str); 26] = [
     ("get", "/"),
     ("get", "/api"),
     ("get", "/assets/{name}"),
+    ("get", "/asyncapi-socketio.json"),
     ("get", "/asyncapi.json"),
     ("get", "/healthz"),
     ("get", "/metrics"),
@@ -101,7 +102,8 @@ async fn every_problem_is_described_with_an_example_of_its_status() {
 #[tokio::test]
 async fn a_description_that_is_known_is_not_sent_again() {
     let router = router(state(config()));
-    for path in ["/openapi.json", "/asyncapi.json", "/", "/status", "/assets/app.js", "/api"] {
+    let descriptions = ["/openapi.json", "/asyncapi.json", "/asyncapi-socketio.json"];
+    for path in descriptions.into_iter().chain(["/", "/status", "/assets/app.js", "/api"]) {
         let first = ask(&router, request("GET", path)).await;
         let mut again = request("GET", path);
         again.headers_mut().insert(header::IF_NONE_MATCH, first.headers()[header::ETAG].clone());

@@ -5,15 +5,18 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
 
 use hubbub_client::raw::{Frame, Raw};
-use hubbub_testkit::{Hubbub, in_time};
+use hubbub_testkit::{Hubbub, fits, in_time};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 pub const NAMESPACE: &str = "/v1/channel";
+/// Events that clients' libraries make.
+const OF_THE_LIBRARY: [&str; 4] = ["connect", "connect_error", "disconnect", "error"];
 
 /// Which client, and by which transports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +147,7 @@ impl Client {
             let line = in_time(what, self.says.recv()).await;
             let said =
                 serde_json::from_str(&line.unwrap_or_else(|| panic!("{what}: the client ended"))).unwrap();
+            assert_is_described(&said);
             if is_it(&said) {
                 return said;
             }
@@ -166,6 +170,23 @@ impl Client {
     pub fn so_far(&mut self) -> Vec<Value> {
         self.put_aside.drain(..).collect()
     }
+}
+
+/// Whether an event or a callback is one that the server's description has; what the client's library says itself is none.
+fn assert_is_described(said: &Value) {
+    static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
+        serde_json::from_str(include_str!("../../../../gateway/src/http/asyncapi-socketio.json")).unwrap()
+    });
+    let name = match (&said["called"], &said["event"]) {
+        (Value::Null, Value::String(event)) if !OF_THE_LIBRARY.contains(&event.as_str()) => event.as_str(),
+        (Value::Number(_), _) => "callback",
+        _ => return,
+    };
+    let messages = DESCRIPTION["components"]["messages"].as_object().unwrap().iter();
+    let of_this_name = messages.filter(|(key, one)| one["name"] == *name && !key.ends_with("Request"));
+    let looks = of_this_name.map(|(_, message)| fits(&DESCRIPTION, &message["payload"], &said["args"][0]));
+    let looks: Vec<_> = looks.collect();
+    assert!(looks.iter().any(Result::is_ok), "{said} is not described: {looks:?}");
 }
 
 impl Drop for Client {
