@@ -139,6 +139,15 @@ async fn bots_behind_a_broker_answer_once_however_often_they_say_it_and_a_user_i
     })
     .await;
     assert_eq!(said(&server, &room).await.len(), 22);
+    drop(person);
+    // A bot's token that is called back is none any more, here as anywhere.
+    let out = server.post("/v1/accounts/logout", Some(&token), &json!({})).await.unwrap();
+    assert_eq!(out.status, 200, "{out:?}");
+    let again = Bot::start(&mut python_bot().unwrap(), &broker, &token).unwrap();
+    again.logs("listening").await;
+    command(&mut peer, &room, "/y=3").await;
+    let refused = async || (answers(&server, "token").await == 1.0).then_some(());
+    eventually("the answer by a token that was called back is refused", refused).await;
     for secret in [&token, &room.ann.token] {
         assert!(!server.log().contains(secret.as_str()), "a token is in the log");
     }
