@@ -12,6 +12,8 @@ use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::ports::bus::Message;
+use hubbub_node::revoked::Revoked;
+use hubbub_wire::ws::encode;
 use slab::Slab;
 use tokio::sync::{Notify, Semaphore};
 
@@ -19,9 +21,9 @@ use crate::Gateway;
 use crate::fanout::UserNumber;
 use crate::member::{Connection, ConnectionId, Second, Socket};
 use crate::room::{RoomHere, SyncCause, SyncNeed};
+use crate::socketio::session::disconnects;
 use crate::ws::connection::Flow;
 use crate::ws::outbound::Written;
-use hubbub_node::revoked::Revoked;
 
 /// Bytes that the bus may bring within one turn; beyond it a message is dropped and its room read again.
 const EAR_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -104,8 +106,8 @@ pub enum Chore {
     Rest(RoomId, Duration),
     /// Look again whether the token of a Socket.IO connection is valid.
     Recheck(ConnectionId),
-    /// End a connection that was told bye.
-    Finish(ConnectionId, Arc<Socket>),
+    /// End a connection that was told bye, with this code.
+    Finish(ConnectionId, Arc<Socket>, CloseCode),
 }
 
 /// A user with connections on this shard.
@@ -260,7 +262,7 @@ impl Shard {
                 }
                 Chore::Rest(room, rest) => _ = tokio::spawn(shard.rest(room, rest)),
                 Chore::Recheck(id) => _ = tokio::spawn(shard.recheck(id)),
-                Chore::Finish(id, socket) => _ = tokio::spawn(shard.finish(id, socket)),
+                Chore::Finish(id, socket, code) => _ = tokio::spawn(shard.finish(id, socket, code)),
             }
         }
     }
@@ -342,10 +344,20 @@ impl Shard {
     }
 
     /// Gives a connection that was told bye some time to hear it and to close by itself.
-    async fn finish(self: Arc<Self>, id: ConnectionId, socket: Arc<Socket>) {
+    async fn finish(self: Arc<Self>, id: ConnectionId, socket: Arc<Socket>, code: CloseCode) {
         const GRACE: Duration = Duration::from_secs(2);
         tokio::time::sleep(GRACE).await;
-        if self.with(|state| state.connection(id).is_none()) {
+        let is_there = self.with(|state| {
+            let Some(connection) = state.connection(id) else { return false };
+            if connection.session.is_some() && disconnects(code) {
+                // It was not told how it ends, but was to close by itself.
+                let mut close = Vec::new();
+                encode::append_close(&mut close, code.number(), code.reason());
+                let _ = connection.send(close.into());
+            }
+            true
+        });
+        if !is_there {
             return;
         }
         match socket.stream() {
@@ -471,7 +483,7 @@ impl State {
             self.dirty_connections.push(id);
         }
         self.leave_rooms(id);
-        self.chores.push(Chore::Finish(id, socket));
+        self.chores.push(Chore::Finish(id, socket, code));
     }
 
     /// All connections.

@@ -105,22 +105,28 @@ impl Session {
     }
 
     /// What the client is told last. Its library connects again by itself when the transport closes, and does not when it is
-    /// disconnected: so it is disconnected where coming back would end in the same way. One that `polls` then closes by itself,
-    /// and so does one that said that it goes: told so in the same body, it would not see the rest.
+    /// disconnected: so it is disconnected where coming back would end in the same way, and then closes by itself. Told of the
+    /// end right behind it, a library with threads may see that first, and a poll would not see the rest of its body. The same
+    /// is so for one that `polls` and said that it goes.
     pub fn farewell(&self, code: CloseCode, polls: bool) -> Bytes {
         let mut out = Vec::new();
-        let disconnects = matches!(code, CloseCode::NotAuthenticated | CloseCode::TooMany);
+        let disconnects = disconnects(code);
         if disconnects {
             if !self.entered {
                 out.extend_from_slice(&answer::connected(self.generation, self.sid.as_str()));
             }
             out.extend_from_slice(&answer::disconnected());
         }
-        if !(polls && (disconnects || code == CloseCode::Normal)) {
+        if !(disconnects || polls && code == CloseCode::Normal) {
             encode::append_close(&mut out, code.number(), code.reason());
         }
         out.into()
     }
+}
+
+/// Whether a client is disconnected before its transport is closed with this code.
+pub fn disconnects(code: CloseCode) -> bool {
+    matches!(code, CloseCode::NotAuthenticated | CloseCode::TooMany)
 }
 
 /// The sessions of a gateway that poll: where their requests find them.
@@ -168,8 +174,11 @@ mod tests {
             frames.collect::<Vec<_>>().join(" ")
         };
         assert_eq!(told(CloseCode::NotAuthenticated, true), "40/v1/channel, 41/v1/channel,");
-        assert!(told(CloseCode::TooMany, false).starts_with("40/v1/channel, 41/v1/channel, "));
-        assert!(!told(CloseCode::GoingAway, true).contains("41"));
+        assert_eq!(told(CloseCode::TooMany, false), "40/v1/channel, 41/v1/channel,");
+        for polls in [true, false] {
+            let away = told(CloseCode::GoingAway, polls);
+            assert!(!away.contains("41") && !away.is_empty(), "{away}");
+        }
         assert_eq!(told(CloseCode::Normal, true), "");
         // Who is in is not told so again.
         let mut entered = session(Generation::V4);
