@@ -1,6 +1,5 @@
 //! Commands to bots, as fast as so many at a time can: through one bridge to a real RabbitMQ, each confirmed by it.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
@@ -16,7 +15,9 @@ use hubbub_testkit::{Folder, Hubbub, Person, RabbitMq, Start};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::FieldTable;
 use lapin::{Connection, ConnectionProperties};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::load::outcome::microseconds;
 use crate::procfs::{self, Usage, own_thread_cpu};
@@ -53,7 +54,7 @@ pub async fn run(binary: &Path, work_dir: &Path, offer: Offer) -> anyhow::Result
     let clients = gather(&server, offer.connections).await?;
     let (room, first) = clients.first().context("no connections")?;
     reached(first, room).await?;
-    let heard = listen(&broker).await?;
+    let mut heard = listen(&broker).await?;
 
     eprintln!("commands for {} s", offer.time.as_secs());
     let pids = (server.pid(), broker.pid()?);
@@ -79,10 +80,9 @@ pub async fn run(binary: &Path, work_dir: &Path, offer: Offer) -> anyhow::Result
         each(before.1, procfs::usage(pids.1)?),
         own / elapsed
     );
-    let until = Instant::now() + HEARD_MAX;
-    while heard.borrow().count < confirmed && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let all = heard.wait_for(|heard| heard.count >= confirmed);
+    // Those that did not come are counted below.
+    let _ = timeout(HEARD_MAX, all).await;
     let Heard { count, ids } = &*heard.borrow();
     println!(
         "{confirmed} confirmed and {refused} refused; {count} came to the bot, {} of them different",
@@ -133,7 +133,7 @@ struct Heard {
 }
 
 /// A bot that takes commands and says nothing; the first one, which found the way, is taken when this returns.
-async fn listen(broker: &RabbitMq) -> anyhow::Result<Rc<RefCell<Heard>>> {
+async fn listen(broker: &RabbitMq) -> anyhow::Result<watch::Receiver<Heard>> {
     let connection = Connection::connect(&broker.url(), ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
@@ -142,16 +142,14 @@ async fn listen(broker: &RabbitMq) -> anyhow::Result<Rc<RefCell<Heard>>> {
         .await?;
     let first = commands.next().await.context("the broker is gone")??;
     first.ack(BasicAckOptions::default()).await?;
-    let heard = Rc::new(RefCell::new(Heard::default()));
-    let hearing = heard.clone();
+    let (hearing, heard) = watch::channel(Heard::default());
     tokio::task::spawn_local(async move {
         let _connection = connection;
         while let Some(Ok(command)) = commands.next().await {
-            {
-                let mut heard = hearing.borrow_mut();
+            hearing.send_modify(|heard| {
                 heard.count += 1;
                 heard.ids.extend(command.properties.message_id().as_ref().map(ToString::to_string));
-            }
+            });
             if command.ack(BasicAckOptions::default()).await.is_err() {
                 return;
             }

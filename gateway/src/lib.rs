@@ -40,6 +40,7 @@ use hubbub_core::ids::{Partitions, RoomId, User, UserId};
 use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, Role, Secret};
 use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_node::rate_limit::RateLimit;
+use hubbub_node::revoked::{Revoked, token_id};
 use hubbub_wire::native::answer::Present;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::parcel;
@@ -52,7 +53,6 @@ use crate::peers::{Cluster, Peers};
 use crate::presence::{Arrived, Presence};
 use crate::socketio::session::Sessions;
 use crate::typing::Typing;
-use hubbub_node::revoked::{Revoked, token_id};
 
 /// The ports a gateway stands on.
 #[derive(Clone)]

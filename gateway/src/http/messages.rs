@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderMap;
-use hubbub_core::ids::{Key, RoomId, Seq, User};
+use hubbub_core::ids::{Key, RoomId, User};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_wire::native::request::range;
-use hubbub_wire::tier::query::{PAGE_ENTRIES_MAX, Range, Replay};
+use hubbub_wire::tier::query::{AFTER_ALL, PAGE_ENTRIES_MAX, Range, Replay};
 
 use super::HttpState;
 use super::body::Large;
@@ -20,9 +20,6 @@ use super::shape::{Commanded, History, Said, Say, Sent, shown};
 use crate::bots::{Given, command_in};
 use crate::content::content;
 use crate::error::Failure;
-
-/// Before this seq are all: the largest that any store can count to.
-const AFTER_ALL: Seq = Seq(i64::MAX as u64);
 
 problems!(SendProblems, Send: signed_in(), in_room(), with_body("message"),
     [Refusal::NotMember.into(), Refusal::RepeatUnknown.into(), Refusal::BeyondHead.into(), Failure::NoBots.into(),

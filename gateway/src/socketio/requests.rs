@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{RoomId, Seq};
+use hubbub_core::ids::RoomId;
 use hubbub_core::room::{Refusal, Verb};
 use hubbub_wire::seed::{self, Attempt};
 use hubbub_wire::socketio::answer::{
@@ -14,7 +14,7 @@ use hubbub_wire::socketio::answer::{
 };
 use hubbub_wire::socketio::request::{self, Page, Request};
 use hubbub_wire::tier::act::ReadTo;
-use hubbub_wire::tier::query::{PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Range, Replay};
+use hubbub_wire::tier::query::{AFTER_ALL, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Range, Replay};
 
 use crate::Gateway;
 use crate::asked::{Asked, READ_WEIGHT, Said};
@@ -25,8 +25,6 @@ use crate::member::ConnectionId;
 use crate::shard::Shard;
 use crate::ws::connection::Flow;
 
-/// Before this seq are all: the largest that any store can count to.
-const AFTER_ALL: Seq = Seq(i64::MAX as u64);
 /// Members of a room that `switch` tells.
 const USERS_MAX: usize = 1_000;
 /// Rooms that `chatrooms` tells.

@@ -9,6 +9,7 @@ use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::{Account, AccountsError, Secret};
 use hubbub_core::room::Refusal;
+use hubbub_node::revoked::token_id;
 use hubbub_wire::native::answer::{self, Event, Limits, Welcome, WelcomeRoom, WelcomeUser};
 use hubbub_wire::native::request::Ref;
 use hubbub_wire::tier::ephemera::Passing;
@@ -19,7 +20,6 @@ use crate::presence::Arrived;
 use crate::shard::{Shard, State};
 use crate::socketio::entrance;
 use crate::ws::connection::Flow;
-use hubbub_node::revoked::token_id;
 
 /// Takes a `hello`. Nothing more is read before it is answered, so that what a client sends behind it finds it let in.
 pub fn on_hello(

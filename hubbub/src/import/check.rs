@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use hubbub_core::ids::{Millis, UserId};
 use hubbub_core::ports::store::Store;
-use hubbub_room_worker::offline::each_entry;
 
 use super::report::Report;
 use super::sorted::Sorted;
@@ -30,17 +29,7 @@ pub(super) async fn check(
     match store.room(id.clone()).await? {
         None => report.differs(&format_args!("room {id} is not in the store")),
         Some(row) => {
-            let mut failed = None;
-            each_entry(store, id, row.mark, |entry| {
-                if failed.is_none() {
-                    report.advance(|| sorted.read_of());
-                    failed = walk.take(&entry, survey, &mut messages, sorted).err();
-                }
-            })
-            .await?;
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            walk = Walk::through(store, row.mark, survey, &mut messages, sorted, report).await?;
             let facts = &row.facts;
             let is_same = [
                 ("name", facts.name == survey.room.name),

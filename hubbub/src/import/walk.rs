@@ -1,9 +1,13 @@
 //! The log of a room beside the messages of its files: what of them is in the log, what is not, and what else is there.
 
 use hubbub_core::entry::{Entry, Kind};
+use hubbub_core::ids::Seq;
 use hubbub_core::limits::Content;
+use hubbub_core::ports::store::Store;
+use hubbub_room_worker::offline::each_entry;
 use serde::Deserialize;
 
+use super::report::Report;
 use super::seed::{Message, is_imported};
 use super::sorted::Sorted;
 use super::survey::{Messages, Survey};
@@ -33,8 +37,31 @@ struct Shown {
 }
 
 impl Walk {
+    /// Goes through a room's log up to its head.
+    ///
+    /// # Errors
+    /// When the store or the scratch file fails.
+    pub(super) async fn through(
+        store: &dyn Store,
+        head: Seq,
+        survey: &Survey,
+        messages: &mut Messages,
+        sorted: &mut Sorted,
+        report: &mut Report,
+    ) -> anyhow::Result<Self> {
+        let (mut walk, mut failed) = (Self::default(), None);
+        each_entry(store, &survey.room.id, head, |entry| {
+            if failed.is_none() {
+                report.advance(|| sorted.read_of());
+                failed = walk.take(&entry, survey, messages, sorted).err();
+            }
+        })
+        .await?;
+        failed.map_or(Ok(walk), Err)
+    }
+
     /// Takes the log's next entry.
-    pub(super) fn take(
+    fn take(
         &mut self,
         entry: &Entry,
         survey: &Survey,

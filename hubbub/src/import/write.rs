@@ -10,7 +10,7 @@ use hubbub_core::ids::{Millis, User, UserId};
 use hubbub_core::ports::store::Store;
 use hubbub_core::room::{Action, Answer, Verb};
 use hubbub_room_worker::OpenError;
-use hubbub_room_worker::offline::{Claim, OfflineRoom, each_entry};
+use hubbub_room_worker::offline::{Claim, OfflineRoom};
 
 use super::report::Report;
 use super::seed::Message;
@@ -62,18 +62,8 @@ pub(super) async fn write(
         }
         return Ok(Written::default());
     }
-    let mut walk = Walk::default();
-    let mut failed = None;
-    each_entry(&**store, id, log.room().head(), |entry| {
-        if failed.is_none() {
-            report.advance(|| sorted.read_of());
-            failed = walk.take(&entry, survey, &mut messages, sorted).err();
-        }
-    })
-    .await?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
+    let head = log.room().head();
+    let walk = Walk::through(&**store, head, survey, &mut messages, sorted, report).await?;
     for line in &walk.passed {
         report.refuse_message(*line, &"later messages of its room are in the store already")?;
     }

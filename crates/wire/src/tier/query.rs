@@ -11,6 +11,9 @@ pub const PAGE_ENTRIES_MAX: u32 = 1_000;
 /// Bytes of entries after which a page ends, so that it fits the bus with its largest entry.
 pub const PAGE_BYTES_MAX: usize = 512 * 1024;
 
+/// Before this seq are all: the largest that any store can count to.
+pub const AFTER_ALL: Seq = Seq(i64::MAX as u64);
+
 /// A read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
