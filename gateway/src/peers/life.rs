@@ -18,7 +18,8 @@ use crate::peers::announce::announce;
 use crate::peers::peer::{News, Peer, Snapshot};
 use crate::peers::{Peers, Verdict};
 
-/// How often changes are told, and how often it is looked who lives.
+/// How often it is looked who lives, and how often changes are told at most: the first after a while at once, since what
+/// was not told dies with a gateway.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 /// Turns after which a gateway without changes says how far it is, so that the loss of its last message is noticed.
 const SIGN_EVERY: u32 = 5;
@@ -72,6 +73,7 @@ impl Peers {
         let mut turn = tokio::time::interval(TELL_EVERY);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut attempt, mut silent_turns) = (0, 0);
+        let mut told = Instant::now();
         loop {
             tokio::select! {
                 () = leaving.cancelled() => break,
@@ -83,7 +85,12 @@ impl Peers {
                     }
                     silent_turns += 1;
                     if self.tell(&*gateway.bus, silent_turns >= SIGN_EVERY) {
-                        silent_turns = 0;
+                        (silent_turns, told) = (0, Instant::now());
+                    }
+                }
+                () = self.news.notified(), if told.elapsed() >= TELL_EVERY => {
+                    if self.tell(&*gateway.bus, false) {
+                        (silent_turns, told) = (0, Instant::now());
                     }
                 }
                 Some(heard) = listening.heard.recv() => {

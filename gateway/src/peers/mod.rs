@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hubbub_core::ids::{NodeId, RoomId, User, UserId};
 use hubbub_node::roster::Roster;
 use hubbub_wire::tier::presence::{Changes, Page, Place, Went};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::peers::peer::{News, Peer};
 use crate::presence::Presence;
@@ -45,6 +45,8 @@ pub struct Cluster {
 pub struct Peers {
     cluster: Cluster,
     known: Mutex<Known>,
+    /// Something is to be told.
+    news: Notify,
     /// Users whose rooms are asked for at once.
     announcing: Semaphore,
 }
@@ -83,7 +85,7 @@ impl Peers {
     /// Knows of nobody yet.
     pub fn new(cluster: Cluster) -> Arc<Self> {
         let announcing = Semaphore::new(announce::AT_ONCE);
-        Arc::new(Self { cluster, known: Mutex::default(), announcing })
+        Arc::new(Self { cluster, known: Mutex::default(), news: Notify::new(), announcing })
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -105,8 +107,9 @@ impl Peers {
                 known.here.remove(&user.id);
                 known.changed.insert(user.id.clone(), Change::Went { told: !elsewhere });
             }
-            (true, true) | (false, false) => {}
+            (true, true) | (false, false) => return elsewhere,
         }
+        self.news.notify_one();
         elsewhere
     }
 
@@ -119,6 +122,7 @@ impl Peers {
         };
         if before.unwrap_or(0) != count {
             known.recounted.insert(room.clone());
+            self.news.notify_one();
         }
     }
 

@@ -99,6 +99,8 @@ async fn a_gateway_that_was_only_cut_off_comes_back_with_its_users_and_did_not_d
     let _ann = a.connect(&ann).await;
     eve.sees(&ann, true).await;
     a.settles(&eve.person, &eve.room, &eve.person, true).await;
+    // What a gateway did not tell yet dies with it.
+    b.learns(&ann.id, true).await;
     a.die();
     eve.sees(&ann, false).await;
     a.line.is_cut.store(false, std::sync::atomic::Ordering::SeqCst);
