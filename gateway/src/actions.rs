@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ::metrics::counter;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::ports::bus::{Bus, BusError, Message, Subject};
@@ -84,8 +85,8 @@ impl Asker {
         span.tag("hubbub.room", &room);
         let trace = span.context();
         let answer = self.ask(room, What::Do { user, verb }, trace);
-        trace::within(trace, async move {
-            let answer = match answer.await {
+        let answered = answer.map(move |answer| {
+            let answer = match answer {
                 Ok((Told::Done(Answer::Refused(refusal)), _)) => Err(refusal.into()),
                 Ok((Told::Done(answer), _)) => Ok(answer),
                 Ok((Told::NoSuchRoom, _)) => Err(Refusal::NoSuchRoom.into()),
@@ -96,7 +97,8 @@ impl Asker {
                 span.fail(failure.code());
             }
             answer
-        })
+        });
+        trace::within(trace, answered)
     }
 
     /// Asks the holder where a room's log ends, for its newest entries as far as they are in memory, and which of `users`

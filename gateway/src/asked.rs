@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::future::Either;
+use futures_util::{FutureExt, TryFutureExt};
 use hubbub_core::ids::{Key, Millis, RoomId, Seq};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::Account;
@@ -21,6 +22,10 @@ use crate::ws::connection::Flow;
 /// A read counts as so many requests in flight: its answer is up to 512 KiB, and all that are in flight may be answered
 /// to a client that does not read.
 pub const READ_WEIGHT: u16 = 16;
+
+/// The most that an answer on its way may take, as the compiler sees to. An async block that only awaits another future holds it
+/// twice, so that a few of them, one in the other, were 27 KiB to be moved for each message: map such a future, or box it.
+const ANSWERING_BYTES_MAX: usize = 2_048;
 
 /// Who asks, and on which connection.
 pub struct Asked<'a> {
@@ -69,17 +74,17 @@ impl Asked<'_> {
             }
             let (user, text) = (&self.account.user, text.to_owned());
             let given = gateway.give_command(user, bearer.as_deref(), room, text, key.as_ref());
-            return Ok(Either::Left(async move { given.await.map(Said::Commanded) }));
+            return Ok(Either::Left(Box::pin(given.map_ok(Said::Commanded))));
         }
         let began = Instant::now();
         let verb = Verb::Send { content, key, after };
         let kept = gateway.asker.act(room, self.account.user.clone(), verb, None);
-        Ok(Either::Right(async move {
-            let answer = kept.await?;
+        Ok(Either::Right(kept.map(move |answer| {
+            let answer = answer?;
             gateway.ack_seconds.record(began.elapsed());
             let Answer::Kept { seq, at } = answer else { return Err(Failure::Unavailable) };
             Ok(Said::Kept { seq, at })
-        }))
+        })))
     }
 
     /// Makes a room. On its way when this returns.
@@ -135,10 +140,10 @@ impl Asked<'_> {
     ) -> Result<impl Future<Output = Result<Seq, Failure>> + Send + 'static + use<>, Failure> {
         self.may_send()?;
         let done = self.shard.gateway.asker.act(room, self.account.user.clone(), verb, None);
-        Ok(async move {
-            let Answer::Kept { seq, .. } = done.await? else { return Err(Failure::Unavailable) };
-            Ok(seq)
-        })
+        Ok(done.map(|answer| match answer? {
+            Answer::Kept { seq, .. } => Ok(seq),
+            _ => Err(Failure::Unavailable),
+        }))
     }
 
     /// Tells the room that the user writes, or stopped.
@@ -177,23 +182,22 @@ impl Asked<'_> {
     }
 
     /// Sends the frame when the future is done; until then the request counts as `weight` in flight.
-    pub fn answer_later(
-        &self,
-        weight: u16,
-        answer: impl Future<Output = Option<Bytes>> + Send + 'static,
-    ) -> Flow {
+    pub fn answer_later<F>(&self, weight: u16, answer: F) -> Flow
+    where
+        F: Future<Output = Option<Bytes>> + Send + 'static,
+    {
+        const { assert!(size_of::<F>() <= ANSWERING_BYTES_MAX) }
         let (shard, id) = (self.shard.clone(), self.id);
         let max = shard.gateway.config.requests_in_flight_max;
         let flow = shard.with(|state| state.begin_request(id, weight, max));
-        tokio::spawn(async move {
-            let frame = answer.await;
+        tokio::spawn(answer.map(move |frame| {
             shard.with(|state| {
                 if let Some(frame) = frame {
                     state.push(id, frame);
                 }
                 state.end_request(id, weight, max);
             });
-        });
+        }));
         flow
     }
 }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{FutureExt, TryFutureExt};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::RoomId;
 use hubbub_core::room::{Refusal, Verb};
@@ -152,7 +153,7 @@ impl Called<'_> {
     {
         let callback = self.callback;
         match done {
-            Ok(done) => self.answer_later(1, async move { done.await.map(|done| show(callback, done)) }),
+            Ok(done) => self.answer_later(1, done.map_ok(move |done| show(callback, done))),
             Err(failure) => self.asked.shard.tell(self.asked.id, callback.failed(&failure)),
         }
     }
@@ -173,9 +174,8 @@ impl Called<'_> {
         answer: impl Future<Output = Result<Option<Bytes>, Failure>> + Send + 'static,
     ) -> Flow {
         let callback = self.callback;
-        self.asked.answer_later(weight, async move {
-            answer.await.unwrap_or_else(|failure| callback.failed(&failure))
-        })
+        let answered = answer.map(move |answer| answer.unwrap_or_else(|failure| callback.failed(&failure)));
+        self.asked.answer_later(weight, answered)
     }
 }
 

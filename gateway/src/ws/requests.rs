@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::{FutureExt, TryFutureExt};
 use hubbub_core::ids::Seq;
 use hubbub_core::room::Verb;
 use hubbub_wire::native::answer::{self, Commanded, Event, InRoom, Kept, Nothing, Page, Placed, Rooms};
@@ -128,7 +129,7 @@ impl Named<'_> {
         match done {
             Ok(done) => {
                 let reference = self.reference.clone();
-                self.answer_later(1, async move { done.await.map(|done| show(&reference, done)) })
+                self.answer_later(1, done.map_ok(move |done| show(&reference, done)))
             }
             Err(failure) => self.asked.shard.fail(self.asked.id, &self.reference, &failure),
         }
@@ -151,12 +152,11 @@ impl Named<'_> {
         answer: impl Future<Output = Result<Bytes, Failure>> + Send + 'static,
     ) -> Flow {
         let reference = self.reference.clone();
-        self.asked.answer_later(weight, async move {
-            match answer.await {
-                Ok(frame) => reference.is_some().then_some(frame),
-                Err(failure) => Some(failure_frame(&reference, &failure)),
-            }
-        })
+        let answered = answer.map(move |answer| match answer {
+            Ok(frame) => reference.is_some().then_some(frame),
+            Err(failure) => Some(failure_frame(&reference, &failure)),
+        });
+        self.asked.answer_later(weight, answered)
     }
 }
 

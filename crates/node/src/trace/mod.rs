@@ -11,11 +11,13 @@
 
 use std::cell::Cell;
 use std::fmt::Display;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::num::{NonZeroU64, NonZeroU128};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::OnceLock;
+use std::task::{self, Poll};
 
+use futures_util::future::Either;
 use hubbub_core::code::Code;
 use hubbub_core::trace::TraceContext;
 use opentelemetry::trace::{
@@ -140,17 +142,30 @@ impl Drop for Entered {
     }
 }
 
-/// Makes what a future logs part of the trace, if there is one.
+/// Makes what a future logs part of the trace, if there is one. A future without one is as large as before.
 ///
 /// # Cancel safety
 /// That of the future.
-pub async fn within<F: Future>(trace: Option<TraceContext>, future: F) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        let _entered = enter(trace);
-        future.as_mut().poll(cx)
-    })
-    .await
+pub fn within<F: Future>(trace: Option<TraceContext>, future: F) -> Either<F, Within<F>> {
+    match trace {
+        None => Either::Left(future),
+        Some(trace) => Either::Right(Within { trace, future: Box::pin(future) }),
+    }
+}
+
+/// A future that is part of a trace.
+pub struct Within<F> {
+    trace: TraceContext,
+    future: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let _entered = enter(Some(self.trace));
+        self.future.as_mut().poll(cx)
+    }
 }
 
 #[cfg(test)]
