@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::map::FastMap;
 use hubbub_core::ports::bus::Message;
 use hubbub_node::revoked::Revoked;
 use hubbub_wire::ws::encode;
@@ -164,9 +165,9 @@ pub struct State {
     /// The connections, by slot.
     pub connections: Slab<Connection>,
     /// The users who have one.
-    pub users: HashMap<UserId, UserHere>,
+    pub users: FastMap<UserId, UserHere>,
     /// The rooms that they are in.
-    pub rooms: HashMap<RoomId, RoomHere>,
+    pub rooms: FastMap<RoomId, RoomHere>,
     /// Tokens that were called back, at all shards.
     pub revoked: Arc<Revoked>,
     /// Connections that want to hear of new rooms.
@@ -204,8 +205,8 @@ impl Shard {
             presence_members_max: gateway.config.presence_members_max,
             now: 0,
             connections: Slab::new(),
-            users: HashMap::new(),
-            rooms: HashMap::new(),
+            users: FastMap::default(),
+            rooms: FastMap::default(),
             revoked: gateway.revoked.clone(),
             watchers: HashSet::new(),
             dirty_rooms: Vec::new(),

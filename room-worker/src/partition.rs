@@ -5,7 +5,6 @@
 //! something to write one boxed future a batch; a fence read is shared by all rooms. Nothing is spawned, and no JSON
 //! of an entry is copied after it was made but into payloads and the store.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
+use hubbub_core::map::FastMap;
 use hubbub_node::trace;
 use hubbub_wire::tier::act::Ask;
 use hubbub_wire::tier::parcel;
@@ -65,7 +65,7 @@ pub(crate) struct Writer {
     fresh: Fresh,
     held_back: bool,
     arrivals: Vec<Asked>,
-    pub(crate) rooms: HashMap<RoomId, Slot>,
+    pub(crate) rooms: FastMap<RoomId, Slot>,
     pub(crate) work: FuturesUnordered<Work>,
     /// Rooms that have a batch to send.
     pub(crate) to_append: Vec<RoomId>,
@@ -96,7 +96,7 @@ impl Writer {
             fresh,
             held_back: false,
             arrivals: Vec::new(),
-            rooms: HashMap::new(),
+            rooms: FastMap::default(),
             work: FuturesUnordered::new(),
             to_append: Vec::new(),
             to_cover: Vec::new(),

@@ -13,6 +13,7 @@ pub mod entry;
 pub mod held;
 pub mod ids;
 pub mod limits;
+pub mod map;
 pub mod ports;
 pub mod position;
 pub mod room;

@@ -3,10 +3,11 @@
 //! Source: ITU-T I.371, "virtual scheduling". What is kept is the theoretical arrival time; a request conforms if that is
 //! no more than the burst's length ahead of now.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use hubbub_core::map::FastMap;
 
 /// Keys above which those are dropped that have no debt any more.
 const SWEEP_AT: usize = 10_000;
@@ -19,7 +20,7 @@ pub struct RateLimit<K> {
 }
 
 struct Arrivals<K> {
-    next: HashMap<K, Instant>,
+    next: FastMap<K, Instant>,
     sweep_at: usize,
 }
 
@@ -30,7 +31,7 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
         Self {
             interval,
             tolerance: interval * burst.saturating_sub(1),
-            arrivals: Mutex::new(Arrivals { next: HashMap::new(), sweep_at: SWEEP_AT }),
+            arrivals: Mutex::new(Arrivals { next: FastMap::default(), sweep_at: SWEEP_AT }),
         }
     }
 

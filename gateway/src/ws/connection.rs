@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_wire::ws::{Decoder, Event, Limits, Violation, encode};
+use rustix::net::RecvFlags;
 use tokio::io::Interest;
 
 use crate::dialect::Dialect;
@@ -97,7 +98,8 @@ impl Reader {
             // A read that did not fill the buffer took all there was: told `WouldBlock`, the runtime waits for the next edge
             // instead of a second system call that finds nothing.
             let _ = stream.try_io(Interest::READABLE, || {
-                got = rustix::io::read(stream, &mut *buffer).map_err(std::io::Error::from);
+                let received = rustix::net::recv(stream, &mut buffer[..], RecvFlags::DONTWAIT);
+                got = received.map(|(n, _)| n).map_err(std::io::Error::from);
                 match &got {
                     Ok(n) if *n == buffer.len() || *n == 0 => Ok(()),
                     Ok(_) => Err(ErrorKind::WouldBlock.into()),

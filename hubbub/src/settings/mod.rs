@@ -375,7 +375,7 @@ macro_rules! settings_of {
             /// Folder of the logs and accounts; made if it is not there. One process at a time.
             data: PathBuf = Path, env ["DATA_DIR"], default "./hubbub-data";
             /// Least time from the start of one commit to the start of the next; a message that comes alone does not wait.
-            commit_pace: Duration = Time::between_ms(0, 1_000), env ["COMMIT_PACE"], default "2ms";
+            commit_pace: Duration = Time::between_ms(0, 1_000), env ["COMMIT_PACE"], default "3ms";
         }
         }
     };

@@ -1,10 +1,10 @@
 //! The bus inside one process: calls, no queues. A listener's handler runs on the publisher's thread.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hubbub_core::map::FastMap;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
     Bus, BusError, Listener, LossWatcher, Message, Reply, Server, Subject, Subscription,
@@ -20,8 +20,8 @@ pub struct LocalBus {
 #[derive(Default)]
 struct Table {
     next_id: u64,
-    listeners: HashMap<Subject, Arc<Vec<(u64, Listener)>>>,
-    servers: HashMap<Subject, Vec<(u64, Server)>>,
+    listeners: FastMap<Subject, Arc<Vec<(u64, Listener)>>>,
+    servers: FastMap<Subject, Vec<(u64, Server)>>,
 }
 
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {

@@ -1,11 +1,12 @@
 //! The keys of the newest entries, to find repeats.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use sha2::{Digest, Sha256};
 
 use crate::ids::{Key, Millis, Seq, UserId};
 use crate::limits::REPEAT_WINDOW;
+use crate::map::FastMap;
 
 /// A user's key in 16 bytes: the front half of SHA-256, so that nobody can make two keys meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,13 +35,13 @@ pub(super) type Place = (Seq, Millis);
 #[derive(Debug, Clone)]
 pub(super) struct KeyWindow {
     known_from: Seq,
-    by_key: HashMap<KeyHash, Place>,
+    by_key: FastMap<KeyHash, Place>,
     by_seq: VecDeque<(Seq, KeyHash)>,
 }
 
 impl KeyWindow {
     pub(super) fn starting_at(seq: Seq) -> Self {
-        Self { known_from: seq, by_key: HashMap::new(), by_seq: VecDeque::new() }
+        Self { known_from: seq, by_key: FastMap::default(), by_seq: VecDeque::new() }
     }
 
     pub(super) fn known_from(&self) -> Seq {

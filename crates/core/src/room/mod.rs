@@ -4,7 +4,6 @@
 //! ([`Room::missing_keys`]), and what it decided is carried out by the writer's loop. It decides on its newest state,
 //! committed or not; so every [`Decision`] names the seq it rests on, and is told to no one before that is durable.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use crate::code::Code;
 use crate::entry::{Entry, Kind, RoomFacts, Says};
 use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
 use crate::limits::{BotText, Content, REPEAT_WINDOW};
+use crate::map::FastMap;
 
 mod keys;
 #[cfg(test)]
@@ -166,7 +166,7 @@ pub struct Room {
     /// `None` until the first entry.
     facts: Option<RoomFacts>,
     /// Each member, with the seq of their join.
-    members: HashMap<UserId, Seq>,
+    members: FastMap<UserId, Seq>,
     members_max: usize,
     head: Seq,
     head_at: Millis,
@@ -179,7 +179,7 @@ impl Room {
         Self {
             id,
             facts: None,
-            members: HashMap::new(),
+            members: FastMap::default(),
             members_max,
             head: Seq(0),
             head_at: Millis(0),

@@ -1,10 +1,9 @@
 //! Segments and entries of rooms: the statements.
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
+use hubbub_core::map::FastMap;
 use hubbub_core::ports::store::{Read, Segment, Stored};
 use rusqlite::{Connection, OptionalExtension};
 
@@ -170,7 +169,7 @@ pub(super) fn decode(room: &RoomId, encoded: Vec<Encoded>) -> Stored<Vec<Entry>>
 /// The places of the rooms that are written to, remembered by the writer thread.
 #[derive(Default)]
 pub(super) struct Places {
-    newest: HashMap<RoomId, (Epoch, Place)>,
+    newest: FastMap<RoomId, (Epoch, Place)>,
 }
 
 impl Places {

@@ -83,7 +83,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            commit_pace: Duration::from_millis(2),
+            commit_pace: Duration::from_millis(3),
             queue_bytes_max: 64 * 1_024 * 1_024,
             fold_after: Duration::from_secs(10),
             readers: 2,

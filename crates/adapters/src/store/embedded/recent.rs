@@ -3,11 +3,12 @@
 //! They come in two generations: one that grows, and one that is being folded. A generation goes from here when it is in
 //! the tables, never before; so a reader that looks here *first*, and then at the tables, misses nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
+use hubbub_core::map::FastMap;
 use hubbub_core::ports::store::Read;
 
 use super::write::NewEntries;
@@ -21,7 +22,7 @@ const OVERHEAD: usize = 128;
 /// Entries of consecutive commits.
 #[derive(Default)]
 pub(super) struct Generation {
-    rooms: HashMap<RoomId, BTreeMap<(Epoch, Seq), Bytes>>,
+    rooms: FastMap<RoomId, BTreeMap<(Epoch, Seq), Bytes>>,
     bytes: usize,
     /// The journal's row with the last of them.
     pub(super) last_row: i64,
