@@ -30,7 +30,7 @@ problems!(SendProblems, Send: signed_in(), in_room(), with_body("message"),
 #[utoipa::path(post, path = "/v1/chat/rooms/message/{id}", tag = "messages", request_body = Say,
     params(("id" = String, Path, description = "The room"),
         ("Idempotency-Key" = Option<String>, Header, max_length = 64,
-            description = "A repeat with the same key, by the same user in the same room, makes no second message and gets the first one's answer. As in the draft of the header it may stand in double quotes")),
+            description = "A repeat with the same key, by the same user in the same room, makes no second message and gets the first one's answer. As in the draft of the header it may stand in double quotes. The body's `key` is the same thing: if both are given they must be equal")),
     responses((status = 200, description = "The message is kept, or the bots have the command", body = Said), SendProblems))]
 pub async fn send(
     State(state): State<HttpState>,
@@ -39,7 +39,7 @@ pub async fn send(
     headers: HeaderMap,
     Large(body): Large<Say>,
 ) -> Result<Json<Said>, Fault> {
-    let (content, key) = (content(body.message, body.image)?, key(&headers)?);
+    let (content, key) = (content(body.message, body.image)?, key(&headers, body.key.as_deref())?);
     if let Some(text) = command_in(&content) {
         return command(&state, &user, &token, room, text.to_owned(), key.as_ref()).await;
     }

@@ -114,9 +114,21 @@ pub fn kinds(list: Option<&str>) -> Result<Vec<String>, Fault> {
     Ok(named)
 }
 
-/// The idempotency key of a request. The draft of the header has it in double quotes, most clients have not: both are
-/// taken, and mean the same key.
-pub fn key(headers: &HeaderMap) -> Result<Option<Key>, Fault> {
+/// The idempotency key of a request: in the header, or in the body as over a WebSocket. Both may be given if they are the same;
+/// which one of two would count nobody could guess.
+pub fn key(headers: &HeaderMap, in_body: Option<&str>) -> Result<Option<Key>, Fault> {
+    let in_body = in_body.map(|text| Key::parse(text).map_err(|bad| bad_field("key", format!("key {bad}"))));
+    match (key_in(headers)?, in_body.transpose()?) {
+        (Some(header), Some(body)) if header != body => Err(bad_field(
+            "key",
+            "the header Idempotency-Key and the body's key differ: give one, or the same twice",
+        )),
+        (header, body) => Ok(header.or(body)),
+    }
+}
+
+/// The draft of the header has the key in double quotes, most clients have not: both are taken, and mean the same key.
+fn key_in(headers: &HeaderMap) -> Result<Option<Key>, Fault> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| bad_field("Idempotency-Key", "Idempotency-Key must be UTF-8"))?;
@@ -131,10 +143,10 @@ pub fn key(headers: &HeaderMap) -> Result<Option<Key>, Fault> {
 mod tests {
     use super::*;
 
-    fn keyed(value: &[u8]) -> Result<Option<String>, Option<String>> {
+    fn keyed(value: &[u8], in_body: Option<&str>) -> Result<Option<String>, Option<String>> {
         let mut headers = HeaderMap::new();
         headers.insert("idempotency-key", http::HeaderValue::from_bytes(value).unwrap());
-        match key(&headers) {
+        match key(&headers, in_body) {
             Ok(key) => Ok(key.map(|key| key.as_str().to_owned())),
             Err(fault) => Err(fault.problem(super::super::fault::Attempt::Send).field),
         }
@@ -142,12 +154,23 @@ mod tests {
 
     #[test]
     fn a_key_is_the_same_with_quotes_and_without() {
-        assert_eq!(keyed(b"\"k-1\""), Ok(Some("k-1".into())));
-        assert_eq!(keyed(b"k-1"), Ok(Some("k-1".into())));
+        assert_eq!(keyed(b"\"k-1\"", None), Ok(Some("k-1".into())));
+        assert_eq!(keyed(b"k-1", None), Ok(Some("k-1".into())));
         for bad in [&b""[..], b"\"\"", b"\xff", &[b'x'; 65]] {
-            assert_eq!(keyed(bad), Err(Some("Idempotency-Key".into())), "{bad:?}");
+            assert_eq!(keyed(bad, None), Err(Some("Idempotency-Key".into())), "{bad:?}");
         }
-        assert_eq!(key(&HeaderMap::new()), Ok(None));
+        assert_eq!(key(&HeaderMap::new(), None), Ok(None));
+    }
+
+    #[test]
+    fn a_key_may_stand_in_the_header_or_the_body_or_be_the_same_in_both() {
+        let found = key(&HeaderMap::new(), Some("k-1")).unwrap();
+        assert_eq!(found.as_ref().map(Key::as_str), Some("k-1"));
+        assert_eq!(keyed(b"\"k-1\"", Some("k-1")), Ok(Some("k-1".into())));
+        let long = "x".repeat(65);
+        for bad in ["k-2", "\"k-1\"", "", long.as_str()] {
+            assert_eq!(keyed(b"k-1", Some(bad)), Err(Some("key".into())), "{bad:?}");
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ problems!(CreateProblems, Other: signed_in(), with_body("name"),
 /// Make a room. Its maker is its owner and its first member.
 #[utoipa::path(post, path = "/v1/chat/rooms", tag = "rooms", request_body = MakeRoom,
     params(("Idempotency-Key" = Option<String>, Header, max_length = 64,
-        description = "A repeat with the same key makes no second room")),
+        description = "A repeat with the same key makes no second room. The body's `key` is the same thing: if both are given they must be equal")),
     responses((status = 200, description = "The room is made", body = RoomRef), CreateProblems))]
 pub async fn create(
     State(state): State<HttpState>,
@@ -48,7 +48,7 @@ pub async fn create(
 ) -> Result<Json<RoomRef>, Fault> {
     let name = check_name(&need("name", body.name)?).map_err(bad_text)?;
     let topic = check_topic(body.topic.as_deref().unwrap_or_default()).map_err(bad_text)?;
-    let id = room_id(&user.id, key(&headers)?.as_ref());
+    let id = room_id(&user.id, key(&headers, body.key.as_deref())?.as_ref());
     one_more_room(&state, &user.id, &id).await?;
     match state.gateway.asker.act(id, user, Verb::Create { name, topic }, told).await? {
         Answer::Made(info) => Ok(Json(RoomRef { id: info.id })),

@@ -119,6 +119,15 @@ async fn a_key_is_one_message_over_both_doors() {
     let over_ws = json!({"type": "send", "room": room, "text": "once", "key": "k1"});
     assert_eq!(over_http(&ann_is, "k1").await, 3);
     assert_eq!(over_http(&ann_is, "\"k1\"").await, 3, "in quotes it is the same key");
+    let in_body = json!({"message": "once", "key": "k1"});
+    assert_eq!(good(&server, "POST", &path, &ann_is, in_body).await["seq"], 3, "in the body too");
+    let headers = format!(
+        "Authorization: Bearer {}\r\nContent-Type: application/json\r\nIdempotency-Key: k1\r\n",
+        ann_is.token
+    );
+    let two = ask(&server, "POST", &path, &headers, r#"{"message":"once","key":"k2"}"#).await;
+    let problem = two.is_problem("two keys", 400, "bad_request", 602);
+    assert_eq!(problem["field"], "key", "{problem}");
     let first = ann.done(over_ws.clone()).await;
     let again = ann.done(over_ws.clone()).await;
     assert_eq!(first["seq"], 3);
@@ -137,6 +146,8 @@ async fn a_key_is_one_message_over_both_doors() {
     };
     let made = make("room").await;
     assert_eq!(make("room").await, made);
+    let in_body = json!({"name": "Twice", "key": "room"});
+    assert_eq!(good(&server, "POST", "/v1/chat/rooms", &ann_is, in_body).await["id"], made);
     let again = ann.done(json!({"type": "create", "name": "Twice", "key": "room"})).await;
     assert_eq!(again["room"]["id"], made);
 }

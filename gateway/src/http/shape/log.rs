@@ -17,7 +17,10 @@ pub struct Say {
     pub message: Option<String>,
     /// A png, jpeg, gif or webp of up to 256 KiB: base64, or a data URL.
     pub image: Option<String>,
-    /// With `Idempotency-Key`: the last seq of the room that the client had seen when it first sent the key. It makes
+    /// As the header `Idempotency-Key`: a repeat with the same key makes no second message.
+    #[schema(min_length = 1, max_length = 64)]
+    pub key: Option<String>,
+    /// With a key: the last seq of the room that the client had seen when it first sent the key. It makes
     /// finding the first one exact, however late the retry comes.
     #[schema(value_type = Option<u64>)]
     pub after: Option<Seq>,

@@ -18,6 +18,9 @@ pub struct MakeRoom {
     /// On one line.
     #[schema(max_length = 256, example = "Say hello")]
     pub topic: Option<String>,
+    /// As the header `Idempotency-Key`: a repeat with the same key makes no second room.
+    #[schema(min_length = 1, max_length = 64)]
+    pub key: Option<String>,
 }
 
 /// A room's new topic.
