@@ -190,7 +190,8 @@ async fn a_bad_token_is_disconnected_and_is_not_in_the_log() {
 
 #[tokio::test]
 async fn clients_that_say_nothing_stay_by_their_pings_and_come_back_after_a_restart() {
-    let quick = program().with("--heartbeat=1s").with("--drain-window=100ms");
+    // A client that is not let run for as long would give up by itself.
+    let quick = program().with("--heartbeat=2s").with("--drain-window=100ms");
     let mut server = Hubbub::start(quick).await.unwrap();
     let room = Room::with_owner(&server, "ann").await;
     let libraries = [Library::Js2, Library::Js4];
