@@ -208,13 +208,12 @@ impl Connection {
     /// Says bye and closes: what a socket did not take until now is dropped, and nothing more is sent.
     pub(crate) fn say_bye(&mut self, code: CloseCode, reason: &'static str, reconnect_after_ms: u64) {
         self.closing = true;
-        let polls = self.socket.stream().is_none();
-        if !polls {
+        if self.socket.stream().is_some() {
             self.out.keep_first();
         }
         self.out.push(match &self.session {
             None => answer::farewell(code, reason, reconnect_after_ms),
-            Some(session) => session.farewell(code, polls),
+            Some(session) => session.farewell(code),
         });
     }
 }

@@ -1,4 +1,5 @@
 //! Entering the namespace: a token, then what the seed's clients are told in its order, and then every room of the directory.
+//! And leaving it.
 
 use std::sync::Arc;
 
@@ -37,6 +38,11 @@ pub fn on_connect(shard: &Arc<Shard>, id: ConnectionId, query: &str, auth: &str)
         if session.entered || connection.hello_waits {
             return None;
         }
+        if session.left {
+            // Once a transport, so that what an entrance costs is bounded by what a transport does.
+            state.close(id, CloseCode::Normal, 1_000);
+            return None;
+        }
         session.token = said.map(Arc::new).or(session.token.take());
         (connection.paused, connection.hello_waits) = (true, true);
         Some(session.token.clone())
@@ -61,6 +67,23 @@ pub fn on_connect(shard: &Arc<Shard>, id: ConnectionId, query: &str, auth: &str)
         }
     });
     Flow::Pause
+}
+
+/// Takes the packet that leaves the namespace. The transport is the client's to close: until it does, or is late with that, it has
+/// its pings.
+pub fn on_disconnect(shard: &Arc<Shard>, id: ConnectionId) -> Flow {
+    let now = shard.now();
+    let gone = shard.with(|state| {
+        let connection = state.connection(id)?;
+        let session = connection.session.as_mut().filter(|session| session.entered)?;
+        (session.entered, session.left) = (false, true);
+        connection.opened = now;
+        state.take_user(id)
+    });
+    if let Some((account, rooms)) = gone {
+        shard.tell_gone(&account, rooms);
+    }
+    Flow::More
 }
 
 fn token_in(query: &str) -> Option<Secret> {
@@ -107,7 +130,11 @@ impl Shard {
 
     /// Tells a connection of all rooms, and from now on of each that is made. As slowly as it reads.
     async fn show_directory(self: &Arc<Self>, id: ConnectionId) {
-        self.with(|state| state.watch(id, true));
+        self.with(|state| {
+            if state.session(id).is_some_and(|session| session.entered) {
+                state.watch(id, true);
+            }
+        });
         let mut cursor = None;
         loop {
             let (rooms, next) = match self.gateway.asker.directory(cursor, PAGE_ROOMS).await {
@@ -163,6 +190,9 @@ impl State {
         let Some(connection) = self.connection(id).filter(|connection| !connection.closing) else {
             return Room::Gone;
         };
+        if connection.session.as_ref().is_none_or(|session| !session.entered) {
+            return Room::Gone;
+        }
         if connection.out.waiting() > budget / 2 {
             // One that never reads is closed like any other slow consumer.
             connection.behind_since.get_or_insert(now);

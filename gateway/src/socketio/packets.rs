@@ -57,7 +57,7 @@ fn on_message(shard: &Arc<Shard>, id: ConnectionId, generation: Generation, mess
     }
     match message.kind {
         packet::Kind::Connect => entrance::on_connect(shard, id, message.query, message.data),
-        packet::Kind::Disconnect => close(shard, id, CloseCode::Normal),
+        packet::Kind::Disconnect => entrance::on_disconnect(shard, id),
         packet::Kind::Event => requests::on_event(shard, id, message.id, message.data),
         // Nothing that the server says asks for one.
         packet::Kind::Ack => Flow::More,

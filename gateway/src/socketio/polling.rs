@@ -1,6 +1,7 @@
 //! A session whose client polls: one request that waits for what is said, and one that posts, at a time.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -64,9 +65,7 @@ pub async fn poll(
     id: ConnectionId,
     generation: Generation,
 ) -> Result<Response<Body>, Refused> {
-    if !shard.begin(id, |session| &mut session.polls) {
-        return Err(Refused::Overlap);
-    }
+    shard.begin(id, |session| &mut session.polls)?;
     let mut poll = Poll { shard: shard.clone(), id, answered: false };
     loop {
         match shard.with(|state| state.take_waiting(id, generation)) {
@@ -99,9 +98,7 @@ pub async fn post(
     generation: Generation,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refused> {
-    if !shard.begin(id, |session| &mut session.posts) {
-        return Err(Refused::Overlap);
-    }
+    shard.begin(id, |session| &mut session.posts)?;
     let post = Post { shard: shard.clone(), id };
     let taken = take(&shard, id, generation, request.map(Body::new)).await;
     if taken.is_err() {
@@ -143,24 +140,42 @@ async fn take(
         if let Some(connection) = state.connection(id) {
             connection.heard = now;
         }
+        if let Some(session) = state.session(id) {
+            session.polled_at = Instant::now();
+        }
     });
     Ok(())
 }
 
 impl Shard {
-    /// Begins a request of which there may be one at a time. A second one breaks the protocol, and ends the session.
-    fn begin(self: &Arc<Self>, id: ConnectionId, flag: impl FnOnce(&mut Session) -> &mut bool) -> bool {
-        let now = self.now();
-        self.with(|state| {
+    /// Begins a request of which there may be one at a time. A second one breaks the protocol, and ends the session. One that
+    /// comes later than the handshake allowed finds none, also when the sweep has not come by yet.
+    fn begin(
+        self: &Arc<Self>,
+        id: ConnectionId,
+        flag: impl FnOnce(&mut Session) -> &mut bool,
+    ) -> Result<(), Refused> {
+        let silent_max = 2 * self.gateway.config.heartbeat;
+        let (now, began) = (self.now(), Instant::now());
+        let begun = self.with(|state| {
+            let session = state.session(id).ok_or(Refused::SessionUnknown)?;
+            if began - session.polled_at >= silent_max {
+                return Err(Refused::SessionUnknown);
+            }
+            session.polled_at = began;
+            if std::mem::replace(flag(session), true) {
+                state.close(id, CloseCode::ProtocolError, 1_000);
+                return Err(Refused::Overlap);
+            }
             if let Some(connection) = state.connection(id) {
                 connection.heard = now;
             }
-            let overlaps = state.session(id).is_some_and(|session| std::mem::replace(flag(session), true));
-            if overlaps {
-                state.close(id, CloseCode::ProtocolError, 1_000);
-            }
-            !overlaps
-        })
+            Ok(())
+        });
+        if matches!(begun, Err(Refused::SessionUnknown)) {
+            self.remove(id);
+        }
+        begun
     }
 
     /// Waits until the connection may be read on.
@@ -211,7 +226,7 @@ impl State {
         } else {
             return Found::Nothing(connection.socket.clone());
         }
-        session.polls = false;
+        (session.polls, session.polled_at) = (false, Instant::now());
         connection.resume_reading();
         if connection.out.waiting() == 0 {
             self.drained(id);

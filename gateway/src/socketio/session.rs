@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -52,10 +53,14 @@ pub struct Session {
     pub token: Option<Arc<Secret>>,
     /// Whether it was let into the namespace.
     pub entered: bool,
+    /// Whether it left the namespace.
+    pub left: bool,
     /// Binary frames that belong to a packet that was refused, and are still to come.
     pub attachments: usize,
     /// When it was pinged last, in generation 4.
     pub pinged_at: Second,
+    /// When a request of it was last there, if it polls.
+    pub polled_at: Instant,
     /// Whether a request waits for something to be said.
     pub polls: bool,
     /// Whether a body that was posted is being looked at.
@@ -74,8 +79,10 @@ impl Session {
             generation,
             token: token.map(Arc::new),
             entered: false,
+            left: false,
             attachments: 0,
             pinged_at: now,
+            polled_at: Instant::now(),
             polls: false,
             posts: false,
             upgrades: false,
@@ -106,18 +113,15 @@ impl Session {
 
     /// What the client is told last. Its library connects again by itself when the transport closes, and does not when it is
     /// disconnected: so it is disconnected where coming back would end in the same way, and then closes by itself. Told of the
-    /// end right behind it, a library with threads may see that first, and a poll would not see the rest of its body. The same
-    /// is so for one that `polls` and said that it goes.
-    pub fn farewell(&self, code: CloseCode, polls: bool) -> Bytes {
+    /// end right behind it, a library with threads may see that first, and a poll would not see the rest of its body.
+    pub fn farewell(&self, code: CloseCode) -> Bytes {
         let mut out = Vec::new();
-        let disconnects = disconnects(code);
-        if disconnects {
+        if disconnects(code) {
             if !self.entered {
                 out.extend_from_slice(&answer::connected(self.generation, self.sid.as_str()));
             }
             out.extend_from_slice(&answer::disconnected());
-        }
-        if !(disconnects || polls && code == CloseCode::Normal) {
+        } else {
             encode::append_close(&mut out, code.number(), code.reason());
         }
         out.into()
@@ -167,23 +171,20 @@ mod tests {
 
     #[test]
     fn only_who_would_be_refused_again_is_disconnected() {
-        let told = |code, polls| {
-            let farewell = session(Generation::V3).farewell(code, polls);
+        let told = |code| {
+            let farewell = session(Generation::V3).farewell(code);
             let frames =
                 encode::frames(&farewell).map(|(_, payload)| String::from_utf8_lossy(payload).into_owned());
             frames.collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(told(CloseCode::NotAuthenticated, true), "40/v1/channel, 41/v1/channel,");
-        assert_eq!(told(CloseCode::TooMany, false), "40/v1/channel, 41/v1/channel,");
-        for polls in [true, false] {
-            let away = told(CloseCode::GoingAway, polls);
-            assert!(!away.contains("41") && !away.is_empty(), "{away}");
-        }
-        assert_eq!(told(CloseCode::Normal, true), "");
+        assert_eq!(told(CloseCode::NotAuthenticated), "40/v1/channel, 41/v1/channel,");
+        assert_eq!(told(CloseCode::TooMany), "40/v1/channel, 41/v1/channel,");
+        let away = told(CloseCode::GoingAway);
+        assert!(!away.contains("41") && !away.is_empty(), "{away}");
         // Who is in is not told so again.
         let mut entered = session(Generation::V4);
         entered.entered = true;
-        let farewell = entered.farewell(CloseCode::NotAuthenticated, true);
+        let farewell = entered.farewell(CloseCode::NotAuthenticated);
         assert_eq!(encode::frames(&farewell).next().unwrap().1, b"41/v1/channel,");
     }
 

@@ -12,6 +12,7 @@ use hubbub_core::room::Refusal;
 use hubbub_node::revoked::token_id;
 use hubbub_wire::native::answer::{self, Event, Limits, Welcome, WelcomeRoom, WelcomeUser};
 use hubbub_wire::native::request::Ref;
+use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::ephemera::Passing;
 
 use crate::error::Failure;
@@ -338,28 +339,24 @@ impl Shard {
     pub fn remove(self: &Arc<Self>, id: ConnectionId) {
         let gone = self.with(|state| {
             state.connection(id)?;
-            state.leave_rooms(id);
-            state.watchers.remove(&id);
-            let connection = state.connections.try_remove(id.slot as usize)?;
-            // Not the connection's: one that we closed is in none any more.
-            let here = connection.account.as_ref().and_then(|account| state.users.get(&account.user.id));
-            let rooms: Vec<RoomId> = here.map_or_else(Vec::new, |here| here.joined.keys().cloned().collect());
-            if let Some(account) = &connection.account {
-                if connection.greeting {
-                    state.end_greeting(&account.user.id);
-                }
-                state.forget_user(id, &account.user.id);
-            }
-            Some((connection, rooms))
+            let user = state.take_user(id);
+            Some((state.connections.try_remove(id.slot as usize)?, user))
         });
-        let Some((connection, rooms)) = gone else { return };
+        let Some((connection, user)) = gone else { return };
         if let Some(session) = &connection.session {
             self.end_session(session, &connection.socket, id);
         }
         self.gateway.addresses.depart(&connection.address);
         self.gateway.connections.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!(crate::metrics::CONNECTIONS).decrement(1.0);
-        let Some(account) = connection.account else { return };
+        if let Some((account, rooms)) = user {
+            self.tell_gone(&account, rooms);
+        }
+        self.settled.notify_waiters();
+    }
+
+    /// A connection stands for its user no more. Their rooms are told if it was the last one that did.
+    pub(crate) fn tell_gone(&self, account: &Account, rooms: Vec<RoomId>) {
         let is_last = self.gateway.depart(&account.user);
         // When all end with the only gateway, nobody is left to be told.
         if is_last && !(self.gateway.is_draining() && self.gateway.peers.is_none()) {
@@ -368,11 +365,27 @@ impl Shard {
                 self.gateway.publish_passing(&room, Passing::Presence { user, online: false });
             }
         }
-        self.settled.notify_waiters();
     }
 }
 
 impl State {
+    /// Takes its user from a connection: who that was, and the rooms that they are in.
+    pub(crate) fn take_user(&mut self, id: ConnectionId) -> Option<(Arc<Account>, Vec<RoomId>)> {
+        self.leave_rooms(id);
+        self.watch(id, false);
+        let connection = self.connection(id)?;
+        let account = connection.account.take()?;
+        (connection.user, connection.token, connection.bearer) = (0, TokenId::default(), None);
+        if std::mem::take(&mut connection.greeting) {
+            self.end_greeting(&account.user.id);
+        }
+        // Not the connection's: one that we closed is in none any more.
+        let here = self.users.get(&account.user.id);
+        let rooms = here.map_or_else(Vec::new, |here| here.joined.keys().cloned().collect());
+        self.forget_user(id, &account.user.id);
+        Some((account, rooms))
+    }
+
     fn end_greeting(&mut self, user: &UserId) {
         let Some(here) = self.users.get_mut(user) else { return };
         here.greeting = here.greeting.saturating_sub(1);

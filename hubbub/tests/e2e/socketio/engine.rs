@@ -3,9 +3,8 @@
 use hubbub_client::raw::{Frame, Raw};
 use hubbub_testkit::{Hubbub, eventually, in_time};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
 
-use super::clients::{NAMESPACE, ask, closed, http, packet, session, socket, websocket};
+use super::clients::{NAMESPACE, closed, http, packet, session, socket, websocket};
 use crate::common::{Room, program, server};
 
 const POLLING: &str = "EIO=4&transport=polling";
@@ -67,25 +66,6 @@ async fn what_breaks_the_protocol_ends_the_session() {
         assert_eq!(refused.status, status, "{refused:?}");
         assert_eq!(http(&server, "GET", &session, "", "").await.json()["code"], 1);
     }
-    // Two polls at once: the first is told that it is over.
-    let query = session(&server).await;
-    let mut first = ask(server.address(), "GET", &query, "", "").await;
-    let second = loop {
-        // Until the first one is waiting.
-        let second = http(&server, "GET", &query, "", "").await;
-        if second.status == 400 {
-            break second;
-        }
-    };
-    assert!(second.json()["code"] == 3 || second.json()["code"] == 1, "{second:?}");
-    let mut answer = String::new();
-    in_time("the end of the first poll", first.read_to_string(&mut answer)).await.unwrap();
-    assert!(answer.ends_with("\r\n\r\n1") || answer.starts_with("HTTP/1.1 400"), "{answer}");
-    assert_eq!(http(&server, "GET", &query, "", "").await.json()["code"], 1);
-    // The client says that it goes.
-    let query = session(&server).await;
-    assert_eq!(http(&server, "POST", &query, "", "1").await.body, "ok");
-    assert_eq!(http(&server, "GET", &query, "", "").await.json()["code"], 1);
     // By WebSocket.
     for (text, code) in
         [("x", 1008), ("", 1008), ("4x", 1008), ("42/other,[\"a\"]", 1008), ("42/v1/channel,{}", 1008)]

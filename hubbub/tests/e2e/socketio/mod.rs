@@ -4,4 +4,5 @@ mod clients;
 mod contract;
 mod engine;
 mod limits;
+mod suites;
 mod tokens;
