@@ -1,6 +1,6 @@
 //! A gateway's metrics: name, unit and meaning of each. Counted a batch, not a delivery.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 /// Connections that are open.
 pub const CONNECTIONS: &str = "hubbub_gateway_connections";
@@ -59,4 +59,7 @@ pub fn describe() {
     describe_counter!(PEER_SNAPSHOTS, Unit::Count, "times another gateway was asked for all its users");
     describe_counter!(PEER_UNREADABLE, Unit::Count, "messages of other gateways that could not be read");
     describe_counter!(FORKS, Unit::Count, "two contents for one seq; anything above 0 is a defect");
+    // There from the start: one that is missing is a tier that is missing, and the first of something is a change.
+    gauge!(CONNECTIONS).increment(0.0);
+    [FORKS, BEHIND, PEER_UNREADABLE].into_iter().for_each(|name| counter!(name).increment(0));
 }

@@ -70,6 +70,7 @@ struct Asked {
     payload: Bytes,
     reply: Reply,
     until: Instant,
+    in_flight: metrics::InFlight,
 }
 
 /// Serves reads until `shutdown`; then takes no more, finishes those in flight and returns.
@@ -81,7 +82,8 @@ pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shu
     let (queue, mut asked) = mpsc::channel(config.queue_max.max(1));
     let timeout = config.timeout;
     let server = Arc::new(move |Message { payload, .. }, reply| {
-        let asked = Asked { payload, reply, until: Instant::now() + timeout };
+        let (until, in_flight) = (Instant::now() + timeout, metrics::InFlight::new());
+        let asked = Asked { payload, reply, until, in_flight };
         if let Err(mpsc::error::TrySendError::Full(asked) | mpsc::error::TrySendError::Closed(asked)) =
             queue.try_send(asked)
         {
@@ -129,7 +131,7 @@ async fn listen(
 }
 
 async fn answer(tier: Arc<Tier>, asked: Asked) {
-    let Asked { payload, reply, until } = asked;
+    let Asked { payload, reply, until, in_flight } = asked;
     let found = match timeout_at(until, find(&tier, payload, until)).await {
         Ok(found) => found,
         Err(_) => Err(Failure::TooSlow),
@@ -139,6 +141,7 @@ async fn answer(tier: Arc<Tier>, asked: Asked) {
         parcel::pack(&failure.told())
     });
     reply.send(payload);
+    drop(in_flight);
 }
 
 async fn find(tier: &Tier, mut payload: Bytes, until: Instant) -> Result<Bytes, Failure> {

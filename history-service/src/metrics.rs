@@ -32,13 +32,39 @@ pub const BLOCKS: Metric = metric(
 /// Gauge.
 pub const CACHE_BYTES: Metric =
     metric("hubbub_history_cache_bytes", Unit::Bytes, "bytes of log that are kept in memory");
+/// Gauge.
+pub const IN_FLIGHT: Metric = metric(
+    "hubbub_history_reads_in_flight",
+    Unit::Count,
+    "reads taken and not answered yet, those in line included",
+);
 
 /// Tells the recorder about the metrics above.
 pub fn describe() {
     for m in [READS, BLOCKS] {
         metrics::describe_counter!(m.name, m.unit, m.description);
     }
-    metrics::describe_gauge!(CACHE_BYTES.name, CACHE_BYTES.unit, CACHE_BYTES.description);
+    for m in [CACHE_BYTES, IN_FLIGHT] {
+        metrics::describe_gauge!(m.name, m.unit, m.description);
+    }
+    // There from the start: if it is missing, the tier is.
+    metrics::gauge!(IN_FLIGHT.name).increment(0);
+}
+
+/// A read that is counted as in flight until this is dropped.
+pub(crate) struct InFlight(());
+
+impl InFlight {
+    pub(crate) fn new() -> Self {
+        metrics::gauge!(IN_FLIGHT.name).increment(1);
+        Self(())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        metrics::gauge!(IN_FLIGHT.name).decrement(1);
+    }
 }
 
 /// Counts a read.

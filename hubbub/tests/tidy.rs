@@ -243,3 +243,51 @@ fn an_operator_can_look_up_every_metric_and_every_line_at_error() {
     }
     none("not in docs/operations.md", missing);
 }
+
+/// The names of our metrics in a text, as `metrics.rs` has them: without what the exposition adds to those of a histogram.
+fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
+    let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    names.filter(|name| name.starts_with("hubbub_")).map(|name| {
+        let added = ["_bucket", "_sum", "_count"];
+        added.iter().find_map(|added| name.strip_suffix(added)).unwrap_or(name)
+    })
+}
+
+#[test]
+fn alerts_dashboards_and_autoscaling_ask_for_metrics_that_there_are() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let known: Vec<_> = metrics_in(&page).collect();
+    let mut unknown = Vec::new();
+    let asking = ["deploy/prometheus/", "deploy/grafana/", "deploy/helm/hubbub/templates/"];
+    for source in files(|name| name.ends_with(".yaml") || name.ends_with(".json")) {
+        if asking.iter().any(|folder| source.path.starts_with(folder)) {
+            let missing = metrics_in(&source.text).filter(|name| !known.contains(name));
+            unknown.extend(missing.map(|name| format!("{}: {name}", source.path)));
+        }
+    }
+    none("not in docs/operations.md", unknown);
+}
+
+#[test]
+fn every_alert_has_its_runbook() {
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let alerts = fs::read_to_string(root().join("deploy/prometheus/alerts.yaml")).unwrap();
+    let mut wrong = Vec::new();
+    let mut names = Vec::new();
+    for alert in alerts.split("- alert: ").skip(1) {
+        let name = alert.lines().next().unwrap_or_default();
+        let link = format!("runbook_url: docs/operations.md#{}\n", name.to_lowercase());
+        if !alert.contains(&link) || !page.contains(&format!("\n### {name}\n")) {
+            wrong.push(name.to_owned());
+        }
+        names.push(name);
+    }
+    assert!(!names.is_empty());
+    let headings = page.lines().filter_map(|line| line.strip_prefix("### Hubbub"));
+    wrong.extend(
+        headings
+            .filter(|rest| !names.contains(&&*format!("Hubbub{rest}")))
+            .map(|rest| format!("Hubbub{rest}: no such alert")),
+    );
+    none("alerts without a section in docs/operations.md, or the other way round", wrong);
+}

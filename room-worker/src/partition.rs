@@ -111,24 +111,27 @@ impl Writer {
 
     /// Serves until it is fenced, or dropped.
     pub(crate) async fn run(&mut self) -> Ended {
+        let mut woken = Instant::now();
         loop {
             if let Err(fenced) = self.turn().await {
                 return fenced;
             }
-            tokio::select! {
-                () = self.inbox.arrival() => {}
-                () = self.fresh.looked_at(), if self.held_back => {}
-                Some(done) = self.work.next() => {
-                    if let Err(fenced) = self.on_done(done) {
-                        return fenced;
-                    }
-                }
+            self.voice.meters.turn_seconds.record(woken.elapsed());
+            let done = tokio::select! {
+                () = self.inbox.arrival() => None,
+                () = self.fresh.looked_at(), if self.held_back => None,
+                Some(done) = self.work.next() => Some(done),
                 () = tokio::time::sleep_until(self.next_heads) => {
                     self.say_heads();
                     if self.next_heads >= self.next_sweep {
                         self.sweep();
                     }
+                    None
                 }
+            };
+            woken = Instant::now();
+            if let Some(Err(fenced)) = done.map(|done| self.on_done(done)) {
+                return fenced;
             }
         }
     }

@@ -14,7 +14,7 @@ use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
     Bus, BusError, Listener, LossWatcher, Message, Reply, Server, Subject, Subscription,
 };
-use metrics::{Unit, describe_counter};
+use metrics::{Unit, counter, describe_counter};
 use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -58,6 +58,8 @@ impl NatsBus {
     pub async fn connect(options: &NatsOptions) -> Result<Self, BusError> {
         describe_counter!(DISCONNECTS, Unit::Count, "times that the connection to NATS was lost");
         describe_counter!(DROPPED, Unit::Count, "messages of NATS dropped because a handler was too slow");
+        // There from the start, so that the first one is a change.
+        [DISCONNECTS, DROPPED].into_iter().for_each(|name| counter!(name).increment(0));
         let losses = Arc::<Losses>::default();
         // Boxed: it is large, and whoever waits for it need not be.
         let client = Box::pin(connect::connect(options, &losses)).await;
