@@ -14,6 +14,7 @@ use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::map::FastMap;
 use hubbub_core::ports::bus::Message;
 use hubbub_node::revoked::Revoked;
+use hubbub_wire::socketio::answer as socketio;
 use hubbub_wire::ws::encode;
 use slab::Slab;
 use tokio::sync::{Notify, Semaphore};
@@ -348,6 +349,16 @@ impl Shard {
     async fn finish(self: Arc<Self>, id: ConnectionId, socket: Arc<Socket>, code: CloseCode) {
         const GRACE: Duration = Duration::from_secs(2);
         tokio::time::sleep(GRACE).await;
+        if disconnects(code) {
+            let told_again = self.with(|state| {
+                let connection = state.connection(id).filter(|connection| connection.session.is_some())?;
+                // A library with threads passes it over while it is still at work on having entered.
+                Some(connection.send(socketio::disconnected()))
+            });
+            if told_again.is_some() {
+                tokio::time::sleep(GRACE).await;
+            }
+        }
         let is_there = self.with(|state| {
             let Some(connection) = state.connection(id) else { return false };
             if connection.session.is_some() && disconnects(code) {
