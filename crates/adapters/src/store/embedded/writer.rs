@@ -88,10 +88,11 @@ impl Writer {
         if committed.is_ok() {
             self.is_durable(&mut batch);
         }
+        // Before the answers: who has one finds room for what is next.
+        self.meters.queue_bytes.set(self.shared.queue.release(bytes) as f64);
         for answer in batch.held {
             answer.answer(&committed);
         }
-        self.meters.queue_bytes.set(self.shared.queue.release(bytes) as f64);
     }
 
     /// Shows readers what was committed, before anybody is told.
