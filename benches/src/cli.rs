@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use crate::commands::{self, Offer};
 use crate::compare::{self, Named};
 use crate::load::outcome::Outcome;
-use crate::peers::{centrifugo, raw};
+use crate::peers::{centrifugo, raw, socketio};
 use crate::report;
 use crate::scenario::{Knobs, Load, Measure, Scenario, Shape};
 use crate::targets::live::{Settings, Target};
@@ -94,6 +94,26 @@ enum Command {
         #[arg(long, default_value = "target/hubbub-bench")]
         work_dir: PathBuf,
     },
+    /// The pinned chat server on socket.io and Node.
+    Socketio {
+        #[command(subcommand)]
+        command: SocketIoCommand,
+        /// Where servers, data and logs go.
+        #[arg(long, default_value = "target/hubbub-bench")]
+        work_dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SocketIoCommand {
+    /// Brings it with npm.
+    Install,
+    /// Serves in the foreground.
+    Run {
+        /// Its loopback port.
+        #[arg(long, default_value_t = 8_001)]
+        port: u16,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -113,8 +133,9 @@ enum CentrifugoCommand {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Targets: raw, centrifugo (with history), centrifugo-nohistory, centrifugo-nats (two nodes), hubbub, hubbub@PATH for
-    /// another binary, socketio@PATH for its Socket.IO door, or cluster@PATH for a cluster of it.
+    /// Targets: raw, centrifugo (with history), centrifugo-nohistory, centrifugo-nats (two nodes), socketio-node
+    /// (socket.io on Node), hubbub, hubbub@PATH for another binary, socketio@PATH for its Socket.IO door, or cluster@PATH for
+    /// a cluster of it.
     #[arg(long, value_delimiter = ',', default_value = "raw,centrifugo")]
     targets: Vec<String>,
     /// How often each is measured, in turn; the median counts.
@@ -197,6 +218,7 @@ impl Cli {
             }
             Command::RawServer { port, event_bytes } => serve_raw(port, event_bytes),
             Command::Centrifugo { command, work_dir } => run_centrifugo(&command, &work_dir),
+            Command::Socketio { command, work_dir } => run_socketio(&command, &work_dir),
         }
     }
 }
@@ -240,6 +262,7 @@ impl Common {
             ("centrifugo", _) => Target::Centrifugo { history: true },
             ("centrifugo-nohistory", _) => Target::Centrifugo { history: false },
             ("centrifugo-nats", _) => Target::CentrifugoNats,
+            ("socketio-node", _) => Target::SocketIoNode,
             (_, Some(("cluster", path))) => Target::HubbubCluster(path.into()),
             (_, Some(("hubbub", path))) => Target::HubbubBinary(path.into()),
             (_, Some(("socketio", path))) => Target::SocketIoBinary(path.into()),
@@ -251,8 +274,8 @@ impl Common {
                 (None, None) => bail!("hubbub: say where it is, by --server-bin or --url"),
             },
             _ => bail!(
-                "no target {name}: raw, centrifugo, centrifugo-nohistory, centrifugo-nats, hubbub, hubbub@PATH, \
-                 socketio@PATH, cluster@PATH"
+                "no target {name}: raw, centrifugo, centrifugo-nohistory, centrifugo-nats, socketio-node, \
+                 hubbub, hubbub@PATH, socketio@PATH, cluster@PATH"
             ),
         };
         Ok(Named { name: name.to_owned(), target })
@@ -300,6 +323,17 @@ fn run_centrifugo(command: &CentrifugoCommand, work_dir: &Path) -> anyhow::Resul
             let binary = centrifugo::binary_in(work_dir);
             let status = centrifugo::command(&binary, work_dir, *port, *history)?.status()?;
             ensure!(status.success(), "centrifugo: {status}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_socketio(command: &SocketIoCommand, work_dir: &Path) -> anyhow::Result<ExitCode> {
+    match command {
+        SocketIoCommand::Install => println!("{}", socketio::install(work_dir)?.display()),
+        SocketIoCommand::Run { port } => {
+            let status = socketio::command(work_dir, *port)?.status()?;
+            ensure!(status.success(), "socket.io: {status}");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -2,3 +2,4 @@
 
 pub mod centrifugo;
 pub mod raw;
+pub mod socketio;

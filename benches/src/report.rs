@@ -106,6 +106,7 @@ pub fn json(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> Valu
     json!({
         "tool": concat!("hubbub-bench ", env!("CARGO_PKG_VERSION")),
         "centrifugo_version": crate::peers::centrifugo::VERSION,
+        "socketio_version": crate::peers::socketio::VERSION,
         "machine": machine(),
         "scenarios": scenarios,
         "summary": summaries,

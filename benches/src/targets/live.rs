@@ -31,6 +31,8 @@ pub enum Target {
     },
     /// Two nodes of Centrifugo and the NATS between them.
     CentrifugoNats,
+    /// A chat server on socket.io and Node.
+    SocketIoNode,
     /// A `hubbub` binary as a cluster: NATS, the database, two gateways, a room-worker and a history service.
     HubbubCluster(PathBuf),
     /// A `hubbub` binary, started for each measurement with a fresh data folder.
@@ -93,6 +95,7 @@ impl Live {
             Target::Raw => Self::start_raw(settings, shape).await,
             Target::Centrifugo { history } => Self::start_centrifugo(settings, shape, *history).await,
             Target::CentrifugoNats => Self::start_centrifugo_nats(settings, shape).await,
+            Target::SocketIoNode => Self::start_socketio_node(settings, shape).await,
             Target::HubbubCluster(binary) => Self::start_cluster(binary, settings, shape, settled).await,
             Target::HubbubBinary(binary) => {
                 let dialect = |run| Rc::new(hubbub::Hubbub::new(run)) as Rc<dyn Dialect>;
@@ -158,6 +161,14 @@ impl Live {
         // The nodes end before their broker.
         live._alive = Box::new((live._alive, nats));
         Ok(live)
+    }
+
+    async fn start_socketio_node(settings: &Settings, shape: Shape) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let command = peers::socketio::command(&settings.work_dir, port)?;
+        let server = Server::start(command, &settings.work_dir, "socketio-node")?;
+        let dialect = Rc::new(socketio::SocketIo::new(None));
+        Self::of_peer(dialect, vec![(server, port)], shape, |user| format!("user-{user}").into()).await
     }
 
     /// A peer of one or more servers, whose members take turns among them.
