@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What was wrong. All zero is right.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// Deliveries that never came.
     pub lost: u64,
@@ -127,6 +127,24 @@ impl RoomChecker {
         } else {
             self.found.doubled += 1;
         }
+    }
+
+    /// Messages that went out so far.
+    pub fn sent(&self) -> u32 {
+        self.sent
+    }
+
+    /// The server's last number that a member saw, 0 before the first.
+    pub fn seq(&self, member: u32) -> u64 {
+        self.readers.get(member as usize).map_or(0, |reader| reader.seq)
+    }
+
+    /// Whether a member has as many messages as the first `sent` that went out.
+    pub fn has(&self, member: u32, sent: u32) -> bool {
+        let refused = self.refused.range(..sent).filter(|&&count| self.place[count as usize] == 0).count();
+        let reader = self.readers.get(member as usize);
+        reader
+            .is_some_and(|reader| reader.position as usize - reader.skipped.len() + refused >= sent as usize)
     }
 
     /// Whether every member has everything that was sent and not refused.

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod verify;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +16,8 @@ use crate::compare::{self, Named};
 use crate::load::outcome::Outcome;
 use crate::peers::{centrifugo, raw, socketio};
 use crate::report;
-use crate::scenario::{Knobs, Load, Measure, Scenario, Shape};
+use crate::scenario::file::{Knobs, READY};
+use crate::scenario::{Load, Measure, Profile, Scenario, Shape};
 use crate::targets::live::{Settings, Target};
 
 /// Measures Hubbub beside a raw server and Centrifugo, on this machine only.
@@ -27,14 +30,30 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Ready scenarios, on several targets in turn.
+    /// Scenarios, ready ones or files, on several targets in turn.
     Compare {
-        /// Scenarios: s1 (1 room × 1,000 at 40 messages/s), s2 (200 × 10 at 4,000), idle, connects.
+        /// Ready scenarios by name (`scenarios` lists them), or paths of scenario files.
         #[arg(long, value_delimiter = ',', default_value = "s1,s2")]
         scenario: Vec<String>,
         #[command(flatten)]
         common: Common,
     },
+    /// The ready scenarios; with a name, its file, to make one's own of.
+    Scenarios {
+        /// Of this one the file.
+        name: Option<String>,
+    },
+    /// A page of one or several results, which needs nothing else: open it in a browser.
+    Report {
+        /// Results, as `--out` has written them.
+        #[arg(required = true)]
+        results: Vec<PathBuf>,
+        /// Where the page goes.
+        #[arg(short, long, default_value = "report.html")]
+        output: PathBuf,
+    },
+    /// Whether a running deployment keeps its promises while you break things: sends, reads, and says what was wrong.
+    Verify(verify::Verify),
     /// One fan-out scenario of your own.
     Fanout {
         /// Rooms.
@@ -91,7 +110,7 @@ enum Command {
         #[command(subcommand)]
         command: CentrifugoCommand,
         /// Where servers, data and logs go.
-        #[arg(long, default_value = "target/hubbub-bench")]
+        #[arg(long, global = true, default_value = "target/hubbub-bench")]
         work_dir: PathBuf,
     },
     /// The pinned chat server on socket.io and Node.
@@ -99,7 +118,7 @@ enum Command {
         #[command(subcommand)]
         command: SocketIoCommand,
         /// Where servers, data and logs go.
-        #[arg(long, default_value = "target/hubbub-bench")]
+        #[arg(long, global = true, default_value = "target/hubbub-bench")]
         work_dir: PathBuf,
     },
 }
@@ -141,21 +160,21 @@ struct Common {
     /// How often each is measured, in turn; the median counts.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: u32,
-    /// Seconds measured of a fan-out.
-    #[arg(long, default_value_t = 10)]
-    seconds: u32,
-    /// Seconds before them.
-    #[arg(long, default_value_t = 2)]
-    warm_up: u32,
-    /// Bytes of a message's text.
-    #[arg(long, default_value_t = 128)]
-    body: usize,
-    /// Connections of idle and connects.
-    #[arg(long, default_value_t = 5_000)]
-    connections: usize,
+    /// Seconds measured, instead of the scenario's; of a fan-out of your own, 10.
+    #[arg(long)]
+    seconds: Option<u32>,
+    /// Seconds before them; of a fan-out of your own, 2.
+    #[arg(long)]
+    warm_up: Option<u32>,
+    /// Bytes of a message's text; of a fan-out of your own, 128.
+    #[arg(long)]
+    body: Option<usize>,
+    /// Connections of a scenario in which nothing is said, as idle and connects.
+    #[arg(long)]
+    connections: Option<usize>,
     /// Connects under way at a time.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
-    in_flight: u16,
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    in_flight: Option<u16>,
     /// Accounts at Hubbub, at least one a room. Without: one for ten connections, at most 64.
     #[arg(long)]
     users: Option<usize>,
@@ -168,12 +187,15 @@ struct Common {
     /// One more argument for the hubbub binary, in a cluster for its gateways; may be repeated.
     #[arg(long, allow_hyphen_values = true)]
     server_arg: Vec<String>,
-    /// A Hubbub that runs already, on a loopback address.
+    /// A Hubbub that runs already: ws://HOST:PORT.
     #[arg(long)]
     url: Option<String>,
-    /// Its process, to read CPU time and memory.
+    /// Its process on this machine, to read CPU time and memory; without, they are taken from its /metrics.
     #[arg(long, requires = "url")]
     pid: Option<u32>,
+    /// Load may go to an address that is not this machine's. Only for what is yours, and can bear it.
+    #[arg(long)]
+    i_own_this_target: bool,
     /// Bytes of the raw server's event.
     #[arg(long, default_value_t = raw::EVENT_BYTES)]
     event_bytes: usize,
@@ -193,22 +215,25 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Compare { scenario, common } => {
-                let known = |name: &String| {
-                    let names = Scenario::NAMES.join(", ");
-                    Scenario::named(name, &common.knobs())
-                        .with_context(|| format!("no scenario {name}: {names}"))
-                };
-                let scenarios = scenario.iter().map(known).collect::<anyhow::Result<Vec<_>>>()?;
+                let find = |name: &String| Scenario::find(name, &common.knobs());
+                let scenarios = scenario.iter().map(find).collect::<anyhow::Result<Vec<_>>>()?;
                 common.measure(&scenarios)
             }
+            Command::Verify(verify) => verify.run(),
+            Command::Scenarios { name } => list_scenarios(name.as_deref()),
+            Command::Report { results, output } => {
+                report::html::write(&results, &output).map(|()| ExitCode::SUCCESS)
+            }
             Command::Fanout { rooms, members, rate, common } => {
-                let Common { body: body_bytes, seconds, warm_up: warm_up_seconds, .. } = common;
-                let measure = Measure::Fanout(Load { rate, body_bytes, seconds, warm_up_seconds });
-                common.measure(&[Scenario {
-                    name: "fanout".to_owned(),
-                    shape: Shape { rooms, members },
-                    measure,
-                }])
+                let load = Load {
+                    rate,
+                    body_bytes: common.body.unwrap_or(128),
+                    seconds: common.seconds.unwrap_or(10),
+                    warm_up_seconds: common.warm_up.unwrap_or(2),
+                    profile: Profile::Steady,
+                };
+                let shape = Shape { rooms, members };
+                common.measure(&[Scenario::plain("fanout", shape, Measure::Fanout(load))])
             }
             Command::Idle { common } => common.measure_named("idle"),
             Command::Connects { common } => common.measure_named("connects"),
@@ -230,12 +255,12 @@ impl Common {
             warm_up_seconds: self.warm_up,
             body_bytes: self.body,
             connections: self.connections,
-            in_flight: self.in_flight.into(),
+            in_flight: self.in_flight.map(usize::from),
         }
     }
 
     fn measure_named(&self, name: &str) -> anyhow::Result<ExitCode> {
-        self.measure(&Scenario::named(name, &self.knobs()).into_iter().collect::<Vec<_>>())
+        self.measure(&[Scenario::find(name, &self.knobs())?])
     }
 
     fn measure(&self, scenarios: &[Scenario]) -> anyhow::Result<ExitCode> {
@@ -244,7 +269,7 @@ impl Common {
         }
         let targets =
             self.targets.iter().map(|name| self.target(name)).collect::<anyhow::Result<Vec<_>>>()?;
-        allow_open_files(scenarios.iter().map(|scenario| scenario.shape.connections()).max().unwrap_or(0))?;
+        allow_open_files(scenarios.iter().map(|scenario| scenario.connections()).max().unwrap_or(0))?;
         let runs = compare::run(&targets, scenarios, self.rounds, &self.settings()?)?;
         let summaries = compare::summarise(&targets, scenarios, &runs);
         println!("{}", report::tables(scenarios, &summaries, &runs));
@@ -268,7 +293,8 @@ impl Common {
             (_, Some(("socketio", path))) => Target::SocketIoBinary(path.into()),
             ("hubbub", _) => match (&self.url, &self.server_bin) {
                 (Some(url), _) => {
-                    Target::HubbubRunning { address: crate::loopback::address_in(url)?, pid: self.pid }
+                    let address = crate::loopback::address_in(url, self.i_own_this_target)?;
+                    Target::HubbubRunning { address, pid: self.pid }
                 }
                 (None, Some(binary)) => Target::HubbubBinary(binary.clone()),
                 (None, None) => bail!("hubbub: say where it is, by --server-bin or --url"),
@@ -298,6 +324,21 @@ impl Common {
             event_bytes: self.event_bytes,
         })
     }
+}
+
+fn list_scenarios(name: Option<&str>) -> anyhow::Result<ExitCode> {
+    match name {
+        None => {
+            for (name, _) in READY {
+                println!("{name:12} {}", Scenario::find(name, &Knobs::default())?.about);
+            }
+        }
+        Some(name) => {
+            let ready = READY.iter().find(|(ready, _)| *ready == name);
+            print!("{}", ready.with_context(|| format!("no scenario {name}"))?.1);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn give_commands(server_bin: &Path, work_dir: &Path, offer: Offer) -> anyhow::Result<ExitCode> {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::load::outcome::Outcome;
 use crate::load::thread::measure;
 use crate::scenario::Scenario;
 use crate::targets::live::{Settings, Target};
+use crate::view::View;
 
 /// A target and the name it has in tables.
 #[derive(Debug, Clone)]
@@ -18,8 +19,11 @@ pub struct Named {
     pub target: Target,
 }
 
+/// The targets to which others are compared, where they were measured too.
+pub const BASES: [&str; 3] = ["raw", "centrifugo", "socketio-node"];
+
 /// One measurement of one target.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
     /// 1, 2, 3 …
     pub round: u32,
@@ -40,10 +44,8 @@ pub struct Summary {
     pub target: String,
     /// Median over the rounds, by the name of the number.
     pub medians: BTreeMap<&'static str, f64>,
-    /// Medians over those of the raw server.
-    pub times_raw: BTreeMap<&'static str, f64>,
-    /// Medians over those of Centrifugo (with history).
-    pub times_centrifugo: BTreeMap<&'static str, f64>,
+    /// Medians over those of each of the [`BASES`].
+    pub times: BTreeMap<&'static str, BTreeMap<&'static str, f64>>,
 }
 
 /// Runs every scenario on every target, round by round. A measurement that can't be made ends it all.
@@ -57,11 +59,11 @@ pub fn run(
     for scenario in scenarios {
         for round in 1..=rounds {
             for Named { name, target } in targets {
-                eprint!("{:10} round {round}/{rounds} {name:24} ", scenario.name);
-                let outcome = measure(target.clone(), settings.clone(), scenario.clone())
-                    .inspect_err(|_| eprintln!())
+                let view = View::new(format!("{:10} round {round}/{rounds} {name:24}", scenario.name));
+                let outcome = measure(target.clone(), settings.clone(), scenario.clone(), view.clone())
+                    .inspect_err(|_| view.finish("failed"))
                     .map_err(|error| error.context(format!("{name} in {}", scenario.name)))?;
-                eprintln!("{}", crate::report::line(&outcome));
+                view.finish(&crate::report::line(&outcome));
                 runs.push(Run { round, scenario: scenario.name.clone(), target: name.clone(), outcome });
             }
         }
@@ -82,14 +84,13 @@ pub fn summarise(targets: &[Named], scenarios: &[Scenario], runs: &[Run]) -> Vec
             }
             values.into_iter().filter_map(|(name, values)| Some((name, median(values)?))).collect()
         };
-        let (raw, centrifugo) = (medians_of("raw"), medians_of("centrifugo"));
+        let bases = BASES.map(|base| (base, medians_of(base)));
         for Named { name, .. } in targets {
             let medians: BTreeMap<&'static str, f64> = medians_of(name);
             summaries.push(Summary {
                 scenario: scenario.name.clone(),
                 target: name.clone(),
-                times_raw: ratios(&medians, &raw),
-                times_centrifugo: ratios(&medians, &centrifugo),
+                times: bases.iter().map(|(base, of)| (*base, ratios(&medians, of))).collect(),
                 medians,
             });
         }
@@ -114,12 +115,23 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
             ("ack_p50_ms", fanout.ack.map(|ack| ack.p50_ms)),
             ("ack_p99_ms", fanout.ack.map(|ack| ack.p99_ms)),
             ("generator_cores", Some(fanout.generator.core_share)),
+            ("held_rate", fanout.held().map(|held| held.rate)),
             ("lateness_p99_ms", fanout.generator.lateness.map(|lateness| lateness.p99_ms)),
         ],
         Outcome::Idle(idle) => vec![
             ("kib_a_connection", Some(idle.kib_a_connection)),
             ("kib_a_connection_second_half", Some(idle.kib_a_connection_second_half)),
             ("rss_after_kib", Some(idle.rss_after_kib as f64)),
+        ],
+        Outcome::Reconnects(reconnects) => vec![
+            ("whole_p50_ms", reconnects.whole.map(|whole| whole.p50_ms)),
+            ("whole_p99_ms", reconnects.whole.map(|whole| whole.p99_ms)),
+            ("whole_max_ms", reconnects.whole.map(|whole| whole.max_ms)),
+            ("greeted_p99_ms", reconnects.greeted.map(|greeted| greeted.p99_ms)),
+            ("cpu_us_each", reconnects.cpu_us_each),
+            ("missed", Some(reconnects.missed as f64)),
+            ("failed", Some(reconnects.failed as f64)),
+            ("generator_cores", Some(reconnects.generator.core_share)),
         ],
         Outcome::Connects(connects) => vec![
             ("cpu_us_each", connects.cpu_us_each),

@@ -15,4 +15,6 @@ pub mod scenario;
 pub mod server;
 pub mod stamp;
 pub mod targets;
+pub mod verify;
+pub mod view;
 pub mod ws;

@@ -1,10 +1,14 @@
 //! The load generator: one thread, connections as small as the servers', nothing parsed that needn't be.
 
+pub mod beside;
 pub mod connects;
 pub mod fanout;
 pub mod idle;
 pub mod outcome;
+pub mod reconnects;
+pub mod schedule;
 pub mod seat;
+pub mod series;
 pub mod tally;
 pub mod thread;
 pub mod ticker;

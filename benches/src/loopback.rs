@@ -1,31 +1,39 @@
-//! The one rule about where load may go: to this machine.
+//! The one rule about where load may go: to this machine, unless its owner says that another one is theirs too.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 use anyhow::{Context, ensure};
 
-/// The address in a URL of a server, which must be a loopback address written as a number (or `localhost`).
-pub fn address_in(url: &str) -> anyhow::Result<SocketAddr> {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+/// The address in a URL of a server. Only a loopback address, unless whoever asks says that the target is theirs.
+pub fn address_in(url: &str, owned: bool) -> anyhow::Result<SocketAddr> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    ensure!(
+        matches!(scheme, "" | "ws" | "http"),
+        "{scheme}: the load generator speaks no TLS; ws://HOST:PORT"
+    );
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let numeric = match authority.strip_prefix("localhost") {
-        Some(port) => format!("127.0.0.1{port}"),
+    let expected = || format!("{authority}: expected HOST:PORT, as in 127.0.0.1:3000");
+    let numeric = match authority.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
         None => authority.to_owned(),
     };
-    let address: SocketAddr = numeric.parse().with_context(|| {
-        format!(
-            "{authority}: expected localhost:PORT or a loopback address with its port, as in 127.0.0.1:3000"
-        )
-    })?;
-    require(address)?;
-    Ok(address)
+    match numeric.parse::<SocketAddr>() {
+        Ok(address) if owned => Ok(address),
+        Ok(address) => require(address).map(|()| address),
+        // A name is looked up only if it may be anywhere.
+        Err(_) if owned => authority.to_socket_addrs().with_context(expected)?.next().with_context(expected),
+        Err(error) => Err(error).with_context(|| {
+            format!("{}, and no name of another machine without --i-own-this-target", expected())
+        }),
+    }
 }
 
 /// Refuses an address outside of 127.0.0.0/8 and [::1].
 pub fn require(address: SocketAddr) -> anyhow::Result<()> {
     ensure!(
         address.ip().is_loopback(),
-        "{address} is not a loopback address: load goes only to this machine"
+        "{address} is not a loopback address: load goes only to this machine, unless --i-own-this-target says that the \
+         other one is yours"
     );
     Ok(())
 }
@@ -39,7 +47,7 @@ mod tests {
         for url in
             ["ws://127.0.0.1:3000/v1/ws", "http://localhost:3000", "127.9.9.9:3000", "ws://[::1]:3000?x=1"]
         {
-            assert!(address_in(url).is_ok_and(|address| address.port() == 3000), "{url}");
+            assert!(address_in(url, false).is_ok_and(|address| address.port() == 3000), "{url}");
         }
     }
 
@@ -53,7 +61,20 @@ mod tests {
             "localhost.evil:1",
             "",
         ] {
-            assert!(address_in(url).is_err(), "{url}");
+            assert!(address_in(url, false).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn another_machine_is_taken_from_its_owner_alone() {
+        // A documentation address, to which nothing is sent here.
+        let other = "ws://192.0.2.1:3000";
+        assert!(
+            address_in(other, false).is_err_and(|error| error.to_string().contains("--i-own-this-target"))
+        );
+        assert_eq!(address_in(other, true).expect("an address").to_string(), "192.0.2.1:3000");
+        for url in ["wss://127.0.0.1:3000", "192.0.2.1", ""] {
+            assert!(address_in(url, true).is_err(), "{url}");
         }
     }
 }

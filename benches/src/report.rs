@@ -1,13 +1,18 @@
-//! Results for a person and for a program.
+//! Results for a person and for a program. The page that shows them is in [`html`].
+
+pub mod html;
+mod plot;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::compare::{Run, Summary};
-use crate::load::outcome::{Generator, Outcome};
-use crate::scenario::{Measure, Scenario};
+use crate::checker::Findings;
+use crate::compare::{BASES, Run, Summary};
+use crate::load::beside::Visitors;
+use crate::load::outcome::{Generator, Outcome, Quantiles};
+use crate::scenario::{Measure, Profile, Scenario};
 
 /// A column: its title, the number, and its decimals.
 type Column = (&'static str, &'static str, usize);
@@ -28,6 +33,7 @@ const FANOUT: (&str, &[Column]) = (
         ("generator cores", "generator_cores", 2),
         ("other cores", "other_cores", 2),
         ("late p99 ms", "lateness_p99_ms", 2),
+        ("held messages/s", "held_rate", 0),
     ],
 );
 const IDLE: (&str, &[Column]) = (
@@ -50,6 +56,20 @@ const CONNECTS: (&str, &[Column]) = (
     ],
 );
 
+const RECONNECTS: (&str, &[Column]) = (
+    "whole_max_ms",
+    &[
+        ("all whole ms", "whole_max_ms", 0),
+        ("p50 ms", "whole_p50_ms", 0),
+        ("p99 ms", "whole_p99_ms", 0),
+        ("hello p99 ms", "greeted_p99_ms", 0),
+        ("CPU µs each", "cpu_us_each", 1),
+        ("missed", "missed", 0),
+        ("failed", "failed", 0),
+        ("generator cores", "generator_cores", 2),
+    ],
+);
+
 /// Other work on the machine that is worth a remark, in cores.
 const OTHER_CORES_MAX: f64 = 0.3;
 
@@ -57,24 +77,88 @@ const OTHER_CORES_MAX: f64 = 0.3;
 pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> String {
     let mut out = String::new();
     for scenario in scenarios {
-        let (compared, columns) = match scenario.measure {
-            Measure::Fanout(_) => FANOUT,
-            Measure::Idle { .. } => IDLE,
-            Measure::Connects { .. } => CONNECTS,
-        };
-        let mut rows = vec![header(columns)];
-        for summary in summaries.iter().filter(|summary| summary.scenario == scenario.name) {
-            rows.push(row(summary, compared, columns));
-        }
+        let (compared, columns) = of_kind(&scenario.measure);
+        let summaries: Vec<_> =
+            summaries.iter().filter(|summary| summary.scenario == scenario.name).collect();
+        // What nobody has is no column: the database of one who has none, the steps of a steady load.
+        let known = |name: &str| summaries.iter().any(|summary| summary.medians.contains_key(name));
+        let columns: Vec<Column> = columns
+            .iter()
+            .enumerate()
+            .filter(|(at, column)| *at == 0 || known(column.1))
+            .map(|(_, column)| *column)
+            .collect();
+        let bases: Vec<&str> = BASES
+            .into_iter()
+            .filter(|base| summaries.iter().any(|summary| summary.target == *base))
+            .collect();
+        let mut rows = vec![header(&columns, &bases)];
+        rows.extend(summaries.iter().map(|summary| row(summary, compared, &columns, &bases)));
         // Writing to a String can't fail.
         let _ = writeln!(out, "\n{}: {}\n", scenario.name, describe(scenario));
         out.push_str(&aligned(&rows));
     }
     for run in runs {
+        let of = format!("{} round {} {}", run.scenario, run.round, run.target);
+        if let Outcome::Fanout(fanout) = &run.outcome {
+            for step in &fanout.steps {
+                let p99 = step.delivery.map_or(0.0, |delivery| delivery.p99_ms);
+                let held = step.not_held.as_ref().map_or("held".to_owned(), |why| format!("not held: {why}"));
+                let _ = write!(
+                    out,
+                    "\n{of}: {:.0} messages/s, {:.0} deliveries/s, p99 {p99:.1} ms: {held}",
+                    step.rate, step.deliveries_a_second
+                );
+            }
+            out.push_str(&beside(&of, &fanout.visitors));
+        }
         if let Some(remark) = remark(&run.outcome) {
-            let _ = writeln!(out, "\n{} round {} {}: {remark}", run.scenario, run.round, run.target);
+            let _ = write!(out, "\n{of}: {remark}");
         }
     }
+    out
+}
+
+/// The number that is compared, and the columns.
+fn of_kind(measure: &Measure) -> (&'static str, &'static [Column]) {
+    match measure {
+        Measure::Fanout(_) => FANOUT,
+        Measure::Idle { .. } => IDLE,
+        Measure::Connects { .. } => CONNECTS,
+        Measure::Reconnects { .. } => RECONNECTS,
+    }
+}
+
+/// What went on beside, a line each.
+fn beside(of: &str, visitors: &Visitors) -> String {
+    let ms = |quantiles: Option<Quantiles>| {
+        quantiles.map_or("-".to_owned(), |ms| format!("p50 {:.1}, p99 {:.1} ms", ms.p50_ms, ms.p99_ms))
+    };
+    let Visitors { idle, visits, visits_failed, pages, commands, asks_failed, slow_readers, .. } = visitors;
+    let mut out = String::new();
+    let mut say = |happened: bool, line: String| {
+        if happened {
+            let _ = write!(out, "\n{of}: {line}");
+        }
+    };
+    say(*idle > 0, format!("{idle} idled"));
+    say(
+        visits + visits_failed > 0,
+        format!("{visits} visits, {}, {visits_failed} failed", ms(visitors.arrival)),
+    );
+    say(visitors.page.is_some(), format!("{pages} pages of history, {}", ms(visitors.page)));
+    say(visitors.command.is_some(), format!("{commands} commands, {}", ms(visitors.command)));
+    say(*asks_failed > 0, format!("{asks_failed} pages and commands failed"));
+    let (behind, closed) = (visitors.told_behind, visitors.slow_closed);
+    say(
+        *slow_readers > 0,
+        format!("{slow_readers} slow readers, told behind {behind} times, {closed} closed"),
+    );
+    say(
+        !visitors.left_out.is_empty(),
+        format!("left out, for this target has none: {}", visitors.left_out.join(", ")),
+    );
+    say(visitors.trouble.is_some(), visitors.trouble.clone().unwrap_or_default());
     out
 }
 
@@ -89,6 +173,13 @@ pub fn line(outcome: &Outcome) -> String {
             number(fanout.delivery.map(|delivery| delivery.p99_ms)),
             fanout.deliveries_a_second,
             if fanout.findings.any() { ", WRONG" } else { "" },
+        ),
+        Outcome::Reconnects(reconnects) => format!(
+            "{} connections whole within {} ms, having missed {} messages{}",
+            reconnects.connections - reconnects.failed,
+            number(reconnects.whole.map(|whole| whole.max_ms)),
+            reconnects.missed,
+            if reconnects.findings.any() { ", WRONG" } else { "" },
         ),
         Outcome::Idle(idle) => format!("{:.2} KiB a connection", idle.kib_a_connection),
         Outcome::Connects(connects) => {
@@ -126,40 +217,48 @@ fn machine() -> Value {
     })
 }
 
+/// A scenario in a line.
 fn describe(scenario: &Scenario) -> String {
     let (rooms, members) = (scenario.shape.rooms, scenario.shape.members);
-    match scenario.measure {
-        Measure::Fanout(load) => format!(
-            "rooms {rooms} × members {members}, {} messages/s of {} bytes, {} s after {} s of warm-up",
-            load.rate, load.body_bytes, load.seconds, load.warm_up_seconds
-        ),
-        Measure::Idle { .. } => {
-            format!("rooms {rooms} × members {members}, resident memory of idle connections")
+    let what = match scenario.measure {
+        Measure::Fanout(load) => {
+            let rate = match load.profile {
+                Profile::Steady => load.rate.to_string(),
+                Profile::Ramp { to } => format!("{} to {to}", load.rate),
+                Profile::Steps { factor, .. } => format!("{}, × {factor} each step,", load.rate),
+            };
+            format!(
+                "{rate} messages/s of {} bytes, {} s after {} s of warm-up",
+                load.body_bytes, load.seconds, load.warm_up_seconds
+            )
         }
-        Measure::Connects { in_flight } => {
-            format!("rooms {rooms} × members {members}, connect + hello + join, {in_flight} in flight")
+        Measure::Idle { .. } => "resident memory of idle connections".to_owned(),
+        Measure::Connects { in_flight } => format!("connect + hello + join, {in_flight} in flight"),
+        Measure::Reconnects { rate, away_seconds, .. } => {
+            format!(
+                "all but one of each room cut at once, back after {away_seconds} s, {rate} messages/s meanwhile"
+            )
         }
-    }
+    };
+    format!("rooms {rooms} × members {members}, {what}")
 }
 
-fn header(columns: &[Column]) -> Vec<String> {
-    let mut cells =
-        vec!["target".to_owned(), columns[0].0.to_owned(), "× raw".to_owned(), "× centrifugo".to_owned()];
+fn header(columns: &[Column], bases: &[&str]) -> Vec<String> {
+    let mut cells = vec!["target".to_owned(), columns[0].0.to_owned()];
+    cells.extend(bases.iter().map(|base| format!("× {base}")));
     cells.extend(columns[1..].iter().map(|column| column.0.to_owned()));
     cells
 }
 
-fn row(summary: &Summary, compared: &str, columns: &[Column]) -> Vec<String> {
-    let cell = |numbers: &BTreeMap<&'static str, f64>, name: &str, decimals: usize| {
-        numbers.get(name).map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
+fn row(summary: &Summary, compared: &str, columns: &[Column], bases: &[&str]) -> Vec<String> {
+    let cell = |numbers: Option<&BTreeMap<&'static str, f64>>, name: &str, decimals: usize| {
+        let value = numbers.and_then(|numbers| numbers.get(name));
+        value.map_or("-".to_owned(), |value| format!("{value:.decimals$}"))
     };
-    let mut cells = vec![
-        summary.target.clone(),
-        cell(&summary.medians, columns[0].1, columns[0].2),
-        cell(&summary.times_raw, compared, 2),
-        cell(&summary.times_centrifugo, compared, 2),
-    ];
-    cells.extend(columns[1..].iter().map(|column| cell(&summary.medians, column.1, column.2)));
+    let medians = Some(&summary.medians);
+    let mut cells = vec![summary.target.clone(), cell(medians, columns[0].1, columns[0].2)];
+    cells.extend(bases.iter().map(|base| cell(summary.times.get(base), compared, 2)));
+    cells.extend(columns[1..].iter().map(|column| cell(medians, column.1, column.2)));
     cells
 }
 
@@ -200,13 +299,7 @@ fn remark(outcome: &Outcome) -> Option<String> {
             if let Some(other) = fanout.other_cores.filter(|&other| other > OTHER_CORES_MAX) {
                 remarks.push(format!("other work took {other:.1} cores meanwhile"));
             }
-            if fanout.findings.any() {
-                let found = fanout.findings;
-                remarks.push(format!(
-                    "WRONG: {} lost, {} doubled, {} reordered, {} gaps, {} strange",
-                    found.lost, found.doubled, found.reordered, found.gaps, found.strange
-                ));
-            }
+            remarks.extend(wrong(&fanout.findings));
             if fanout.refused + fanout.unanswered + fanout.connections_lost > 0 {
                 remarks.push(format!(
                     "{} sends refused, {} unanswered, {} connections lost",
@@ -219,7 +312,21 @@ fn remark(outcome: &Outcome) -> Option<String> {
             of_generator(&connects.generator);
             remarks.extend(connects.trouble.clone());
         }
+        Outcome::Reconnects(reconnects) => {
+            of_generator(&reconnects.generator);
+            remarks.extend(wrong(&reconnects.findings));
+            remarks.extend(reconnects.trouble.clone());
+        }
         Outcome::Idle(_) => {}
     }
     (!remarks.is_empty()).then(|| remarks.join("; "))
+}
+
+fn wrong(found: &Findings) -> Option<String> {
+    found.any().then(|| {
+        format!(
+            "WRONG: {} lost, {} doubled, {} reordered, {} gaps, {} strange",
+            found.lost, found.doubled, found.reordered, found.gaps, found.strange
+        )
+    })
 }

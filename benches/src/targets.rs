@@ -17,6 +17,8 @@ use crate::stamp::Stamp;
 /// One member of one room, as the target knows it.
 #[derive(Debug, Clone)]
 pub struct Member {
+    /// What is spoken at the door by which it comes.
+    pub dialect: Rc<dyn Dialect>,
     /// Where it connects: which server, if the target is several.
     pub address: SocketAddr,
     /// Its room's number.
@@ -56,11 +58,28 @@ pub enum Seen<'a> {
 }
 
 /// A target's language. Written for speed: `read` runs once a delivery.
-pub trait Dialect {
+pub trait Dialect: std::fmt::Debug {
     /// The path of its WebSocket.
     fn path(&self) -> &'static str;
     /// What a connection says before it is a member that receives.
     fn greeting(&self, member: &Member) -> Vec<Step>;
+    /// What a connection says instead that comes back having seen the room's entry `seq`: what came since then follows
+    /// the answer. `None` where there is no coming back.
+    fn resuming(&self, _member: &Member, _seq: u64) -> Option<Vec<Step>> {
+        None
+    }
+    /// A request for the newest page of a room's history, if there are any here.
+    fn page(&self, _room_id: &str, _reference: u64) -> Option<String> {
+        None
+    }
+    /// Whether what begins with `/` goes to bots.
+    fn has_commands(&self) -> bool {
+        false
+    }
+    /// The reference in the answer to a page or a command, or to a send: whether it was good.
+    fn answer(&self, _text: &[u8]) -> Option<(u64, bool)> {
+        None
+    }
     /// Appends the text of a send. `reference` comes back in the answer, where there is one.
     fn send(&self, room_id: &str, reference: u64, body: &[u8], out: &mut Vec<u8>);
     /// Whether a send is answered.

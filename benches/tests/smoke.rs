@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hubbub_benches::compare::{Named, run, summarise};
 use hubbub_benches::load::outcome::Outcome;
 use hubbub_benches::report;
-use hubbub_benches::scenario::{Load, Measure, Scenario, Shape};
+use hubbub_benches::scenario::{Load, Measure, Profile, Scenario, Shape};
 use hubbub_benches::targets::live::{Settings, Target};
 
 fn settings(test: &str) -> Settings {
@@ -21,12 +21,12 @@ fn settings(test: &str) -> Settings {
 }
 
 fn scenario(name: &str, measure: Measure) -> Scenario {
-    Scenario { name: name.to_owned(), shape: Shape { rooms: 2, members: 3 }, measure }
+    Scenario::plain(name, Shape { rooms: 2, members: 3 }, measure)
 }
 
 #[test]
 fn every_delivery_of_the_raw_server_comes_once_and_in_order() {
-    let load = Load { rate: 100, body_bytes: 128, seconds: 1, warm_up_seconds: 0 };
+    let load = Load { rate: 100, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
     let scenarios = [scenario("fanout", Measure::Fanout(load))];
     let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
     let runs = run(&targets, &scenarios, 1, &settings("fanout")).expect("a run");
@@ -37,7 +37,7 @@ fn every_delivery_of_the_raw_server_comes_once_and_in_order() {
     assert_eq!(fanout.bytes_a_delivery.round(), 255.0);
 
     let summaries = summarise(&targets, &scenarios, &runs);
-    assert_eq!(summaries[0].times_raw.get("bytes_a_delivery"), Some(&1.0));
+    assert_eq!(summaries[0].times["raw"].get("bytes_a_delivery"), Some(&1.0));
     let text = report::tables(&scenarios, &summaries, &runs);
     assert!(text.contains("CPU µs/delivery"), "{text}");
     assert_eq!(report::json(&scenarios, &summaries, &runs)["runs"][0]["target"], "raw");
@@ -60,7 +60,7 @@ fn memory_and_connects_are_measured() {
 
 #[test]
 fn a_server_that_cannot_start_is_an_error_that_says_why() {
-    let load = Load { rate: 1, body_bytes: 128, seconds: 1, warm_up_seconds: 0 };
+    let load = Load { rate: 1, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
     let targets = [Named { name: "hubbub".to_owned(), target: Target::HubbubBinary("/bin/false".into()) }];
     let scenarios = [scenario("fanout", Measure::Fanout(load))];
     let error = run(&targets, &scenarios, 1, &settings("false")).expect_err("no server");

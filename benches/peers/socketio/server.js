@@ -1,5 +1,5 @@
 // A chat server on socket.io as one is usually written, with the events of Hubbub's Socket.IO door: the same requests,
-// the same answers, as many bytes. It keeps nothing: its callback says that the message was given to the room.
+// the same answers, the same fields. It keeps nothing: its callback says that the message was given to the room.
 "use strict";
 
 const { createServer } = require("node:http");

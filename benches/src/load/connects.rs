@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::outcome::{Connects, Generator, Quantiles, microseconds};
+use super::fanout::generator;
+use super::outcome::{Connects, Quantiles, microseconds};
 use super::seat::{GREETING_TIMEOUT, Seat};
 use crate::procfs::own_thread_cpu;
 use crate::targets::live::Live;
-
-const CORE_SHARE_MAX: f64 = 0.9;
+use crate::view::View;
 
 /// Every member connects; all stay until the last is there.
-pub async fn run(live: &Rc<Live>, in_flight: usize) -> anyhow::Result<Connects> {
+pub async fn run(live: &Rc<Live>, in_flight: usize, view: &View) -> anyhow::Result<Connects> {
     let total = live.members.len();
     let (mut latency, mut seats, mut failed, mut trouble) =
         (microseconds()?, Vec::with_capacity(total), 0, None);
-    let (server, own, started) = (live.usage()?, own_thread_cpu(), Instant::now());
+    let (server, own, started) = (live.usage().await?, own_thread_cpu(), Instant::now());
     let (mut under_way, mut next) = (JoinSet::new(), 0);
     while next < total || !under_way.is_empty() {
         if next < total && under_way.len() < in_flight {
@@ -28,6 +28,7 @@ pub async fn run(live: &Rc<Live>, in_flight: usize) -> anyhow::Result<Connects> 
                 Ok((seat, took)) => {
                     seats.push(seat);
                     latency.saturating_record(took.as_micros() as u64);
+                    view.count("connections", seats.len(), total);
                 }
                 Err(error) => {
                     failed += 1;
@@ -37,7 +38,7 @@ pub async fn run(live: &Rc<Live>, in_flight: usize) -> anyhow::Result<Connects> 
         }
     }
     let seconds = started.elapsed().as_secs_f64();
-    let cpu = server.zip(live.usage()?).map(|(began, ended)| ended.cpu_seconds - began.cpu_seconds);
+    let cpu = server.zip(live.usage().await?).map(|(began, ended)| ended.cpu_seconds - began.cpu_seconds);
     let core_share = (own_thread_cpu() - own).as_secs_f64() / seconds;
     Ok(Connects {
         connections: total as u64,
@@ -47,12 +48,12 @@ pub async fn run(live: &Rc<Live>, in_flight: usize) -> anyhow::Result<Connects> 
         latency: Quantiles::of(&latency),
         failed,
         trouble,
-        generator: Generator { core_share, lateness: None, was_the_limit: core_share > CORE_SHARE_MAX },
+        generator: generator(core_share, None),
     })
 }
 
 async fn timed(live: Rc<Live>, index: usize) -> anyhow::Result<(Seat, Duration)> {
     let started = Instant::now();
-    let seat = tokio::time::timeout(GREETING_TIMEOUT, Seat::take(&live, &live.members[index])).await??;
+    let seat = tokio::time::timeout(GREETING_TIMEOUT, Seat::take(&live.members[index])).await??;
     Ok((seat, started.elapsed()))
 }

@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::outcome::{Fanout, Generator, Quantiles};
+use super::beside::{Company, Visitors};
+use super::outcome::{Fanout, Generator, Held, Quantiles, curve};
+use super::schedule::{Phase, Schedule};
 use super::seat::{Seat, close_reason, pong, take_all, text};
-use super::tally::{Counts, Tally};
+use super::series::{Sample, sample};
+use super::tally::{Counts, Senders, Tally};
 use super::ticker::Ticker;
 use crate::procfs::{Usage, machine_cpu_seconds, own_thread_cpu};
-use crate::scenario::{Load, Shape};
+use crate::scenario::{Beside, Load, Profile, Shape};
 use crate::targets::live::Live;
 use crate::targets::{Dialect, Seen};
+use crate::view::View;
 use crate::ws::frame::{CLOSE, Frame, PING, TEXT, encode_from_client};
 use crate::ws::outbox::Outbox;
 
@@ -28,8 +32,12 @@ const BATCH_MAX: usize = 64;
 /// Above these the generator is taken for the limit.
 const CORE_SHARE_MAX: f64 = 0.9;
 const LATENESS_P99_MS_MAX: f64 = 20.0;
+/// Less than this of the deliveries of a step within the step: the server falls behind.
+const STEP_SHARE_MIN: f64 = 0.9;
 
-struct Moment {
+/// What is used and counted at one moment.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
     at: Instant,
     server: Option<Usage>,
     database: Option<Usage>,
@@ -39,77 +47,166 @@ struct Moment {
 }
 
 impl Moment {
-    fn now(live: &Live, tally: &RefCell<Tally>) -> anyhow::Result<Self> {
-        let (server, database, machine) = (live.usage()?, live.database_usage()?, machine_cpu_seconds()?);
-        let (at, own, counts) = (Instant::now(), own_thread_cpu(), tally.borrow().counts);
+    pub(super) async fn now(live: &Live, tally: &RefCell<Tally>) -> anyhow::Result<Self> {
+        let (server, database) = (live.usage().await?, live.database_usage()?);
+        let (at, own, machine) = (Instant::now(), own_thread_cpu(), machine_cpu_seconds()?);
+        let counts = tally.borrow().counts;
         Ok(Self { at, server, database, own, machine, counts })
     }
+
+    /// Seconds, and the CPU seconds of the server and of the generator.
+    pub(super) fn until(&self, later: &Self) -> (f64, Option<f64>, f64) {
+        let used = self.server.zip(later.server).map(|(from, to)| to.cpu_seconds - from.cpu_seconds);
+        ((later.at - self.at).as_secs_f64(), used, (later.own - self.own).as_secs_f64())
+    }
+}
+
+/// Who sends and reads, and what was seen of it.
+pub(super) struct Room {
+    pub live: Rc<Live>,
+    pub shape: Shape,
+    pub body_bytes: usize,
+    /// To send with; nothing while a connection is cut.
+    pub outboxes: RefCell<Vec<Option<Rc<Outbox>>>>,
+    pub tally: Rc<RefCell<Tally>>,
+    pub schedule: Schedule,
 }
 
 /// Runs `load` over `shape` against a target that has just been started for it.
-pub async fn run(live: &Rc<Live>, shape: Shape, load: Load) -> anyhow::Result<Fanout> {
-    let seats = take_all(live, 0..live.members.len()).await?;
+pub async fn run(
+    live: &Rc<Live>,
+    shape: Shape,
+    load: Load,
+    beside: Beside,
+    view: &View,
+) -> anyhow::Result<Fanout> {
+    let seats = take_all(&live.members, view).await?;
+    let company = Company::begin(live, beside, view).await?;
     let start = Instant::now() + SETTLE;
-    let tally = Rc::new(RefCell::new(Tally::new(start, shape, load)?));
+    let schedule = Schedule::new(&load);
+    let tally = Rc::new(RefCell::new(Tally::new(start, shape, schedule.clone(), Senders::All)?));
     let mut readers = JoinSet::new();
     let mut outboxes = Vec::with_capacity(seats.len());
     for (index, seat) in seats.into_iter().enumerate() {
-        outboxes.push(Rc::clone(&seat.outbox));
+        outboxes.push(Some(Rc::clone(&seat.outbox)));
         let place = (index / shape.members, (index % shape.members) as u32);
-        readers.spawn_local(read(seat, place, Rc::clone(&live.dialect), Rc::clone(&tally)));
+        readers.spawn_local(read(seat, place, Rc::clone(&live.members[index].dialect), Rc::clone(&tally)));
     }
+    let room = Room {
+        live: Rc::clone(live),
+        shape,
+        body_bytes: load.body_bytes,
+        outboxes: RefCell::new(outboxes),
+        tally: Rc::clone(&tally),
+        schedule,
+    };
     tokio::time::sleep_until(start.into()).await;
-    let (began, ended) = send_all(live, &outboxes, &tally, start, shape, load).await?;
+    let series = Rc::new(RefCell::new(Vec::new()));
+    let takes = room.schedule.takes();
+    let sampling = sample(Rc::clone(live), Rc::clone(&tally), Rc::clone(&series), view.clone(), takes);
+    let sampler = tokio::task::spawn_local(sampling);
+    let sent = send_all(&room, load.profile).await;
     drain(&tally).await;
+    sampler.abort();
+    let (moments, steps) = sent?;
+    let visitors = company.end().await;
     // Gone before the server is, or its end would count as lost connections.
     readers.shutdown().await;
     let tally = tally.borrow();
-    Ok(outcome(live, &tally, &began, &ended, load))
+    let series = series.take();
+    outcome(live, &tally, &moments, Extra { steps, visitors, series })
 }
 
-async fn send_all(
-    live: &Live,
-    outboxes: &[Rc<Outbox>],
-    tally: &RefCell<Tally>,
-    start: Instant,
-    shape: Shape,
-    load: Load,
-) -> anyhow::Result<(Moment, Moment)> {
+/// Sends what is due in each phase. When the measured ones began and ended, and how each step went.
+async fn send_all(room: &Room, profile: Profile) -> anyhow::Result<((Moment, Moment), Vec<Held>)> {
     let ticker = Ticker::new()?;
-    let warm_up_ends = u64::from(load.warm_up_seconds) * u64::from(load.rate);
-    let (mut next, total) = (0, load.messages());
-    let (mut began, mut body, mut message, mut frame) = (None, Vec::new(), Vec::new(), Vec::new());
-    while next < total {
-        match load.due(next).checked_sub(start.elapsed()) {
+    if let Some(warm_up) = room.schedule.warm_up() {
+        send_phase(room, &ticker, warm_up).await?;
+    }
+    let began = Moment::now(&room.live, &room.tally).await?;
+    let (mut last, mut steps) = (began, Vec::new());
+    for phase in room.schedule.measured() {
+        room.tally.borrow_mut().begin_phase(phase.begins)?;
+        send_phase(room, &ticker, phase).await?;
+        let now = Moment::now(&room.live, &room.tally).await?;
+        if let Profile::Steps { p99_ms, .. } = profile {
+            let step = held(room, phase, &last, &now, p99_ms);
+            let over = step.not_held.is_some();
+            steps.push(step);
+            if over {
+                return Ok(((began, now), steps));
+            }
+        }
+        last = now;
+    }
+    Ok(((began, last), steps))
+}
+
+/// Sends a phase's messages when they are due, and waits for its end.
+pub(super) async fn send_phase(room: &Room, ticker: &Ticker, phase: &Phase) -> anyhow::Result<()> {
+    let start = room.tally.borrow().start();
+    let (mut body, mut message, mut frame) = (Vec::new(), Vec::new(), Vec::new());
+    let mut next = phase.first;
+    while next < phase.end {
+        match room.schedule.due(next).checked_sub(start.elapsed()) {
             Some(early) if !early.is_zero() => ticker.wait(early).await?,
             _ => tokio::task::yield_now().await,
         }
         let mut batch = 0;
-        while next < total && batch < BATCH_MAX && load.due(next) <= start.elapsed() {
-            if next == warm_up_ends {
-                began = Some(Moment::now(live, tally)?);
-            }
-            let stamp = tally.borrow_mut().on_send(next);
-            let member = stamp.room as usize * shape.members + stamp.sender as usize;
+        while next < phase.end && batch < BATCH_MAX && room.schedule.due(next) <= start.elapsed() {
+            let stamp = room.tally.borrow_mut().on_send(next);
+            let index = stamp.room as usize * room.shape.members + stamp.sender as usize;
+            let member = &room.live.members[index];
             for buffer in [&mut body, &mut message, &mut frame] {
                 buffer.clear();
             }
-            stamp.write_body(load.body_bytes, &mut body);
-            live.dialect.send(&live.members[member].room_id, next, &body, &mut message);
+            stamp.write_body(room.body_bytes, &mut body);
+            member.dialect.send(&member.room_id, next, &body, &mut message);
             encode_from_client(TEXT, &message, &mut frame);
-            outboxes[member].write(&frame);
+            if let Some(outbox) = &room.outboxes.borrow()[index] {
+                outbox.write(&frame);
+            }
             (next, batch) = (next + 1, batch + 1);
         }
     }
-    if let Some(rest) = load.due(total).checked_sub(start.elapsed()) {
+    if let Some(rest) = phase.ends.checked_sub(start.elapsed()) {
         ticker.wait(rest).await?;
     }
-    let ended = Moment::now(live, tally)?;
-    let began = began.ok_or_else(|| anyhow::anyhow!("nothing was measured"))?;
-    Ok((began, ended))
+    Ok(())
 }
 
-async fn read(
+/// How a step went that has just ended.
+fn held(room: &Room, phase: &Phase, began: &Moment, ended: &Moment, p99_ms: f64) -> Held {
+    let (seconds, cpu, own) = began.until(ended);
+    let tally = room.tally.borrow();
+    let deliveries = ended.counts.deliveries - began.counts.deliveries;
+    let expected = (ended.counts.sent - began.counts.sent) * room.shape.members as u64;
+    let (delivery, refused) =
+        (Quantiles::of(&tally.phase.delivery), ended.counts.refused - began.counts.refused);
+    let late = Quantiles::of(&tally.phase.lateness).is_some_and(|late| late.p99_ms > LATENESS_P99_MS_MAX);
+    let share = deliveries as f64 / expected.max(1) as f64;
+    let not_held = if own / seconds > CORE_SHARE_MAX || late {
+        Some("the generator was itself the limit".to_owned())
+    } else if refused > 0 {
+        Some(format!("{refused} sends were refused"))
+    } else if share < STEP_SHARE_MIN {
+        Some(format!("{:.0} % of the deliveries came within the step", share * 100.0))
+    } else {
+        delivery
+            .filter(|delivery| delivery.p99_ms > p99_ms)
+            .map(|delivery| format!("p99 {:.0} ms", delivery.p99_ms))
+    };
+    Held {
+        rate: phase.from,
+        deliveries_a_second: deliveries as f64 / seconds,
+        delivery,
+        cpu_us_a_delivery: cpu.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
+        not_held,
+    }
+}
+
+/// Takes what comes to a member until the connection ends.
+pub(super) async fn read(
     mut seat: Seat,
     (room, member): (usize, u32),
     dialect: Rc<dyn Dialect>,
@@ -117,7 +214,13 @@ async fn read(
 ) {
     let outbox = Rc::clone(&seat.outbox);
     let ended = loop {
-        match seat.reader.turn(|frame| on_frame(&frame, room, member, &*dialect, &tally, &outbox)).await {
+        match seat
+            .reader
+            .turn(|frame| {
+                on_frame(&frame, (room, member), &*dialect, &tally, &mut |bytes| outbox.write(bytes))
+            })
+            .await
+        {
             Ok(true) => {}
             Ok(false) => break "end of stream".to_owned(),
             Err(error) => break error.to_string(),
@@ -126,30 +229,30 @@ async fn read(
     tally.borrow_mut().on_connection_lost(ended);
 }
 
-fn on_frame(
+pub(super) fn on_frame(
     frame: &Frame<'_>,
-    room: usize,
-    member: u32,
+    (room, member): (usize, u32),
     dialect: &dyn Dialect,
     tally: &RefCell<Tally>,
-    outbox: &Rc<Outbox>,
+    answer: &mut dyn FnMut(&[u8]),
 ) -> anyhow::Result<()> {
     match frame.opcode {
         TEXT => {
             let mut tally = tally.borrow_mut();
             dialect.read(frame.payload, &mut |seen| match seen {
-                Seen::Heartbeat(answer) => outbox.write(&text(answer.as_bytes())),
+                Seen::Heartbeat(beat) => answer(&text(beat.as_bytes())),
                 seen => tally.on_seen(room, member, frame.payload.len(), seen),
             });
         }
-        PING => outbox.write(&pong(frame.payload)),
+        PING => answer(&pong(frame.payload)),
         CLOSE => anyhow::bail!("close {}", close_reason(frame.payload)),
         _ => {}
     }
     Ok(())
 }
 
-async fn drain(tally: &RefCell<Tally>) {
+/// Waits until everything is there, or nothing comes any more.
+pub(super) async fn drain(tally: &RefCell<Tally>) {
     let began = Instant::now();
     let (mut last, mut last_at) = (0, began);
     while began.elapsed() < DRAIN_TIMEOUT && last_at.elapsed() < DRAIN_QUIET {
@@ -166,38 +269,57 @@ async fn drain(tally: &RefCell<Tally>) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-fn outcome(live: &Live, tally: &Tally, began: &Moment, ended: &Moment, load: Load) -> Fanout {
-    let seconds = (ended.at - began.at).as_secs_f64();
-    let messages = u64::from(load.rate) * u64::from(load.seconds);
+/// What is in an outcome beside the numbers.
+struct Extra {
+    steps: Vec<Held>,
+    visitors: Visitors,
+    series: Vec<Sample>,
+}
+
+fn outcome(
+    live: &Live,
+    tally: &Tally,
+    (began, ended): &(Moment, Moment),
+    Extra { steps, visitors, series }: Extra,
+) -> anyhow::Result<Fanout> {
+    let (seconds, cpu, own) = began.until(ended);
+    let messages = ended.counts.sent - began.counts.sent;
     let deliveries = ended.counts.deliveries - began.counts.deliveries;
-    let used = |began: Option<Usage>, ended: Option<Usage>| {
-        began.zip(ended).map(|(began, ended)| ended.cpu_seconds - began.cpu_seconds)
-    };
-    let (cpu, database) = (used(began.server, ended.server), used(began.database, ended.database));
-    let core_share = (ended.own - began.own).as_secs_f64() / seconds;
+    let database =
+        began.database.zip(ended.database).map(|(began, ended)| ended.cpu_seconds - began.cpu_seconds);
     let machine = (ended.machine - began.machine) / seconds;
-    let lateness = Quantiles::of(&tally.lateness);
-    let late = lateness.is_some_and(|lateness| lateness.p99_ms > LATENESS_P99_MS_MAX);
+    let timings = tally.timings()?;
     let answered = tally.counts.acks + tally.counts.refused;
-    Fanout {
+    let core_share = own / seconds;
+    Ok(Fanout {
         messages,
         deliveries,
         deliveries_a_second: deliveries as f64 / seconds,
         bytes_a_delivery: tally.counts.delivery_bytes as f64 / tally.counts.deliveries.max(1) as f64,
         cpu_us_a_delivery: cpu.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
-        cpu_us_a_message: cpu.map(|cpu| cpu * 1e6 / messages as f64),
+        cpu_us_a_message: cpu.map(|cpu| cpu * 1e6 / messages.max(1) as f64),
         database_cpu_us_a_delivery: database.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
         server_cores: cpu.map(|cpu| cpu / seconds),
         other_cores: cpu
             .map(|cpu| (machine - core_share - (cpu + database.unwrap_or(0.0)) / seconds).max(0.0)),
         rss_mib: ended.server.map(|server| server.rss_kib as f64 / 1_024.0),
-        delivery: Quantiles::of(&tally.delivery),
-        ack: Quantiles::of(&tally.ack),
+        delivery: Quantiles::of(&timings.delivery),
+        ack: Quantiles::of(&timings.ack),
         refused: tally.counts.refused,
-        unanswered: if live.dialect.acks() { load.messages().saturating_sub(answered) } else { 0 },
+        unanswered: if live.acks() { tally.counts.sent.saturating_sub(answered) } else { 0 },
         connections_lost: tally.counts.connections_lost,
         findings: tally.findings(),
         trouble: tally.trouble.clone(),
-        generator: Generator { core_share, lateness, was_the_limit: core_share > CORE_SHARE_MAX || late },
-    }
+        generator: generator(core_share, Quantiles::of(&timings.lateness)),
+        steps,
+        visitors,
+        curve: curve(&timings.delivery),
+        series,
+    })
+}
+
+/// The generator's part, and whether it was the limit.
+pub(super) fn generator(core_share: f64, lateness: Option<Quantiles>) -> Generator {
+    let late = lateness.is_some_and(|lateness| lateness.p99_ms > LATENESS_P99_MS_MAX);
+    Generator { core_share, lateness, was_the_limit: core_share > CORE_SHARE_MAX || late }
 }

@@ -6,27 +6,29 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::outcome::Idle;
-use super::seat::{Seat, keep, take_all};
+use super::seat::{keep, take_all};
 use crate::targets::live::Live;
+use crate::view::View;
 
 /// Opens half of the connections, then the rest, and looks at the server's memory before, between and after, when it has settled.
-pub async fn run(live: &Rc<Live>, settle: Duration) -> anyhow::Result<Idle> {
-    let rss = || {
-        let usage = live.usage()?.context("memory can't be read without the server's pid")?;
+pub async fn run(live: &Rc<Live>, settle: Duration, view: &View) -> anyhow::Result<Idle> {
+    let rss = async || {
+        let usage = live
+            .usage()
+            .await?
+            .context("the server's memory can't be read: --pid says which process it is")?;
         anyhow::Ok(usage.rss_kib)
     };
-    let half = live.members.len() / 2;
+    let (half, later) = live.members.split_at(live.members.len() / 2);
     // What the start has left behind is not the connections', nor may its end be taken for theirs.
     tokio::time::sleep(settle).await;
-    let before = rss()?;
-    let first: Vec<Seat> = take_all(live, 0..half).await?;
-    let mut kept = keep(first, &live.dialect);
+    let before = rss().await?;
+    let mut kept = keep(take_all(half, view).await?, half);
     tokio::time::sleep(settle).await;
-    let between = rss()?;
-    let second = take_all(live, half..live.members.len()).await?;
-    let mut kept_too = keep(second, &live.dialect);
+    let between = rss().await?;
+    let mut kept_too = keep(take_all(later, view).await?, later);
     tokio::time::sleep(settle).await;
-    let after = rss()?;
+    let after = rss().await?;
     let connections = live.members.len();
     anyhow::ensure!(
         kept.try_join_next().is_none() && kept_too.try_join_next().is_none(),
@@ -41,6 +43,6 @@ pub async fn run(live: &Rc<Live>, settle: Duration) -> anyhow::Result<Idle> {
         rss_half_kib: between,
         rss_after_kib: after,
         kib_a_connection: grown(before, after, connections),
-        kib_a_connection_second_half: grown(between, after, connections - half),
+        kib_a_connection_second_half: grown(between, after, later.len()),
     })
 }

@@ -1,12 +1,14 @@
 //! What a measurement gives: numbers with their units in their names.
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::beside::Visitors;
+use super::series::Sample;
 use crate::checker::Findings;
 
 /// Latencies, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// How many were measured.
     pub count: u64,
@@ -37,13 +39,25 @@ impl Quantiles {
     }
 }
 
+/// The quantiles of a curve: what part of all, and below how many milliseconds it was.
+pub type Curve = Vec<(f64, f64)>;
+
+/// A histogram's curve, to the last thousandth of a per cent that it has something in; for the plot "by quantile".
+pub fn curve(histogram: &Histogram<u64>) -> Curve {
+    const QUANTILES: [f64; 15] =
+        [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999, 0.999999];
+    let meant = |quantile: &f64| (1.0 - quantile) * histogram.len() as f64 >= 1.0;
+    let at = |quantile| (quantile, histogram.value_at_quantile(quantile) as f64 / 1_000.0);
+    QUANTILES.into_iter().filter(meant).map(at).collect()
+}
+
 /// A histogram of microseconds up to two minutes, to three figures.
 pub fn microseconds() -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, 120_000_000, 3)?)
 }
 
 /// The generator's own part in a measurement.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Generator {
     /// Share of one core that its thread used.
     pub core_share: f64,
@@ -54,7 +68,7 @@ pub struct Generator {
 }
 
 /// Fan-out: cost, latency, correctness.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Fanout {
     /// Messages sent in the measured seconds.
     pub messages: u64,
@@ -92,10 +106,65 @@ pub struct Fanout {
     pub trouble: Option<String>,
     /// Its own part.
     pub generator: Generator,
+    /// Step by step, if the load was one of steps.
+    pub steps: Vec<Held>,
+    /// What went on beside it.
+    pub visitors: Visitors,
+    /// Deliveries by quantile.
+    pub curve: Curve,
+    /// Second by second, warm-up included.
+    pub series: Vec<Sample>,
+}
+
+impl Fanout {
+    /// The last step that was held, of a load that grows.
+    pub fn held(&self) -> Option<&Held> {
+        self.steps.iter().take_while(|step| step.not_held.is_none()).last()
+    }
+}
+
+/// One step of a load that grows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Held {
+    /// Messages a second that were due.
+    pub rate: f64,
+    /// Deliveries a second that came.
+    pub deliveries_a_second: f64,
+    /// Of the messages due in the step.
+    pub delivery: Option<Quantiles>,
+    /// Server CPU a delivery.
+    pub cpu_us_a_delivery: Option<f64>,
+    /// Why it was not held; `None` if it was.
+    pub not_held: Option<String>,
+}
+
+/// Members who were cut at once and came back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Reconnects {
+    /// How many.
+    pub connections: u64,
+    /// Messages that each room had while they were away, together.
+    pub missed: u64,
+    /// From the first packet of the new connection until its hello is answered.
+    pub greeted: Option<Quantiles>,
+    /// From when all began to come back until a member had every message that went out before its hello was answered.
+    pub whole: Option<Quantiles>,
+    /// Server CPU a connection, from when all began to come back until the last was whole.
+    pub cpu_us_each: Option<f64>,
+    /// How many could not come back.
+    pub failed: u64,
+    /// Over the whole run.
+    pub findings: Findings,
+    /// The first failure.
+    pub trouble: Option<String>,
+    /// Its own part.
+    pub generator: Generator,
+    /// Second by second.
+    pub series: Vec<Sample>,
 }
 
 /// Idle connections.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Idle {
     /// How many.
     pub connections: u64,
@@ -112,7 +181,7 @@ pub struct Idle {
 }
 
 /// Connect, hello and join.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Connects {
     /// How many.
     pub connections: u64,
@@ -133,7 +202,7 @@ pub struct Connects {
 }
 
 /// Of any kind.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
     /// See [`Fanout`].
@@ -142,13 +211,25 @@ pub enum Outcome {
     Idle(Idle),
     /// See [`Connects`].
     Connects(Box<Connects>),
+    /// See [`Reconnects`].
+    Reconnects(Box<Reconnects>),
 }
 
 impl Outcome {
+    /// Second by second, where something was sent.
+    pub fn series(&self) -> &[Sample] {
+        match self {
+            Self::Fanout(fanout) => &fanout.series,
+            Self::Reconnects(reconnects) => &reconnects.series,
+            Self::Idle(_) | Self::Connects(_) => &[],
+        }
+    }
+
     /// What was delivered wrongly, if anything.
     pub fn findings(&self) -> Option<Findings> {
         match self {
             Self::Fanout(fanout) => Some(fanout.findings).filter(Findings::any),
+            Self::Reconnects(reconnects) => Some(reconnects.findings).filter(Findings::any),
             Self::Idle(_) | Self::Connects(_) => None,
         }
     }

@@ -1,16 +1,16 @@
 //! A member's connection, from the first packet to the last answer of its greeting.
 
-use std::ops::Range;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
-use crate::targets::live::Live;
-use crate::targets::{Dialect, Member, Seen, is_refusal};
-use crate::ws::frame::{CLOSE, PING, PONG, TEXT, encode_from_client};
+use crate::targets::{Dialect, Member, Seen, Step, is_refusal};
+use crate::view::View;
+use crate::ws::frame::{CLOSE, Frame, PING, PONG, TEXT, encode_from_client};
 use crate::ws::handshake;
 use crate::ws::outbox::Outbox;
 use crate::ws::reader::Reader;
@@ -31,36 +31,57 @@ pub struct Seat {
 
 impl Seat {
     /// Connects, upgrades, and greets until the member is in its room.
-    pub async fn take(live: &Live, member: &Member) -> anyhow::Result<Self> {
-        let mut stream = TcpStream::connect(member.address).await.context("connecting")?;
+    pub async fn take(member: &Member) -> anyhow::Result<Self> {
+        let steps = member.dialect.greeting(member);
+        Self::greet(member, &steps, None, &mut |_| ()).await
+    }
+
+    /// The same with these steps, a receive buffer of so many bytes if one is given, and what comes before the last answer
+    /// or right behind it given to `on`.
+    pub async fn greet(
+        member: &Member,
+        steps: &[Step],
+        receive_bytes: Option<u32>,
+        on: &mut impl FnMut(&Frame<'_>),
+    ) -> anyhow::Result<Self> {
+        let socket = match member.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if let Some(bytes) = receive_bytes {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let mut stream = socket.connect(member.address).await.context("connecting")?;
         stream.set_nodelay(true)?;
         let host = member.address.to_string();
-        let behind = handshake::ask(&mut stream, &host, live.dialect.path()).await.context("upgrading")?;
+        let behind = handshake::ask(&mut stream, &host, member.dialect.path()).await.context("upgrading")?;
         let (read, write) = stream.into_split();
         let mut seat = Self { outbox: Outbox::new(write), reader: Reader::new(read, behind) };
         let mut frame = Vec::with_capacity(512);
-        for step in live.dialect.greeting(member) {
+        for step in steps {
             frame.clear();
             encode_from_client(TEXT, step.text.as_bytes(), &mut frame);
             seat.outbox.write(&frame);
-            seat.wait_for(step.answer).await?;
+            seat.wait_for(step.answer, on).await?;
         }
         Ok(seat)
     }
 
-    async fn wait_for(&mut self, answer: &[u8]) -> anyhow::Result<()> {
+    async fn wait_for(&mut self, answer: &[u8], on: &mut impl FnMut(&Frame<'_>)) -> anyhow::Result<()> {
         let mut answered = false;
         while !answered {
             let outbox = &self.outbox;
             let open = self.reader.turn(|frame| {
                 match frame.opcode {
-                    TEXT if memchr::memmem::find(frame.payload, answer).is_some() => answered = true,
-                    TEXT if is_refusal(frame.payload) => {
+                    TEXT if !answered && memchr::memmem::find(frame.payload, answer).is_some() => {
+                        answered = true;
+                    }
+                    TEXT if !answered && is_refusal(frame.payload) => {
                         bail!("refused: {}", String::from_utf8_lossy(frame.payload));
                     }
                     PING => outbox.write(&pong(frame.payload)),
                     CLOSE => bail!("closed: {}", close_reason(frame.payload)),
-                    _ => {}
+                    _ => on(&frame),
                 }
                 Ok(())
             });
@@ -73,22 +94,22 @@ impl Seat {
 }
 
 /// Takes these members' seats, some at a time, in the members' order.
-pub async fn take_all(live: &Rc<Live>, members: Range<usize>) -> anyhow::Result<Vec<Seat>> {
-    let mut seats: Vec<Option<Seat>> = members.clone().map(|_| None).collect();
-    let mut under_way = JoinSet::new();
-    let (first, mut next) = (members.start, members.start);
-    while next < members.end || !under_way.is_empty() {
-        if next < members.end && under_way.len() < IN_FLIGHT {
-            let (live, index) = (Rc::clone(live), next);
+pub async fn take_all(members: &[Member], view: &View) -> anyhow::Result<Vec<Seat>> {
+    let mut seats: Vec<Option<Seat>> = members.iter().map(|_| None).collect();
+    let (mut under_way, mut next, mut done) = (JoinSet::new(), 0, 0);
+    while next < members.len() || !under_way.is_empty() {
+        if next < members.len() && under_way.len() < IN_FLIGHT {
+            let (member, index) = (members[next].clone(), next);
             under_way.spawn_local(async move {
-                let taking = Seat::take(&live, &live.members[index]);
-                (index, tokio::time::timeout(GREETING_TIMEOUT, taking).await)
+                (index, tokio::time::timeout(GREETING_TIMEOUT, Seat::take(&member)).await)
             });
             next += 1;
-        } else if let Some(done) = under_way.join_next().await {
-            let (index, seat) = done?;
+        } else if let Some(taken) = under_way.join_next().await {
+            let (index, seat) = taken?;
             let seat = seat.context("no answer in time").flatten();
-            seats[index - first] = Some(seat.with_context(|| format!("connection {index}"))?);
+            seats[index] = Some(seat.with_context(|| format!("connection {index}"))?);
+            done += 1;
+            view.count("connections", done, members.len());
         }
     }
     Ok(seats.into_iter().flatten().collect())
@@ -139,10 +160,10 @@ pub fn close_reason(payload: &[u8]) -> String {
 }
 
 /// Owns the seats of a measurement while they only stay.
-pub fn keep(seats: Vec<Seat>, dialect: &Rc<dyn Dialect>) -> JoinSet<()> {
+pub fn keep(seats: Vec<Seat>, members: &[Member]) -> JoinSet<()> {
     let mut kept = JoinSet::new();
-    for seat in seats {
-        kept.spawn_local(stay(seat, Rc::clone(dialect)));
+    for (seat, member) in seats.into_iter().zip(members) {
+        kept.spawn_local(stay(seat, Rc::clone(&member.dialect)));
     }
     kept
 }

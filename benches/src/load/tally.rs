@@ -4,15 +4,18 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::outcome::microseconds;
+use super::outcome::{Quantiles, microseconds};
+use super::schedule::Schedule;
 use crate::checker::{Findings, RoomChecker};
-use crate::scenario::{Load, Shape};
+use crate::scenario::Shape;
 use crate::stamp::Stamp;
 use crate::targets::Seen;
 
 /// Counts of what came, over the whole run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
+    /// Messages that went out.
+    pub sent: u64,
     /// Deliveries.
     pub deliveries: u64,
     /// Bytes of their payloads.
@@ -25,50 +28,133 @@ pub struct Counts {
     pub connections_lost: u64,
 }
 
+/// Latencies, in microseconds.
+#[derive(Debug, Clone)]
+pub struct Timings {
+    /// Of deliveries, from the time due.
+    pub delivery: Histogram<u64>,
+    /// Of answers, from the time due.
+    pub ack: Histogram<u64>,
+    /// How late messages went out.
+    pub lateness: Histogram<u64>,
+}
+
+impl Timings {
+    /// None yet.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self { delivery: microseconds()?, ack: microseconds()?, lateness: microseconds()? })
+    }
+
+    fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.delivery.add(&other.delivery)?;
+        self.ack.add(&other.ack)?;
+        self.lateness.add(&other.lateness)?;
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        for histogram in [&mut self.delivery, &mut self.ack, &mut self.lateness] {
+            histogram.reset();
+        }
+    }
+}
+
+/// Which member of a room sends its next message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Senders {
+    /// They take turns.
+    All,
+    /// The first one, always.
+    First,
+}
+
 /// Everything that is seen goes through here.
 #[derive(Debug)]
 pub struct Tally {
     /// What came so far.
     pub counts: Counts,
-    /// Latency of deliveries, in microseconds.
-    pub delivery: Histogram<u64>,
-    /// Latency of answers.
-    pub ack: Histogram<u64>,
-    /// How late messages went out.
-    pub lateness: Histogram<u64>,
+    /// What was timed since [`Tally::phase_from`], of messages due since then.
+    pub phase: Timings,
     /// The first complaint.
     pub trouble: Option<String>,
+    /// Of the measured phases before this one, and what came of them later.
+    past: Timings,
+    /// Of the second that passes.
+    second: Timings,
+    measured_from: Duration,
+    phase_from: Duration,
     start: Instant,
     shape: Shape,
-    load: Load,
+    senders: Senders,
+    schedule: Schedule,
     rooms: Vec<RoomChecker>,
 }
 
 impl Tally {
     /// A run that starts at `start`.
-    pub fn new(start: Instant, shape: Shape, load: Load) -> anyhow::Result<Self> {
+    pub fn new(start: Instant, shape: Shape, schedule: Schedule, senders: Senders) -> anyhow::Result<Self> {
+        let measured_from = schedule.warm_up().map_or(Duration::ZERO, |warm_up| warm_up.ends);
         Ok(Self {
             counts: Counts::default(),
-            delivery: microseconds()?,
-            ack: microseconds()?,
-            lateness: microseconds()?,
+            phase: Timings::new()?,
+            past: Timings::new()?,
+            second: Timings::new()?,
             trouble: None,
+            measured_from,
+            phase_from: measured_from,
             start,
             shape,
-            load,
+            senders,
+            schedule,
             rooms: (0..shape.rooms).map(|_| RoomChecker::new(shape.members as u32)).collect(),
         })
+    }
+
+    /// When the run starts.
+    pub fn start(&self) -> Instant {
+        self.start
+    }
+
+    /// From here on `phase` has messages that are due from `from` on.
+    pub fn begin_phase(&mut self, from: Duration) -> anyhow::Result<()> {
+        self.past.add(&self.phase)?;
+        self.phase.reset();
+        self.phase_from = from;
+        Ok(())
+    }
+
+    /// Of all measured messages.
+    pub fn timings(&self) -> anyhow::Result<Timings> {
+        let mut all = self.past.clone();
+        all.add(&self.phase)?;
+        Ok(all)
+    }
+
+    /// Deliveries and answers since the last call, and how late the latest message went out, in milliseconds.
+    pub fn take_interval(&mut self) -> (Option<Quantiles>, Option<Quantiles>, f64) {
+        let Timings { delivery, ack, lateness } = &self.second;
+        let taken = (Quantiles::of(delivery), Quantiles::of(ack), lateness.max() as f64 / 1_000.0);
+        self.second.reset();
+        taken
+    }
+
+    /// The checker of a room.
+    pub fn room(&self, room: usize) -> &RoomChecker {
+        &self.rooms[room]
     }
 
     /// Message `index` of the run goes out now: rooms take turns, and in each its members.
     pub fn on_send(&mut self, index: u64) -> Stamp {
         let room = (index % self.shape.rooms as u64) as u32;
         let count = self.rooms[room as usize].on_sent();
-        let due = self.load.due(index);
-        if self.is_measured(due) {
-            record(&mut self.lateness, self.start.elapsed().saturating_sub(due));
-        }
-        Stamp { room, sender: count % self.shape.members as u32, count, due: due.as_micros() as u64 }
+        self.counts.sent += 1;
+        let due = self.schedule.due(index);
+        self.record(due, |timings| &mut timings.lateness);
+        let sender = match self.senders {
+            Senders::All => count % self.shape.members as u32,
+            Senders::First => 0,
+        };
+        Stamp { room, sender, count, due: due.as_micros() as u64 }
     }
 
     /// The member `member` of `room` saw something in a frame of `bytes` bytes.
@@ -78,14 +164,11 @@ impl Tally {
             Seen::Entry(seq) => self.rooms[room].on_seq(member, seq),
             Seen::Ack(index) => {
                 self.counts.acks += 1;
-                let due = self.load.due(index);
-                if self.is_measured(due) {
-                    record(&mut self.ack, self.start.elapsed().saturating_sub(due));
-                }
+                self.record(self.schedule.due(index), |timings| &mut timings.ack);
             }
             Seen::Refused(index, text) => {
                 self.counts.refused += 1;
-                if let Some(index) = index.filter(|&index| index < self.load.messages()) {
+                if let Some(index) = index.filter(|&index| index < self.counts.sent) {
                     let rooms = self.shape.rooms as u64;
                     self.rooms[(index % rooms) as usize].on_refused((index / rooms) as u32);
                 }
@@ -119,10 +202,7 @@ impl Tally {
     fn on_delivery(&mut self, room: usize, member: u32, bytes: usize, stamp: Stamp, seq: Option<u64>) {
         self.counts.deliveries += 1;
         self.counts.delivery_bytes += bytes as u64;
-        let due = Duration::from_micros(stamp.due);
-        if self.is_measured(due) {
-            record(&mut self.delivery, self.start.elapsed().saturating_sub(due));
-        }
+        self.record(Duration::from_micros(stamp.due), |timings| &mut timings.delivery);
         let checker = &mut self.rooms[room];
         // A count that no room has makes a delivery of another room's message a strange one.
         let count = if stamp.room as usize == room { stamp.count } else { u32::MAX };
@@ -132,8 +212,14 @@ impl Tally {
         }
     }
 
-    fn is_measured(&self, due: Duration) -> bool {
-        due >= Duration::from_secs(self.load.warm_up_seconds.into())
+    fn record(&mut self, due: Duration, of: impl Fn(&mut Timings) -> &mut Histogram<u64>) {
+        let latency = self.start.elapsed().saturating_sub(due).as_micros() as u64;
+        of(&mut self.second).saturating_record(latency);
+        if due >= self.phase_from {
+            of(&mut self.phase).saturating_record(latency);
+        } else if due >= self.measured_from {
+            of(&mut self.past).saturating_record(latency);
+        }
     }
 
     fn complain(&mut self, trouble: impl FnOnce() -> String) {
@@ -141,8 +227,4 @@ impl Tally {
             self.trouble = Some(trouble());
         }
     }
-}
-
-fn record(histogram: &mut Histogram<u64>, latency: Duration) {
-    histogram.saturating_record(latency.as_micros() as u64);
 }

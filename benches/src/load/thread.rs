@@ -7,29 +7,46 @@ use anyhow::anyhow;
 use tokio::runtime::{Builder, LocalOptions};
 
 use super::outcome::Outcome;
-use super::{connects, fanout, idle};
+use super::{connects, fanout, idle, reconnects};
 use crate::scenario::{Measure, Scenario};
 use crate::targets::live::{Live, Settings, Target};
+use crate::view::View;
 
 /// Starts the target, measures, stops it.
-pub fn measure(target: Target, settings: Settings, scenario: Scenario) -> anyhow::Result<Outcome> {
+pub fn measure(
+    target: Target,
+    settings: Settings,
+    scenario: Scenario,
+    view: View,
+) -> anyhow::Result<Outcome> {
     let generator = std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(one(&target, &settings, &scenario))
+        runtime.block_on(one(&target, &settings, &scenario, &view))
     })?;
     generator.join().map_err(|_| anyhow!("the generator panicked"))?
 }
 
-async fn one(target: &Target, settings: &Settings, scenario: &Scenario) -> anyhow::Result<Outcome> {
-    let settled = matches!(scenario.measure, Measure::Idle { .. });
-    let live = Rc::new(Live::start(target, settings, scenario.shape, settled).await?);
+async fn one(
+    target: &Target,
+    settings: &Settings,
+    scenario: &Scenario,
+    view: &View,
+) -> anyhow::Result<Outcome> {
+    let live = Rc::new(Live::start(target, settings, scenario).await?);
     Ok(match scenario.measure {
-        Measure::Fanout(load) => Outcome::Fanout(Box::new(fanout::run(&live, scenario.shape, load).await?)),
+        Measure::Fanout(load) => {
+            let fanout = fanout::run(&live, scenario.shape, load, scenario.beside, view).await?;
+            Outcome::Fanout(Box::new(fanout))
+        }
         Measure::Idle { settle_seconds } => {
-            Outcome::Idle(idle::run(&live, Duration::from_secs(settle_seconds.into())).await?)
+            Outcome::Idle(idle::run(&live, Duration::from_secs(settle_seconds.into()), view).await?)
         }
         Measure::Connects { in_flight } => {
-            Outcome::Connects(Box::new(connects::run(&live, in_flight).await?))
+            Outcome::Connects(Box::new(connects::run(&live, in_flight, view).await?))
+        }
+        Measure::Reconnects { rate, body_bytes, seconds, away_seconds } => {
+            let storm = reconnects::Storm { rate, body_bytes, seconds, away_seconds };
+            Outcome::Reconnects(Box::new(reconnects::run(&live, scenario.shape, storm, view).await?))
         }
     })
 }

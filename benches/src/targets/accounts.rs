@@ -11,6 +11,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
+use crate::procfs::Usage;
+
 /// Hashing a password is slow by design, and logging in is rate-limited: how long one call may be tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -72,6 +74,18 @@ impl Door {
         self.call(Method::GET, "/readyz", None, &Value::Null).await.is_ok_and(|answer| answer.status == 200)
     }
 
+    /// What the server says that it uses, if it does.
+    pub async fn usage(&self) -> anyhow::Result<Option<Usage>> {
+        let answer = self.bytes(Method::GET, "/metrics", None, &Value::Null).await?;
+        let text = String::from_utf8_lossy(&answer.1);
+        let metric = |name: &str| -> Option<f64> {
+            let of = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
+            text.lines().find_map(of)
+        };
+        let used = metric("process_cpu_seconds_total").zip(metric("process_resident_memory_bytes"));
+        Ok(used.map(|(cpu_seconds, rss)| Usage { cpu_seconds, rss_kib: (rss / 1_024.0) as u64 }))
+    }
+
     async fn patiently(
         &self,
         method: Method,
@@ -100,6 +114,17 @@ impl Door {
         token: Option<&str>,
         body: &Value,
     ) -> anyhow::Result<Answer> {
+        let (status, bytes) = self.bytes(method, path, token, body).await?;
+        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+    }
+
+    async fn bytes(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: &Value,
+    ) -> anyhow::Result<(u16, Bytes)> {
         let stream = TcpStream::connect(self.address).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
@@ -118,6 +143,6 @@ impl Door {
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await?.to_bytes();
         connection.abort();
-        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+        Ok((status, bytes))
     }
 }

@@ -39,20 +39,38 @@ impl Dialect for Hubbub {
     }
 
     fn greeting(&self, member: &Member) -> Vec<Step> {
-        let client = concat!("hubbub-bench/", env!("CARGO_PKG_VERSION"));
         vec![
-            Step {
-                text: format!(
-                    r#"{{"type":"hello","ref":"hello","token":"{}","client":"{client}"}}"#,
-                    member.token
-                ),
-                answer: br#""type":"welcome""#,
-            },
+            hello(member, ""),
             Step {
                 text: format!(r#"{{"type":"join","ref":"join","room":"{}"}}"#, member.room_id),
                 answer: br#""type":"ok""#,
             },
         ]
+    }
+
+    fn resuming(&self, member: &Member, seq: u64) -> Option<Vec<Step>> {
+        Some(vec![hello(member, &format!(r#","rooms":{{"{}":{seq}}}"#, member.room_id))])
+    }
+
+    fn page(&self, room_id: &str, reference: u64) -> Option<String> {
+        let newest = 1_u64 << 53;
+        Some(format!(
+            r#"{{"type":"history","ref":{reference},"room":"{room_id}","before":{newest},"limit":50}}"#
+        ))
+    }
+
+    fn has_commands(&self) -> bool {
+        true
+    }
+
+    fn answer(&self, text: &[u8]) -> Option<(u64, bool)> {
+        // Not by what is in it: a page is full of messages.
+        let good = match self.kind(text) {
+            b"ok" => true,
+            b"error" => false,
+            _ => return None,
+        };
+        Some((number_after(&self.reference, text)?, good))
     }
 
     fn send(&self, room_id: &str, reference: u64, body: &[u8], out: &mut Vec<u8>) {
@@ -81,6 +99,17 @@ impl Dialect for Hubbub {
             b"bye" | b"behind" | b"reset" => Seen::Trouble(text),
             _ => Seen::Other,
         });
+    }
+}
+
+fn hello(member: &Member, resume: &str) -> Step {
+    let client = concat!("hubbub-bench/", env!("CARGO_PKG_VERSION"));
+    Step {
+        text: format!(
+            r#"{{"type":"hello","ref":"hello","token":"{}","client":"{client}"{resume}}}"#,
+            member.token
+        ),
+        answer: br#""type":"welcome""#,
     }
 }
 

@@ -16,7 +16,7 @@ use super::accounts::Door;
 use super::{Dialect, Member, centrifugo, hubbub, raw, socketio};
 use crate::peers;
 use crate::procfs::{self, Usage};
-use crate::scenario::Shape;
+use crate::scenario::{Scenario, Shape};
 use crate::server::{Server, free_port};
 
 /// Which server, and where it comes from.
@@ -43,7 +43,7 @@ pub enum Target {
     HubbubRunning {
         /// Where.
         address: SocketAddr,
-        /// Its process, to read CPU time and memory.
+        /// Its process, to read CPU time and memory; without, they are taken from its metrics.
         pid: Option<u32>,
     },
 }
@@ -69,49 +69,40 @@ pub struct Settings {
 
 /// A target with everything that a measurement needs.
 pub struct Live {
-    /// Its language.
-    pub dialect: Rc<dyn Dialect>,
     /// Who connects, room by room.
     pub members: Vec<Member>,
+    /// Who idles beside them, in other rooms.
+    pub herd: Vec<Member>,
     /// The server's processes; none if they are not known.
     pids: Vec<u32>,
+    /// Where the server says itself what it uses, if its processes are not known.
+    metrics: Option<Door>,
     database: Option<u32>,
     /// What ends the processes when it is dropped.
     _alive: Box<dyn Any>,
 }
 
 impl Live {
-    /// Starts a target and makes the rooms and accounts of `shape`. With `settled`, a server that had to make
-    /// accounts is started anew afterwards, so that its memory is not that of hashing passwords.
-    pub async fn start(
-        target: &Target,
-        settings: &Settings,
-        shape: Shape,
-        settled: bool,
-    ) -> anyhow::Result<Self> {
+    /// Starts a target and makes the rooms and accounts of the scenario. Where memory is measured, a server that had to make
+    /// accounts is started anew afterwards, so that it is not that of hashing passwords.
+    pub async fn start(target: &Target, settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&settings.work_dir)
             .with_context(|| format!("the work folder {}", settings.work_dir.display()))?;
         match target {
-            Target::Raw => Self::start_raw(settings, shape).await,
-            Target::Centrifugo { history } => Self::start_centrifugo(settings, shape, *history).await,
-            Target::CentrifugoNats => Self::start_centrifugo_nats(settings, shape).await,
-            Target::SocketIoNode => Self::start_socketio_node(settings, shape).await,
-            Target::HubbubCluster(binary) => Self::start_cluster(binary, settings, shape, settled).await,
-            Target::HubbubBinary(binary) => {
-                let dialect = |run| Rc::new(hubbub::Hubbub::new(run)) as Rc<dyn Dialect>;
-                Self::start_hubbub(binary, settings, shape, settled, dialect).await
-            }
-            Target::SocketIoBinary(binary) => {
-                let dialect = |run| Rc::new(socketio::SocketIo::new(run)) as Rc<dyn Dialect>;
-                Self::start_hubbub(binary, settings, shape, settled, dialect).await
-            }
+            Target::Raw => Self::start_raw(settings, scenario).await,
+            Target::Centrifugo { history } => Self::start_centrifugo(settings, scenario, *history).await,
+            Target::CentrifugoNats => Self::start_centrifugo_nats(settings, scenario).await,
+            Target::SocketIoNode => Self::start_socketio_node(settings, scenario).await,
+            Target::HubbubCluster(binary) => Self::start_cluster(binary, settings, scenario).await,
+            Target::HubbubBinary(binary) => Self::start_hubbub(binary, settings, scenario, false).await,
+            Target::SocketIoBinary(binary) => Self::start_hubbub(binary, settings, scenario, true).await,
             Target::HubbubRunning { address, pid } => {
-                crate::loopback::require(*address)?;
-                let (members, run) = hubbub_members(&[*address], settings, shape).await?;
+                let (members, herd) = hubbub_members(&[*address], settings, scenario).await?;
                 Ok(Self {
-                    dialect: Rc::new(hubbub::Hubbub::new(settings.keys.then_some(run))),
                     members,
+                    herd,
                     pids: pid.iter().copied().collect(),
+                    metrics: pid.is_none().then(|| Door::new(*address)),
                     database: None,
                     _alive: Box::new(()),
                 })
@@ -119,9 +110,17 @@ impl Live {
         }
     }
 
-    /// The server's CPU time and memory now, if its processes are known. The database's is not in it.
-    pub fn usage(&self) -> anyhow::Result<Option<Usage>> {
-        (!self.pids.is_empty()).then(|| procfs::usage_of_all(&self.pids)).transpose()
+    /// Whether a send is answered.
+    pub fn acks(&self) -> bool {
+        self.members.iter().all(|member| member.dialect.acks())
+    }
+
+    /// The server's CPU time and memory now, if its processes are known or it says so itself. The database's is not in it.
+    pub async fn usage(&self) -> anyhow::Result<Option<Usage>> {
+        match &self.metrics {
+            Some(door) => door.usage().await,
+            None => (!self.pids.is_empty()).then(|| procfs::usage_of_all(&self.pids)).transpose(),
+        }
     }
 
     /// The database's, if the target has one.
@@ -129,25 +128,29 @@ impl Live {
         self.database.map(procfs::usage).transpose()
     }
 
-    async fn start_raw(settings: &Settings, shape: Shape) -> anyhow::Result<Self> {
+    async fn start_raw(settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(&settings.own_binary);
         command.arg("raw-server").args(["--port", &port.to_string()]);
         command.args(["--event-bytes", &settings.event_bytes.to_string()]);
         let server = Server::start(command, &settings.work_dir, "raw")?;
-        Self::of_peer(Rc::new(raw::Raw), vec![(server, port)], shape, |_| Rc::from("")).await
+        Self::of_peer(Rc::new(raw::Raw), vec![(server, port)], scenario, |_| Rc::from("")).await
     }
 
-    async fn start_centrifugo(settings: &Settings, shape: Shape, history: bool) -> anyhow::Result<Self> {
+    async fn start_centrifugo(
+        settings: &Settings,
+        scenario: &Scenario,
+        history: bool,
+    ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let command =
             peers::centrifugo::command(&settings.centrifugo_binary, &settings.work_dir, port, history)?;
         let server = Server::start(command, &settings.work_dir, "centrifugo")?;
         let dialect = Rc::new(centrifugo::Centrifugo::default());
-        Self::of_peer(dialect, vec![(server, port)], shape, centrifugo_token).await
+        Self::of_peer(dialect, vec![(server, port)], scenario, centrifugo_token).await
     }
 
-    async fn start_centrifugo_nats(settings: &Settings, shape: Shape) -> anyhow::Result<Self> {
+    async fn start_centrifugo_nats(settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
         let nats = Nats::start_in(fresh_folder(settings)?.into(), "").await?;
         let mut nodes = Vec::new();
         for name in ["centrifugo-1", "centrifugo-2"] {
@@ -156,26 +159,26 @@ impl Live {
             nodes.push((Server::start(command, work_dir, name)?, port));
         }
         let dialect = Rc::new(centrifugo::Centrifugo::default());
-        let mut live = Self::of_peer(dialect, nodes, shape, centrifugo_token).await?;
+        let mut live = Self::of_peer(dialect, nodes, scenario, centrifugo_token).await?;
         live.pids.push(nats.pid());
         // The nodes end before their broker.
         live._alive = Box::new((live._alive, nats));
         Ok(live)
     }
 
-    async fn start_socketio_node(settings: &Settings, shape: Shape) -> anyhow::Result<Self> {
+    async fn start_socketio_node(settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
         let port = free_port()?;
         let command = peers::socketio::command(&settings.work_dir, port)?;
         let server = Server::start(command, &settings.work_dir, "socketio-node")?;
         let dialect = Rc::new(socketio::SocketIo::new(None));
-        Self::of_peer(dialect, vec![(server, port)], shape, |user| format!("user-{user}").into()).await
+        Self::of_peer(dialect, vec![(server, port)], scenario, |user| format!("user-{user}").into()).await
     }
 
     /// A peer of one or more servers, whose members take turns among them.
     async fn of_peer(
         dialect: Rc<dyn Dialect>,
         mut servers: Vec<(Server, u16)>,
-        shape: Shape,
+        scenario: &Scenario,
         token: impl Fn(usize) -> Rc<str>,
     ) -> anyhow::Result<Self> {
         let mut addresses = Vec::new();
@@ -184,25 +187,25 @@ impl Live {
             server.wait_until(async || tokio::net::TcpStream::connect(address).await.is_ok()).await?;
             addresses.push(address);
         }
-        let rooms: Vec<Rc<str>> = (0..shape.rooms).map(|room| Rc::from(format!("room-{room:06}"))).collect();
-        let members = (0..shape.connections())
-            .map(|index| Member {
-                address: addresses[index % addresses.len()],
-                room: index / shape.members,
-                room_id: Rc::clone(&rooms[index / shape.members]),
-                token: token(index),
-            })
-            .collect();
+        let of = |kind: &str, shape: Shape| -> Vec<Member> {
+            let rooms: Vec<Rc<str>> =
+                (0..shape.rooms).map(|room| Rc::from(format!("{kind}-{room:06}"))).collect();
+            (0..shape.connections())
+                .map(|index| Member {
+                    dialect: Rc::clone(&dialect),
+                    address: addresses[index % addresses.len()],
+                    room: index / shape.members,
+                    room_id: Rc::clone(&rooms[index / shape.members]),
+                    token: token(index),
+                })
+                .collect()
+        };
+        let (members, herd) = (of("room", scenario.shape), of("herd", herd(scenario)));
         let pids = servers.iter().map(|(server, _)| server.pid()).collect();
-        Ok(Self { dialect, members, pids, database: None, _alive: Box::new(servers) })
+        Ok(Self { members, herd, pids, metrics: None, database: None, _alive: Box::new(servers) })
     }
 
-    async fn start_cluster(
-        binary: &Path,
-        settings: &Settings,
-        shape: Shape,
-        settled: bool,
-    ) -> anyhow::Result<Self> {
+    async fn start_cluster(binary: &Path, settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
         let folder = fresh_folder(settings)?;
         let plan = Plan {
             folder: Some(folder.path().to_owned()),
@@ -214,8 +217,8 @@ impl Live {
         };
         let mut cluster = Cluster::start(plan, |_| {}).await?;
         let addresses: Vec<_> = cluster.gateways.iter().map(Hubbub::address).collect();
-        let (members, run) = hubbub_members(&addresses, settings, shape).await?;
-        if settled {
+        let (members, herd) = hubbub_members(&addresses, settings, scenario).await?;
+        if scenario.is_of_memory() {
             // It is gateways that hash passwords.
             for gateway in &mut cluster.gateways {
                 gateway.terminate().await?;
@@ -225,8 +228,9 @@ impl Live {
         let Cluster { gateways, workers, histories, nats, database, .. } = &cluster;
         let tiers = gateways.iter().chain(workers).chain(histories).map(Hubbub::pid);
         Ok(Self {
-            dialect: Rc::new(hubbub::Hubbub::new(settings.keys.then_some(run))),
             members,
+            herd,
+            metrics: None,
             pids: tiers.chain(nats.iter().map(Nats::pid)).collect(),
             database: Some(database.pid()?),
             // The processes end before their files.
@@ -237,9 +241,8 @@ impl Live {
     async fn start_hubbub(
         binary: &Path,
         settings: &Settings,
-        shape: Shape,
-        settled: bool,
-        dialect: impl FnOnce(Option<String>) -> Rc<dyn Dialect>,
+        scenario: &Scenario,
+        socketio: bool,
     ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
@@ -252,46 +255,85 @@ impl Live {
         let door = Door::new(address);
         let mut server = start()?.removing_at_end(data.clone());
         server.wait_until(async || door.is_ready().await).await?;
-        let (members, run) = hubbub_members(&[address], settings, shape).await?;
-        if settled {
+        let scenario =
+            &Scenario { socketio: if socketio { 1.0 } else { scenario.socketio }, ..scenario.clone() };
+        let (members, herd) = hubbub_members(&[address], settings, scenario).await?;
+        if scenario.is_of_memory() {
             server.stop().await;
             server = start()?.removing_at_end(data.clone());
             server.wait_until(async || door.is_ready().await).await?;
             let first = members.first().context("no members")?;
             ensure!(door.knows(&first.token).await?, "the server forgot its tokens when it was started anew");
         }
-        let dialect = dialect(settings.keys.then_some(run));
         let pids = vec![server.pid()];
-        Ok(Self { dialect, members, pids, database: None, _alive: Box::new(server) })
+        Ok(Self { members, herd, pids, metrics: None, database: None, _alive: Box::new(server) })
     }
 }
 
-/// Users and rooms for `shape`. A user's connections all receive every room of the user, so that each user is in one
-/// room, and there are at least as many users as rooms. Connections take turns among the addresses.
+/// The shape of those who idle beside.
+fn herd(scenario: &Scenario) -> Shape {
+    match scenario.beside.idle {
+        0 => Shape { rooms: 0, members: 0 },
+        idle => Shape::herd(idle),
+    }
+}
+
+/// Users and rooms: those who are measured, and those who idle beside. A user's connections all receive every room of the
+/// user, so that each user is in one room, and there are at least as many users as rooms. Connections take turns among the
+/// addresses.
 async fn hubbub_members(
     addresses: &[SocketAddr],
     settings: &Settings,
-    shape: Shape,
-) -> anyhow::Result<(Vec<Member>, String)> {
-    let (door, run) = (Door::new(*addresses.first().context("no address")?), run_name());
-    let users = settings.users.unwrap_or_else(|| (shape.connections() / 10).clamp(1, 64));
-    let users_a_room = (users / shape.rooms).clamp(1, shape.members);
-    let mut members = Vec::with_capacity(shape.connections());
-    for room in 0..shape.rooms {
-        let mut tokens: Vec<Rc<str>> = Vec::with_capacity(users_a_room);
-        for user in 0..users_a_room {
-            tokens.push(door.register(&format!("bench-{run}-{room}-{user}")).await?.into());
+    scenario: &Scenario,
+) -> anyhow::Result<(Vec<Member>, Vec<Member>)> {
+    let run = run_name();
+    let key = settings.keys.then(|| run.clone());
+    let native: Rc<dyn Dialect> = Rc::new(hubbub::Hubbub::new(key.clone()));
+    let socketio: Rc<dyn Dialect> = Rc::new(socketio::SocketIo::new(key));
+    // Spread evenly over a room: member n comes by Socket.IO if the count of those up to it grows with it.
+    let by_socketio = |n: usize| (n as f64 * scenario.socketio).floor() as usize;
+    let dialect = |member: usize| {
+        Rc::clone(if by_socketio(member + 1) > by_socketio(member) { &socketio } else { &native })
+    };
+    let make = Make { door: Door::new(*addresses.first().context("no address")?), addresses, settings };
+    let members = make.members(&format!("{run}-r"), scenario.shape, dialect).await?;
+    let herd = make.members(&format!("{run}-h"), herd(scenario), |_| Rc::clone(&native)).await?;
+    Ok((members, herd))
+}
+
+struct Make<'a> {
+    door: Door,
+    addresses: &'a [SocketAddr],
+    settings: &'a Settings,
+}
+
+impl Make<'_> {
+    async fn members(
+        &self,
+        run: &str,
+        shape: Shape,
+        dialect: impl Fn(usize) -> Rc<dyn Dialect>,
+    ) -> anyhow::Result<Vec<Member>> {
+        let users = self.settings.users.unwrap_or_else(|| (shape.connections() / 10).clamp(1, 64));
+        let mut members = Vec::with_capacity(shape.connections());
+        for room in 0..shape.rooms {
+            let users_a_room = (users / shape.rooms).clamp(1, shape.members);
+            let mut tokens: Vec<Rc<str>> = Vec::with_capacity(users_a_room);
+            for user in 0..users_a_room {
+                tokens.push(self.door.register(&format!("bench-{run}-{room}-{user}")).await?.into());
+            }
+            let owner = tokens.first().context("a room without users")?;
+            let room_id: Rc<str> = self.door.make_room(owner, &format!("bench {run} {room}")).await?.into();
+            members.extend((0..shape.members).map(|member| Member {
+                dialect: dialect(member),
+                address: self.addresses[member % self.addresses.len()],
+                room,
+                room_id: Rc::clone(&room_id),
+                token: Rc::clone(&tokens[member % users_a_room]),
+            }));
         }
-        let owner = tokens.first().context("a room without users")?;
-        let room_id: Rc<str> = door.make_room(owner, &format!("bench {run} {room}")).await?.into();
-        members.extend((0..shape.members).map(|member| Member {
-            address: addresses[member % addresses.len()],
-            room,
-            room_id: Rc::clone(&room_id),
-            token: Rc::clone(&tokens[member % users_a_room]),
-        }));
+        Ok(members)
     }
-    Ok((members, run))
 }
 
 fn centrifugo_token(user: usize) -> Rc<str> {
@@ -304,7 +346,7 @@ fn fresh_folder(settings: &Settings) -> anyhow::Result<TempDir> {
 }
 
 /// A name that no other run on this server has.
-fn run_name() -> String {
+pub(crate) fn run_name() -> String {
     thread_local! {
         static RUNS: Cell<u64> = const { Cell::new(0) };
     }

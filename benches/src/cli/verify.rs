@@ -1,0 +1,85 @@
+//! `hubbub-bench verify`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::runtime::{Builder, LocalOptions};
+
+use crate::verify::{self, Plan};
+use crate::view::View;
+
+/// Nothing can be said of the promises.
+const EXIT_NOT_SEEN: u8 = 2;
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The deployment: ws://HOST:PORT. Of several gateways each; people take turns among them.
+    #[arg(long, required = true, value_delimiter = ',')]
+    url: Vec<String>,
+    /// It may be another machine's. Only for what is yours.
+    #[arg(long)]
+    i_own_this_target: bool,
+    /// A file with an access token on each line, whose users take part in turn. Without: accounts are registered.
+    #[arg(long)]
+    tokens: Option<PathBuf>,
+    /// Rooms that are made, of which everybody becomes a member. They stay, under a name that begins with "verify".
+    #[arg(long, default_value_t = 3)]
+    rooms: usize,
+    /// Those who send.
+    #[arg(long, default_value_t = 5)]
+    senders: usize,
+    /// Those who read.
+    #[arg(long, default_value_t = 5)]
+    readers: usize,
+    /// Messages a second, of all of them.
+    #[arg(long, default_value_t = 50)]
+    rate: u32,
+    /// How long it is sent.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+    /// Seconds for which an answer is waited, and in the end for readers: longer than anything that you do to it.
+    #[arg(long, default_value_t = 60)]
+    patience: u64,
+    /// Where the evidence goes, as JSON.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+impl Verify {
+    pub(super) fn run(self) -> anyhow::Result<ExitCode> {
+        let tokens = match &self.tokens {
+            None => Vec::new(),
+            Some(path) => std::fs::read_to_string(path)
+                .with_context(|| format!("reading {}", path.display()))?
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect(),
+        };
+        anyhow::ensure!(self.tokens.is_none() || !tokens.is_empty(), "no token in the file");
+        let plan = Plan {
+            urls: self.url,
+            owned: self.i_own_this_target,
+            tokens,
+            rooms: self.rooms,
+            senders: self.senders,
+            readers: self.readers,
+            rate: self.rate,
+            time: Duration::from_secs(self.seconds),
+            patience: Duration::from_secs(self.patience),
+            out: self.out,
+        };
+        let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        let view = View::new("verify".to_owned());
+        let verdict = runtime.block_on(verify::run(&plan, &view))?;
+        view.finish("done");
+        println!("{verdict}");
+        Ok(match (verdict.is_kept(), verdict.broken.is_empty()) {
+            (true, _) => ExitCode::SUCCESS,
+            (false, true) => ExitCode::from(EXIT_NOT_SEEN),
+            (false, false) => ExitCode::FAILURE,
+        })
+    }
+}

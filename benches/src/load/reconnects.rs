@@ -1,0 +1,207 @@
+//! A storm: all but one connection of each room are cut at once, miss something, and resume together while it goes on.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::fanout::{Moment, Room, drain, generator, on_frame, read, send_phase};
+use super::outcome::{Quantiles, Reconnects, microseconds};
+use super::schedule::Schedule;
+use super::seat::{GREETING_TIMEOUT, Seat, take_all};
+use super::series::sample;
+use super::tally::{Senders, Tally};
+use super::ticker::Ticker;
+use crate::scenario::{Load, Profile, Shape};
+use crate::targets::live::Live;
+use crate::view::View;
+
+/// How long those who came back may take to be whole.
+const WHOLE_MAX: Duration = Duration::from_secs(60);
+
+/// See [`Measure::Reconnects`](crate::scenario::Measure::Reconnects).
+#[derive(Debug, Clone, Copy)]
+pub struct Storm {
+    /// Messages a second, over all rooms.
+    pub rate: u32,
+    /// Bytes of a message's text.
+    pub body_bytes: usize,
+    /// Seconds before the cut, and again after it.
+    pub seconds: u32,
+    /// Seconds that the cut ones stay away.
+    pub away_seconds: u32,
+}
+
+/// One who was cut.
+struct Away {
+    index: usize,
+    room: usize,
+    member: u32,
+}
+
+/// One who is back.
+struct Back {
+    greeted: Duration,
+    /// What its room had sent by then.
+    sent: u32,
+}
+
+/// Cuts and measures against a target that has just been started for it.
+pub async fn run(live: &Rc<Live>, shape: Shape, storm: Storm, view: &View) -> anyhow::Result<Reconnects> {
+    let first = live.members.first().context("no members")?;
+    ensure!(first.dialect.resuming(first, 1).is_some(), "this target's clients can't resume");
+    let seconds = 2 * storm.seconds + storm.away_seconds;
+    let Storm { rate, body_bytes, .. } = storm;
+    let load = Load { rate, body_bytes, seconds, warm_up_seconds: 0, profile: Profile::Steady };
+    let seats = take_all(&live.members, view).await?;
+    let start = Instant::now() + Duration::from_millis(500);
+    let schedule = Schedule::new(&load);
+    let tally = Rc::new(RefCell::new(Tally::new(start, shape, schedule.clone(), Senders::First)?));
+    let (mut stay, mut go, mut outboxes) = (JoinSet::new(), Vec::new(), Vec::new());
+    for (index, seat) in seats.into_iter().enumerate() {
+        let (room, member) = (index / shape.members, (index % shape.members) as u32);
+        outboxes.push(Some(Rc::clone(&seat.outbox)));
+        let reading = read(seat, (room, member), Rc::clone(&live.members[index].dialect), Rc::clone(&tally));
+        if member == 0 {
+            stay.spawn_local(reading);
+        } else {
+            go.push((Away { index, room, member }, tokio::task::spawn_local(reading)));
+        }
+    }
+    let room = Rc::new(Room {
+        live: Rc::clone(live),
+        shape,
+        body_bytes,
+        outboxes: RefCell::new(outboxes),
+        tally: Rc::clone(&tally),
+        schedule,
+    });
+    sleep(start.saturating_duration_since(Instant::now())).await;
+    let series = Rc::new(RefCell::new(Vec::new()));
+    let takes = room.schedule.takes();
+    let sampling = sample(Rc::clone(live), Rc::clone(&tally), Rc::clone(&series), view.clone(), takes);
+    let sampler = tokio::task::spawn_local(sampling);
+    let storming = cut_and_return(&room, go, storm);
+    let sending = async {
+        let ticker = Ticker::new()?;
+        for phase in room.schedule.measured() {
+            send_phase(&room, &ticker, phase).await?;
+        }
+        anyhow::Ok(())
+    };
+    let ((), mut storming) = tokio::try_join!(sending, storming)?;
+    drain(&tally).await;
+    sampler.abort();
+    stay.shutdown().await;
+    storming.readers.shutdown().await;
+    let series = series.take();
+    Ok(storming.outcome(&tally.borrow(), series))
+}
+
+/// What came of those who were cut.
+struct Returned {
+    readers: JoinSet<()>,
+    connections: u64,
+    missed: u64,
+    greeted: hdrhistogram::Histogram<u64>,
+    whole: hdrhistogram::Histogram<u64>,
+    failed: u64,
+    trouble: Option<String>,
+    began: Moment,
+    ended: Moment,
+}
+
+async fn cut_and_return(
+    room: &Rc<Room>,
+    go: Vec<(Away, JoinHandle<()>)>,
+    storm: Storm,
+) -> anyhow::Result<Returned> {
+    sleep(Duration::from_secs(storm.seconds.into())).await;
+    let sent = || room.tally.borrow().counts.sent;
+    let sent_before = sent();
+    let mut away = Vec::with_capacity(go.len());
+    for (who, reading) in go {
+        reading.abort();
+        // Closed once both halves are gone; the task has the other one.
+        let _ = reading.await;
+        room.outboxes.borrow_mut()[who.index] = None;
+        away.push(who);
+    }
+    sleep(Duration::from_secs(storm.away_seconds.into())).await;
+    let missed = sent() - sent_before;
+    let (connections, began) = (away.len() as u64, Moment::now(&room.live, &room.tally).await?);
+    let (readers, back_at) = (Rc::new(RefCell::new(JoinSet::new())), Instant::now());
+    let (mut greeted, mut whole) = (microseconds()?, microseconds()?);
+    let (mut failed, mut trouble, mut returning) = (0, None, JoinSet::new());
+    for who in away {
+        let (room, readers) = (Rc::clone(room), Rc::clone(&readers));
+        returning.spawn_local(async move {
+            let back = timeout(GREETING_TIMEOUT, come_back(&room, &who, &readers)).await??;
+            timeout(WHOLE_MAX, until_whole(&room, &who, back.sent)).await.context("not whole in time")?;
+            anyhow::Ok((back.greeted, back_at.elapsed()))
+        });
+    }
+    while let Some(returned) = returning.join_next().await {
+        match returned? {
+            Ok((took, until_whole)) => {
+                greeted.saturating_record(took.as_micros() as u64);
+                whole.saturating_record(until_whole.as_micros() as u64);
+            }
+            Err(error) => {
+                failed += 1;
+                trouble.get_or_insert(format!("{error:#}"));
+            }
+        }
+    }
+    let ended = Moment::now(&room.live, &room.tally).await?;
+    let readers = readers.take();
+    Ok(Returned { readers, connections, missed, greeted, whole, failed, trouble, began, ended })
+}
+
+async fn come_back(room: &Room, who: &Away, readers: &RefCell<JoinSet<()>>) -> anyhow::Result<Back> {
+    let member = &room.live.members[who.index];
+    let seq = room.tally.borrow().room(who.room).seq(who.member);
+    let steps = member.dialect.resuming(member, seq).context("can't resume")?;
+    let (place, began, lost) = ((who.room, who.member), Instant::now(), Cell::new(false));
+    // What comes right behind the answer is what was missed.
+    let mut on = |frame: &crate::ws::frame::Frame<'_>| {
+        let nobody = &mut |_: &[u8]| ();
+        let done = on_frame(frame, place, &*member.dialect, &room.tally, nobody);
+        lost.set(lost.get() || done.is_err());
+    };
+    let seat = Seat::greet(member, &steps, None, &mut on).await?;
+    ensure!(!lost.get(), "closed right after it had come back");
+    let greeted = began.elapsed();
+    let sent = room.tally.borrow().room(who.room).sent();
+    room.outboxes.borrow_mut()[who.index] = Some(Rc::clone(&seat.outbox));
+    readers.borrow_mut().spawn_local(read(seat, place, Rc::clone(&member.dialect), Rc::clone(&room.tally)));
+    Ok(Back { greeted, sent })
+}
+
+async fn until_whole(room: &Room, who: &Away, sent: u32) {
+    // Looked at in steps of a millisecond, which is what a time here can mean with thousands of connections.
+    while !room.tally.borrow().room(who.room).has(who.member, sent) {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+impl Returned {
+    fn outcome(self, tally: &Tally, series: Vec<super::series::Sample>) -> Reconnects {
+        let (seconds, cpu, own) = self.began.until(&self.ended);
+        Reconnects {
+            connections: self.connections,
+            missed: self.missed,
+            greeted: Quantiles::of(&self.greeted),
+            whole: Quantiles::of(&self.whole),
+            cpu_us_each: cpu.map(|cpu| cpu * 1e6 / self.connections.max(1) as f64),
+            failed: self.failed,
+            findings: tally.findings(),
+            trouble: self.trouble.or_else(|| tally.trouble.clone()),
+            generator: generator(own / seconds, None),
+            series,
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Whether a running deployment keeps its promises while its operator breaks things: people send and read for a while over
+//! connections that come back, then what they were told is held against the log.
+
+mod people;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use hubbub_client::answer::Range;
+use hubbub_client::{Client, Options};
+use hubbub_core::ids::{RoomId, Seq};
+use hubbub_testkit::checker::{History, Reader, Seen};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::loopback::address_in;
+use crate::targets::accounts::Door;
+use crate::targets::live::run_name;
+use crate::view::View;
+use people::{Run, Sender, follow, send};
+pub use verdict::{Broken, Outage, Verdict};
+
+/// What is kept in memory: a message once for its log and once for each reader.
+const SEEN_MAX: u64 = 2_000_000;
+/// Entries a page when a log is read.
+const PAGE: u32 = 1_000;
+
+/// What is done.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// `ws://HOST:PORT` of each gateway; people take turns among them.
+    pub urls: Vec<String>,
+    /// Whether they may be anywhere.
+    pub owned: bool,
+    /// Access tokens of those who take part, who take turns; none: accounts are registered.
+    pub tokens: Vec<String>,
+    /// Rooms that are made, of which everybody is a member.
+    pub rooms: usize,
+    /// Those who send.
+    pub senders: usize,
+    /// Those who read.
+    pub readers: usize,
+    /// Messages a second, of all together.
+    pub rate: u32,
+    /// How long it is sent.
+    pub time: Duration,
+    /// How long an answer, and in the end a reader, may take: longer than what the operator does.
+    pub patience: Duration,
+    /// Where the evidence goes.
+    pub out: Option<PathBuf>,
+}
+
+impl Plan {
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(!self.urls.is_empty(), "no address");
+        ensure!((1..=1_000).contains(&self.rooms), "rooms: 1 to 1,000");
+        ensure!((1..=1_000).contains(&self.senders), "senders: 1 to 1,000");
+        ensure!((1..=1_000).contains(&self.readers), "readers: 1 to 1,000");
+        ensure!((1..=10_000).contains(&self.rate), "rate: 1 to 10,000 messages a second");
+        ensure!((1..=3_600).contains(&self.time.as_secs()), "seconds: 1 to 3,600");
+        ensure!((1..=3_600).contains(&self.patience.as_secs()), "patience: 1 to 3,600 seconds");
+        let messages = u64::from(self.rate) * self.time.as_secs();
+        let seen = messages * (self.readers as u64 + 1);
+        ensure!(
+            seen <= SEEN_MAX,
+            "{messages} messages at {} readers are more than is kept here",
+            self.readers
+        );
+        Ok(())
+    }
+}
+
+/// Sends, reads, and judges. An error if it can't begin; what goes wrong later is in the verdict.
+pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
+    plan.check()?;
+    let mut gates = Vec::new();
+    for url in &plan.urls {
+        gates.push(Gate { url: ws_url(url), door: Door::new(address_in(url, plan.owned)?) });
+    }
+    let name = format!("verify-{}", run_name());
+    let people = Registry { plan, gates: &gates, name: &name };
+
+    let mut judges = Vec::new();
+    for n in 0..gates.len() {
+        let (judge, mut events) = Client::connect(people.options(n, "judge").await?).await?;
+        tokio::task::spawn_local(async move { while events.next().await.is_some() {} });
+        judges.push(judge);
+    }
+    let judge = judges.first().context("no address")?;
+    let mut rooms = Vec::new();
+    for n in 0..plan.rooms {
+        rooms.push(judge.create(&format!("{name} {n}"), "made by hubbub verify").await?.id);
+    }
+    let run = Rc::new(Run::new(rooms));
+    let (tell_heads, heads) = watch::channel(None);
+    let (mut readers, mut senders) = (JoinSet::new(), JoinSet::new());
+    for n in 0..plan.readers {
+        let name = format!("reader{n}");
+        let (client, events) = Client::connect(people.options(n, &name).await?).await?;
+        for room in &run.rooms {
+            client.join(room).await?;
+        }
+        readers.spawn_local(follow(name, client, events, Rc::clone(&run), heads.clone()));
+    }
+    for n in 0..plan.senders {
+        let name = format!("sender{n}");
+        let (client, events) = Client::connect(people.options(n, &name).await?).await?;
+        for room in &run.rooms {
+            client.join(room).await?;
+        }
+        let every = Duration::from_secs_f64(plan.senders as f64 / f64::from(plan.rate));
+        let Plan { time: until, patience, .. } = *plan;
+        let sender = Sender { name, number: n, client, every, until, patience };
+        senders.spawn_local(send(sender, events, Rc::clone(&run)));
+    }
+    run.begin();
+    watch_over(&run, plan.time, view).await;
+
+    let mut histories: BTreeMap<RoomId, History> =
+        run.rooms.iter().map(|room| (room.clone(), History::default())).collect();
+    let mut verdict = Verdict::default();
+    while let Some(told) = senders.join_next().await {
+        let told = told?;
+        verdict.repeats_that_differ.extend(told.repeats_that_differ);
+        for (room, sent) in told.sent {
+            histories.entry(room).or_default().sent.push(sent);
+        }
+    }
+    let mut ends = BTreeMap::new();
+    for (room, history) in &mut histories {
+        let mut logs = Vec::new();
+        for judge in &judges {
+            match timeout(plan.patience, whole_log(judge, room)).await {
+                Ok(log) => logs.push(log),
+                Err(_) => verdict.unread.push(room.to_string()),
+            }
+        }
+        let mut logs = logs.into_iter();
+        history.log = logs.next().unwrap_or_default();
+        verdict.logs_that_differ.extend(logs.filter(|log| *log != history.log).map(|_| room.to_string()));
+        ends.insert(room.clone(), history.log.last().map_or(0, |entry| entry.seq));
+    }
+    // Those who are not at the end by then are told to stop, and the checker says what they lack.
+    let _ = tell_heads.send(Some(ends));
+    let stop = run.stop_after(plan.patience);
+    while let Some(read) = readers.join_next().await {
+        let (name, streams) = read?;
+        for (room, stream) in streams {
+            let history = histories.entry(room).or_default();
+            history.readers.push(Reader { name: name.clone(), ..stream });
+        }
+    }
+    stop.abort();
+    verdict.judge(&histories, &run);
+    if let Some(out) = &plan.out {
+        let text = serde_json::to_string_pretty(&verdict)?;
+        std::fs::write(out, text).with_context(|| format!("writing {}", out.display()))?;
+    }
+    Ok(verdict)
+}
+
+/// One address of the deployment.
+struct Gate {
+    url: String,
+    door: Door,
+}
+
+struct Registry<'a> {
+    plan: &'a Plan,
+    gates: &'a [Gate],
+    name: &'a str,
+}
+
+impl Registry<'_> {
+    /// How the n-th of them connects, again and again until `patience` is over.
+    async fn options(&self, n: usize, who: &str) -> anyhow::Result<Options> {
+        let gate = &self.gates[n % self.gates.len()];
+        let token = match self.plan.tokens.len() {
+            0 => gate.door.register(&format!("{}-{who}-{n}", self.name)).await?,
+            count => self.plan.tokens[n % count].clone(),
+        };
+        Ok(Options {
+            token,
+            client_name: concat!("hubbub-verify/", env!("CARGO_PKG_VERSION")).into(),
+            reconnect: true,
+            reconnect_wait_max: Duration::from_secs(1),
+            deadline: self.plan.patience,
+            ..Options::new(&gate.url)
+        })
+    }
+}
+
+async fn watch_over(run: &Run, time: Duration, view: &View) {
+    while run.elapsed() < time {
+        sleep(Duration::from_secs(1)).await;
+        view.line(|| run.progress(time));
+    }
+}
+
+/// A room's whole log, read page by page from its begin, however often that must be tried.
+async fn whole_log(client: &Client, room: &RoomId) -> Vec<Seen> {
+    let (mut log, mut after) = (Vec::new(), Seq(0));
+    loop {
+        match client.history(room, Range::After(after), Some(PAGE)).await {
+            Ok(page) => {
+                log.extend(page.entries.iter().map(Seen::from));
+                after = page.entries.last().map_or(after, |entry| entry.seq);
+                if page.entries.is_empty() || !page.more {
+                    return log;
+                }
+            }
+            Err(_) => sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
+/// The address of the native door.
+fn ws_url(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    format!("ws://{authority}/v1/ws")
+}

@@ -1,0 +1,242 @@
+//! Those who send and those who read, over connections that come back by themselves.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use hubbub_client::{Client, Error, Event, Events};
+use hubbub_core::ids::{Key, RoomId};
+use hubbub_testkit::checker::{Outcome, Reader, Sent, Step};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::verdict::Outage;
+
+/// What all share.
+pub(super) struct Run {
+    pub rooms: Vec<RoomId>,
+    /// Frames that no client can read, and other breaches that only a connection sees.
+    pub unreadable: RefCell<Vec<String>>,
+    pub outages: RefCell<Vec<Outage>>,
+    began: Cell<Instant>,
+    acked: Cell<u64>,
+    asked: Cell<u64>,
+    away: RefCell<BTreeSet<String>>,
+    stop: watch::Sender<bool>,
+    started: watch::Sender<bool>,
+}
+
+/// One who sends.
+pub(super) struct Sender {
+    pub name: String,
+    /// Which of them: it begins with another room than the one before.
+    pub number: usize,
+    pub client: Client,
+    /// Between two messages.
+    pub every: Duration,
+    /// For so long.
+    pub until: Duration,
+    /// How long an answer may take.
+    pub patience: Duration,
+}
+
+/// What a sender was told.
+#[derive(Default)]
+pub(super) struct Told {
+    pub sent: Vec<(RoomId, Sent)>,
+    /// Of a message that was sent again after its acknowledgement: where it was first, and where it is said to be now.
+    pub repeats_that_differ: Vec<(String, u64, u64)>,
+}
+
+impl Run {
+    pub fn new(rooms: Vec<RoomId>) -> Self {
+        Self {
+            rooms,
+            unreadable: RefCell::default(),
+            outages: RefCell::default(),
+            began: Cell::new(Instant::now()),
+            acked: Cell::new(0),
+            asked: Cell::new(0),
+            away: RefCell::default(),
+            stop: watch::Sender::new(false),
+            started: watch::Sender::new(false),
+        }
+    }
+
+    /// Everybody is there: it begins now.
+    pub fn begin(&self) {
+        self.began.set(Instant::now());
+        self.started.send_replace(true);
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.began.get().elapsed()
+    }
+
+    /// Readers end when this is over, wherever they are.
+    pub fn stop_after(self: &Rc<Self>, patience: Duration) -> JoinHandle<()> {
+        let run = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            sleep(patience).await;
+            run.stop.send_replace(true);
+        })
+    }
+
+    /// How it goes.
+    pub fn progress(&self, time: Duration) -> String {
+        let (asked, acked, away) = (self.asked.get(), self.acked.get(), self.away.borrow().len());
+        format!(
+            "{:.0} of {} s: {acked} acknowledged, {} under way, {away} away, {} outages so far",
+            self.elapsed().as_secs_f64(),
+            time.as_secs(),
+            asked - acked,
+            self.outages.borrow().len()
+        )
+    }
+
+    /// Notes when somebody goes and comes back.
+    fn note(&self, who: &str, left: &mut Option<Duration>, event: &Event) {
+        match event {
+            Event::Disconnected(_) => {
+                left.get_or_insert(self.elapsed());
+                self.away.borrow_mut().insert(who.to_owned());
+            }
+            Event::Connected(_) => {
+                if let Some(from) = left.take() {
+                    let (from, to) = (from.as_secs_f64(), self.elapsed().as_secs_f64());
+                    self.outages.borrow_mut().push(Outage { who: who.to_owned(), from, to });
+                }
+                self.away.borrow_mut().remove(who);
+            }
+            // A gap and a repeat are in the reader's stream, where the checker finds them.
+            Event::Violation(hubbub_client::Violation::Unreadable { frame, why }) => {
+                self.unreadable.borrow_mut().push(format!("{who}: {why}: {frame}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Sends a message each time that one is due, and each until there is an answer.
+pub(super) async fn send(sender: Sender, mut events: Events, run: Rc<Run>) -> Told {
+    let Sender { name, number, client, every, until, patience } = sender;
+    let watching = {
+        let (run, name) = (Rc::clone(&run), name.clone());
+        tokio::task::spawn_local(async move {
+            let mut left = None;
+            while let Some(event) = events.next().await {
+                run.note(&name, &mut left, &event);
+            }
+        })
+    };
+    // Whoever never begins has nothing to send.
+    let _ = run.started.subscribe().wait_for(|started| *started).await;
+    let mut told = Told::default();
+    let mut due = interval(every);
+    due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    for n in 0_usize.. {
+        due.tick().await;
+        if run.elapsed() >= until {
+            break;
+        }
+        let room = &run.rooms[(number + n) % run.rooms.len()];
+        run.asked.set(run.asked.get() + 1);
+        let sent = send_one(&client, room, (&run, patience), format!("{name}-{n}")).await;
+        run.acked.set(run.acked.get() + u64::from(matches!(sent.outcome, Outcome::Acked { .. })));
+        told.sent.push((room.clone(), sent));
+    }
+    // The last one of each room again: it must be the same entry, and the log must not have it twice.
+    let last: BTreeMap<RoomId, Sent> = told.sent.iter().cloned().collect();
+    for (room, sent) in last {
+        let Outcome::Acked { seq, .. } = sent.outcome else { continue };
+        let repeat = send_one(&client, &room, (&run, patience), sent.key.clone()).await;
+        if let Outcome::Acked { seq: again, .. } = repeat.outcome
+            && again != seq
+        {
+            told.repeats_that_differ.push((sent.key, seq, again));
+        }
+    }
+    watching.abort();
+    told
+}
+
+/// Sends a message whose text is its key. While the answer is that it can't be done just now, it is sent again with its key.
+async fn send_one(client: &Client, room: &RoomId, (run, patience): (&Run, Duration), key: String) -> Sent {
+    let began = run.elapsed();
+    let sent = |outcome| Sent { text: key.clone(), key: key.clone(), began, outcome };
+    let Ok(parsed) = Key::parse(&key) else { return sent(Outcome::Refused) };
+    loop {
+        match client.send_text(room, &key, Some(&parsed)).await {
+            Ok(answer) => {
+                let seq = answer.seq().map_or(0, |seq| seq.0);
+                return sent(Outcome::Acked { seq, at: run.elapsed() });
+            }
+            Err(Error::Refused(refusal)) => {
+                if !refusal.known_code().is_some_and(|code| code.retry()) {
+                    return sent(Outcome::Refused);
+                }
+                // Whether it was done is not known, and may stay so.
+                if run.elapsed() > began + patience {
+                    return sent(Outcome::Unknown);
+                }
+                sleep(refusal.retry_after().unwrap_or(Duration::from_millis(100))).await;
+            }
+            Err(_) => return sent(Outcome::Unknown),
+        }
+    }
+}
+
+/// Where every room's log ends, once that is known.
+pub(super) type Heads = watch::Receiver<Option<BTreeMap<RoomId, u64>>>;
+
+/// Takes what comes, from the own joins on, until every room's head was seen or it must stop.
+pub(super) async fn follow(
+    name: String,
+    client: Client,
+    mut events: Events,
+    run: Rc<Run>,
+    mut heads: Heads,
+) -> (String, BTreeMap<RoomId, Reader>) {
+    let mut streams: BTreeMap<RoomId, Reader> = BTreeMap::new();
+    let (mut stop, mut left) = (run.stop.subscribe(), None);
+    loop {
+        let seen_all = heads.borrow().as_ref().is_some_and(|heads| {
+            heads.iter().all(|(room, head)| streams.get(room).is_some_and(|stream| position(stream) >= *head))
+        });
+        if seen_all {
+            break;
+        }
+        let event = tokio::select! {
+            changed = heads.changed() => if changed.is_err() { break } else { continue },
+            _ = stop.changed() => break,
+            event = events.next() => event,
+        };
+        let Some(event) = event else { break };
+        run.note(&name, &mut left, &event);
+        let Some((room, step)) = Step::of(&event) else { continue };
+        match (streams.get_mut(&room), step) {
+            (None, Step::Entry(own_join)) => {
+                streams.insert(room, Reader { began_at: own_join.seq, ..Reader::default() });
+            }
+            (Some(stream), step) => stream.steps.push(step),
+            (None, _) => {}
+        }
+    }
+    // They should not be seen as members for ever; a deployment that is down now is told nothing.
+    for room in &run.rooms {
+        let _ = tokio::time::timeout(Duration::from_secs(1), client.leave(room)).await;
+    }
+    client.close().await;
+    streams.values_mut().for_each(|stream| stream.to_the_end = true);
+    (name, streams)
+}
+
+fn position(stream: &Reader) -> u64 {
+    match stream.steps.last() {
+        None => stream.began_at,
+        Some(Step::Entry(seen)) => seen.seq,
+        Some(Step::Behind { head, .. } | Step::Reset { head }) => *head,
+    }
+}
