@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hubbub_benches::compare::{Named, run, summarise};
 use hubbub_benches::load::outcome::Outcome;
-use hubbub_benches::report;
+use hubbub_benches::{peers, report};
 use hubbub_benches::scenario::{Load, Measure, Profile, Scenario, Shape};
 use hubbub_benches::targets::live::{Settings, Target};
 
@@ -56,6 +56,57 @@ fn memory_and_connects_are_measured() {
     };
     assert!(idle.rss_before_kib > 0 && idle.connections == 6, "{idle:?}");
     assert!(connects.failed == 0 && connects.connections == 6, "{connects:?}");
+}
+
+#[test]
+fn a_load_that_grows_ends_at_the_first_step_that_is_not_held() {
+    let profile = Profile::Steps { factor: 2.0, at_most: 3, p99_ms: 60_000.0 };
+    let load = Load { rate: 20, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile };
+    let scenarios = [scenario("steps", Measure::Fanout(load))];
+    let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
+    let runs = run(&targets, &scenarios, 1, &settings("steps")).expect("a run");
+    let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };
+    let (last, before) = fanout.steps.split_last().expect("steps");
+    assert!(before.iter().all(|step| step.not_held.is_none()), "{:?}", fanout.steps);
+    // On a machine that is busy enough a step may fail; then there is none behind it.
+    assert!(last.not_held.is_some() || fanout.steps.len() == 3, "{:?}", fanout.steps);
+    assert!(!fanout.findings.any(), "{fanout:?}");
+}
+
+#[test]
+fn results_become_a_page_that_asks_nobody_for_anything() {
+    let load =
+        Load { rate: 50, body_bytes: 128, seconds: 3, warm_up_seconds: 0, profile: Profile::Ramp { to: 100 } };
+    let scenarios = [scenario("<fanout>", Measure::Fanout(load))];
+    let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
+    let settings = settings("page");
+    let runs = run(&targets, &scenarios, 1, &settings).expect("a run");
+    let (result, page) = (settings.work_dir.join("result.json"), settings.work_dir.join("page.html"));
+    let stored = report::json(&scenarios, &summarise(&targets, &scenarios, &runs), &runs);
+    std::fs::write(&result, stored.to_string()).expect("a result");
+    report::html::write(&[result.clone(), result], &page).expect("a page");
+    let page = std::fs::read_to_string(page).expect("a page");
+    for part in ["&lt;fanout&gt;", "<h2>", "latency over time", "latency by quantile", "deliveries", "result: raw"] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert!(page.matches("<svg").count() >= 4, "{page}");
+    for outside in ["http:", "https:", "//", "src=", "href=", "@import", "url(", "<script"] {
+        assert!(!page.contains(outside), "{outside} in {page}");
+    }
+}
+
+#[test]
+fn the_socket_io_server_on_node_speaks_as_our_door_does() {
+    let settings = settings("socketio");
+    std::fs::create_dir_all(&settings.work_dir).expect("a folder");
+    peers::socketio::install(&settings.work_dir).expect("npm");
+    let load =
+        Load { rate: 50, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
+    let targets = [Named { name: "socketio-node".to_owned(), target: Target::SocketIoNode }];
+    let runs = run(&targets, &[scenario("node", Measure::Fanout(load))], 1, &settings).expect("a run");
+    let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };
+    assert!(!fanout.findings.any(), "{fanout:?}");
+    assert_eq!((fanout.ack.expect("acks").count, fanout.delivery.expect("deliveries").count), (50, 150));
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub mod postman;
 pub mod process;
 pub mod settings;
 pub mod tls;
+pub mod tools;
 
 /// Measured (`docs/decisions/0006-jemalloc.md`): a fifth of the memory after many logins, and 7 % less CPU a delivery. How it is
 /// built stands in `.cargo/config.toml`.
@@ -43,6 +44,8 @@ pub fn hubbub() -> ExitCode {
         Some("bot-token") => return bot_token(sources.after_the_first_word()),
         Some("import") => return import(sources.after_the_first_word()),
         Some("postman") => return postman(),
+        Some("bench") => return tools::bench(std::env::args_os().skip(2)),
+        Some("verify") => return tools::bench(std::env::args_os().skip(1)),
         _ => {}
     }
     let tier = |name: &'static str, about: &'static str| Command::new(name).about(about);
@@ -60,7 +63,10 @@ pub fn hubbub() -> ExitCode {
         "import",
         "Bring rooms and messages of the MongoDB server before this one into a store, check them, and end",
     ));
-    let command = command.subcommand(tier("postman", "Print the HTTP API as a Postman collection, and end"));
+    let command = command
+        .subcommand(tier("postman", "Print the HTTP API as a Postman collection, and end"))
+        .subcommand(tier("bench", "Put load on a server and measure it, by hubbub-bench, which lies beside this program"))
+        .subcommand(tier("verify", "Prove that a running deployment keeps its promises, by hubbub-bench as well"));
     process::run(sources.with_retired(settings::RETIRED), command, all_in_one::serve)
 }
 

@@ -1,0 +1,146 @@
+//! A way to a server that plants a fault: once on each connection.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use hubbub_benches::ws::frame::{BadFrame, TEXT, encode_from_server};
+use hubbub_benches::ws::reader::FrameReader;
+use memchr::memmem;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Messages of a connection that pass before it.
+const HONEST: usize = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// A message does not come.
+    Drop,
+    /// A message comes twice.
+    Double,
+    /// Two messages come in the other order.
+    Swap,
+    /// A message's text is another one.
+    Alter,
+    /// A send is said to be at another place than it is.
+    AckElsewhere,
+}
+
+pub struct Liar {
+    address: SocketAddr,
+    _passing: JoinSet<()>,
+}
+
+impl Liar {
+    pub async fn to(server: SocketAddr, fault: Option<Fault>) -> std::io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let mut passing = JoinSet::new();
+        passing.spawn_local(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(server).await else { return };
+                let ((mut from_client, to_client), (from_server, mut to_server)) =
+                    (client.into_split(), server.into_split());
+                connections.spawn_local(async move {
+                    let _ = copy(&mut from_client, &mut to_server).await;
+                });
+                connections.spawn_local(pass_on(from_server, to_client, fault));
+            }
+        });
+        Ok(Self { address, _passing: passing })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: Option<Fault>) {
+    let mut bytes = Vec::new();
+    // What is no WebSocket passes as it is.
+    let head = loop {
+        match from.read_buf(&mut bytes).await {
+            Ok(0) | Err(_) => {
+                let _ = to.write_all(&bytes).await;
+                return;
+            }
+            Ok(_) => {}
+        }
+        if let Some(at) = memmem::find(&bytes, b"\r\n\r\n") {
+            break at + 4;
+        }
+    };
+    let mut frames = bytes.split_off(head);
+    let upgraded = bytes.starts_with(b"HTTP/1.1 101");
+    if to.write_all(&bytes).await.is_err() {
+        return;
+    }
+    if !upgraded {
+        let _ = to.write_all(&frames).await;
+        let _ = copy(&mut from, &mut to).await;
+        return;
+    }
+    let (mut reader, mut tongue, mut out) = (FrameReader::default(), Tongue::new(fault), Vec::new());
+    loop {
+        let fed = reader.feed(&mut frames, &mut |frame| {
+            tongue.say(frame.opcode, frame.payload, &mut out);
+            Ok::<(), BadFrame>(())
+        });
+        if fed.is_err() || to.write_all(&out).await.is_err() {
+            return;
+        }
+        out.clear();
+        frames.clear();
+        if !matches!(from.read_buf(&mut frames).await, Ok(1..)) {
+            return;
+        }
+    }
+}
+
+struct Tongue {
+    fault: Option<Fault>,
+    seen: usize,
+    held: Option<Vec<u8>>,
+}
+
+impl Tongue {
+    fn new(fault: Option<Fault>) -> Self {
+        Self { fault, seen: 0, held: None }
+    }
+
+    fn say(&mut self, opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
+        let has = |what: &str| memmem::find(payload, what.as_bytes()).is_some();
+        let concerned = match self.fault {
+            None => false,
+            Some(Fault::AckElsewhere) => has(r#""durability""#),
+            Some(_) => has(r#""type":"message""#),
+        };
+        self.seen += usize::from(concerned);
+        let now = concerned && self.seen == HONEST + 1;
+        match self.fault.filter(|_| now) {
+            None => encode_from_server(opcode, payload, out),
+            Some(Fault::Drop) => {}
+            Some(Fault::Double) => {
+                encode_from_server(opcode, payload, out);
+                encode_from_server(opcode, payload, out);
+            }
+            Some(Fault::Swap) => self.held = Some(payload.to_vec()),
+            Some(Fault::Alter) => {
+                let text = String::from_utf8_lossy(payload).replace(r#""text":"sender"#, r#""text":"Sender"#);
+                encode_from_server(opcode, text.as_bytes(), out);
+            }
+            Some(Fault::AckElsewhere) => {
+                let text = String::from_utf8_lossy(payload).replace(r#""seq":"#, r#""seq":9"#);
+                encode_from_server(opcode, text.as_bytes(), out);
+            }
+        }
+        if !now
+            && concerned
+            && let Some(held) = self.held.take()
+        {
+            encode_from_server(TEXT, &held, out);
+        }
+    }
+}

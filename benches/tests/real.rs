@@ -1,0 +1,132 @@
+//! The tools against the real server: the parts that have no peer to be tried on, and `verify` with what it must find.
+
+mod liar;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hubbub_benches::compare::{Named, Run, run};
+use hubbub_benches::load::outcome::Outcome;
+use hubbub_benches::scenario::{Beside, Load, Measure, Profile, Scenario, Shape};
+use hubbub_benches::targets::live::{Settings, Target};
+use hubbub_benches::verify::{self, Plan};
+use hubbub_benches::view::View;
+use hubbub_testkit::{Hubbub, Start};
+use liar::{Fault, Liar};
+use tokio::runtime::{Builder, LocalOptions};
+
+/// The server that was built with this test; another one if HUBBUB_BIN says so.
+fn hubbub() -> PathBuf {
+    let beside = PathBuf::from(env!("CARGO_BIN_EXE_hubbub-bench")).with_file_name("hubbub");
+    let binary = std::env::var_os("HUBBUB_BIN").map_or(beside, PathBuf::from);
+    assert!(binary.exists(), "no server at {}: cargo build -p hubbub", binary.display());
+    binary
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+    runtime.expect("a runtime").block_on(future)
+}
+
+fn measure(test: &str, scenario: Scenario) -> Vec<Run> {
+    let settings = Settings {
+        work_dir: PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test),
+        own_binary: PathBuf::from(env!("CARGO_BIN_EXE_hubbub-bench")),
+        centrifugo_binary: PathBuf::new(),
+        hubbub_args: Vec::new(),
+        keys: true,
+        users: Some(2),
+        event_bytes: 255,
+    };
+    scenario.check().expect("a scenario");
+    let targets = [Named { name: "hubbub".to_owned(), target: Target::HubbubBinary(hubbub()) }];
+    run(&targets, &[scenario], 1, &settings).expect("a run")
+}
+
+#[test]
+fn everything_beside_happens_and_nothing_is_delivered_wrongly_by_either_door() {
+    let profile = Profile::Ramp { to: 60 };
+    let load = Load { rate: 20, body_bytes: 128, seconds: 3, warm_up_seconds: 1, profile };
+    let beside = Beside { idle: 10, churn: 4.0, history: 16.0, commands: 8.0, slow_readers: 2 };
+    let scenario = Scenario {
+        socketio: 0.5,
+        beside,
+        ..Scenario::plain("day", Shape { rooms: 2, members: 4 }, Measure::Fanout(load))
+    };
+    let runs = measure("beside", scenario);
+    let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };
+    assert!(!fanout.findings.any() && fanout.unanswered == 0, "{fanout:?}");
+    assert_eq!((fanout.messages, fanout.delivery.expect("deliveries").count), (120, 480), "{fanout:?}");
+    let seen = &fanout.visitors;
+    assert_eq!((seen.idle, seen.slow_closed, seen.asks_failed, &seen.trouble), (10, 0, 0, &None), "{seen:?}");
+    assert!(seen.visits > 0 && seen.pages > 0 && seen.commands > 0 && seen.left_out.is_empty(), "{seen:?}");
+    assert!(fanout.series.len() >= 3 && fanout.series.iter().all(|at| at.rss_mib.is_some()), "{fanout:?}");
+}
+
+#[test]
+fn those_who_are_cut_resume_and_are_whole() {
+    let measure_of = Measure::Reconnects { rate: 50, body_bytes: 128, seconds: 1, away_seconds: 1 };
+    let runs = measure("reconnects", Scenario::plain("storm", Shape { rooms: 2, members: 5 }, measure_of));
+    let Outcome::Reconnects(storm) = &runs[0].outcome else { panic!("not a storm: {runs:?}") };
+    assert!(!storm.findings.any() && storm.failed == 0, "{storm:?}");
+    assert_eq!((storm.connections, storm.whole.expect("times").count), (8, 8), "{storm:?}");
+    assert!(storm.missed > 0, "{storm:?}");
+}
+
+fn plan(url: &str) -> Plan {
+    Plan {
+        urls: vec![url.to_owned()],
+        owned: false,
+        tokens: Vec::new(),
+        rooms: 1,
+        senders: 2,
+        readers: 2,
+        rate: 40,
+        time: Duration::from_secs(1),
+        patience: Duration::from_secs(60),
+        out: None,
+    }
+}
+
+#[test]
+fn a_server_that_is_killed_twice_keeps_its_promises() {
+    block_on(async {
+        let mut server = Hubbub::start(Start::program(hubbub())).await.expect("a server");
+        let plan = Plan { rooms: 2, time: Duration::from_secs(3), ..plan(&format!("ws://{}", server.address())) };
+        let verifying = tokio::task::spawn_local(async move { verify::run(&plan, &View::new("verify".into())).await });
+        // All are there once two rooms were made and five have joined each: from then on messages come.
+        for entries in [25.0, 10.0] {
+            let kept = async || server.metric("hubbub_store_entries_total").await.unwrap_or(0.0);
+            while kept().await < entries && !verifying.is_finished() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            server.kill().await.expect("killed");
+            server.restart().await.expect("started again");
+        }
+        let verdict = verifying.await.expect("no panic").expect("a verdict");
+        assert!(verdict.is_kept() && verdict.acked > 40, "{verdict}");
+        assert!(!verdict.outages.is_empty(), "{verdict}");
+    });
+}
+
+#[test]
+fn planted_faults_are_found_and_named() {
+    block_on(async {
+        let server = Hubbub::start(Start::program(hubbub())).await.expect("a server");
+        for (fault, name) in [
+            (None, "KEPT"),
+            (Some(Fault::Drop), "GapForReader"),
+            (Some(Fault::Double), "RepeatForReader"),
+            (Some(Fault::Swap), "GapForReader"),
+            (Some(Fault::Alter), "TwoContents"),
+            (Some(Fault::AckElsewhere), "AckedIsLost"),
+        ] {
+            let liar = Liar::to(server.address(), fault).await.expect("a way");
+            let plan = plan(&format!("ws://{}", liar.address()));
+            let verdict = verify::run(&plan, &View::new("verify".into())).await.expect("a verdict");
+            assert_eq!(verdict.is_kept(), fault.is_none(), "{fault:?}: {verdict}");
+            assert!(verdict.to_string().contains(name), "{fault:?}: {verdict}");
+        }
+    });
+}
