@@ -27,6 +27,8 @@ pub use verdict::{Broken, Outage, Verdict};
 
 /// What is kept in memory: a message once for its log and once for each reader.
 const SEEN_MAX: u64 = 2_000_000;
+/// How long all may take to leave.
+const LEAVE_MAX: Duration = Duration::from_secs(10);
 /// Entries a page when a log is read.
 const PAGE: u32 = 1_000;
 
@@ -56,6 +58,7 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Refuses what has no bound or makes no sense.
     fn check(&self) -> anyhow::Result<()> {
         ensure!(!self.urls.is_empty(), "no address");
         ensure!((1..=1_000).contains(&self.rooms), "rooms: 1 to 1,000");
@@ -98,14 +101,15 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
     }
     let run = Rc::new(Run::new(rooms));
     let (tell_heads, heads) = watch::channel(None);
-    let (mut readers, mut senders) = (JoinSet::new(), JoinSet::new());
+    let (mut readers, mut senders, mut clients) = (JoinSet::new(), JoinSet::new(), Vec::new());
     for n in 0..plan.readers {
         let name = format!("reader{n}");
         let (client, events) = Client::connect(people.options(n, &name).await?).await?;
         for room in &run.rooms {
             client.join(room).await?;
         }
-        readers.spawn_local(follow(name, client, events, Rc::clone(&run), heads.clone()));
+        clients.push(client);
+        readers.spawn_local(follow(name, events, Rc::clone(&run), heads.clone()));
     }
     for n in 0..plan.senders {
         let name = format!("sender{n}");
@@ -156,6 +160,16 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
         }
     }
     stop.abort();
+    // Only now, for what somebody else reads must be in the logs that were read. Nobody is to be seen there as a member for ever;
+    // a deployment that is down is told nothing.
+    let leaving = async {
+        for client in clients.iter().chain(&judges) {
+            for room in &run.rooms {
+                let _ = client.leave(room).await;
+            }
+        }
+    };
+    let _ = timeout(LEAVE_MAX, leaving).await;
     verdict.judge(&histories, &run);
     if let Some(out) = &plan.out {
         let text = serde_json::to_string_pretty(&verdict)?;

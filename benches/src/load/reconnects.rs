@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 use super::fanout::{Moment, Room, drain, generator, on_frame, read, send_phase};
 use super::outcome::{Quantiles, Reconnects, microseconds};
@@ -19,6 +19,8 @@ use crate::scenario::{Load, Profile, Shape};
 use crate::targets::live::Live;
 use crate::view::View;
 
+/// How exactly it is known when one is whole: to look at thousands is work.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How long those who came back may take to be whole.
 const WHOLE_MAX: Duration = Duration::from_secs(60);
 
@@ -44,6 +46,8 @@ struct Away {
 
 /// One who is back.
 struct Back {
+    who: Away,
+    /// How long its new connection took.
     greeted: Duration,
     /// What its room had sent by then.
     sent: u32,
@@ -138,21 +142,34 @@ async fn cut_and_return(
     let (mut failed, mut trouble, mut returning) = (0, None, JoinSet::new());
     for who in away {
         let (room, readers) = (Rc::clone(room), Rc::clone(&readers));
-        returning.spawn_local(async move {
-            let back = timeout(GREETING_TIMEOUT, come_back(&room, &who, &readers)).await??;
-            timeout(WHOLE_MAX, until_whole(&room, &who, back.sent)).await.context("not whole in time")?;
-            anyhow::Ok((back.greeted, back_at.elapsed()))
-        });
+        returning.spawn_local(async move { timeout(GREETING_TIMEOUT, come_back(&room, who, &readers)).await? });
     }
-    while let Some(returned) = returning.join_next().await {
-        match returned? {
-            Ok((took, until_whole)) => {
-                greeted.saturating_record(took.as_micros() as u64);
-                whole.saturating_record(until_whole.as_micros() as u64);
-            }
-            Err(error) => {
-                failed += 1;
-                trouble.get_or_insert(format!("{error:#}"));
+    let (mut look, mut partly) = (interval(LOOK_EVERY), Vec::new());
+    while !returning.is_empty() || !partly.is_empty() {
+        tokio::select! {
+            Some(returned) = returning.join_next() => match returned? {
+                Ok(back) => {
+                    greeted.saturating_record(back.greeted.as_micros() as u64);
+                    partly.push(back);
+                }
+                Err(error) => {
+                    failed += 1;
+                    trouble.get_or_insert(format!("{error:#}"));
+                }
+            },
+            _ = look.tick() => {
+                let (tally, took) = (room.tally.borrow(), back_at.elapsed());
+                partly.retain(|Back { who, sent, .. }| {
+                    let is_whole = tally.room(who.room).has(who.member, *sent);
+                    if is_whole {
+                        whole.saturating_record(took.as_micros() as u64);
+                    }
+                    !is_whole
+                });
+                if took > WHOLE_MAX {
+                    failed += partly.drain(..).len() as u64;
+                    trouble.get_or_insert(format!("not whole after {WHOLE_MAX:?}"));
+                }
             }
         }
     }
@@ -161,7 +178,7 @@ async fn cut_and_return(
     Ok(Returned { readers, connections, missed, greeted, whole, failed, trouble, began, ended })
 }
 
-async fn come_back(room: &Room, who: &Away, readers: &RefCell<JoinSet<()>>) -> anyhow::Result<Back> {
+async fn come_back(room: &Room, who: Away, readers: &RefCell<JoinSet<()>>) -> anyhow::Result<Back> {
     let member = &room.live.members[who.index];
     let seq = room.tally.borrow().room(who.room).seq(who.member);
     let steps = member.dialect.resuming(member, seq).context("can't resume")?;
@@ -178,14 +195,7 @@ async fn come_back(room: &Room, who: &Away, readers: &RefCell<JoinSet<()>>) -> a
     let sent = room.tally.borrow().room(who.room).sent();
     room.outboxes.borrow_mut()[who.index] = Some(Rc::clone(&seat.outbox));
     readers.borrow_mut().spawn_local(read(seat, place, Rc::clone(&member.dialect), Rc::clone(&room.tally)));
-    Ok(Back { greeted, sent })
-}
-
-async fn until_whole(room: &Room, who: &Away, sent: u32) {
-    // Looked at in steps of a millisecond, which is what a time here can mean with thousands of connections.
-    while !room.tally.borrow().room(who.room).has(who.member, sent) {
-        sleep(Duration::from_millis(1)).await;
-    }
+    Ok(Back { who, greeted, sent })
 }
 
 impl Returned {

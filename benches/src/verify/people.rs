@@ -194,7 +194,6 @@ pub(super) type Heads = watch::Receiver<Option<BTreeMap<RoomId, u64>>>;
 /// Takes what comes, from the own joins on, until every room's head was seen or it must stop.
 pub(super) async fn follow(
     name: String,
-    client: Client,
     mut events: Events,
     run: Rc<Run>,
     mut heads: Heads,
@@ -224,11 +223,6 @@ pub(super) async fn follow(
             (None, _) => {}
         }
     }
-    // They should not be seen as members for ever; a deployment that is down now is told nothing.
-    for room in &run.rooms {
-        let _ = tokio::time::timeout(Duration::from_secs(1), client.leave(room)).await;
-    }
-    client.close().await;
     streams.values_mut().for_each(|stream| stream.to_the_end = true);
     (name, streams)
 }
