@@ -88,10 +88,30 @@ pub trait Dialect: std::fmt::Debug {
     fn read<'a>(&self, text: &'a [u8], on: &mut dyn FnMut(Seen<'a>));
 }
 
-/// Whether this text is a refusal of a greeting, in any of the languages.
+const ERROR: &[u8] = br#""error":"#;
+
+/// Whether this text is a refusal of a greeting, in any of the languages. Socket.IO's error 0 is none, and in every message.
 pub fn is_refusal(text: &[u8]) -> bool {
     memmem::find(text, br#""type":"error""#).is_some()
         || memmem::find(text, br#""type":"bye""#).is_some()
-        || memmem::find(text, br#""error":"#).is_some()
+        || memmem::find(text, ERROR).is_some_and(|at| !text[at + ERROR.len()..].starts_with(b"0"))
         || memmem::find(text, br#""disconnect":"#).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_refusal;
+
+    #[test]
+    fn what_is_said_meanwhile_is_no_refusal() {
+        assert!(!is_refusal(br#"42/v1/channel,["message",{"error":0,"msg":{}}]"#));
+        assert!(!is_refusal(br#"{"type":"message","text":"a"}"#));
+        for refusal in [
+            r#"43/v1/channel,0[{"error":1000,"message":"a"}]"#,
+            r#"{"type":"error","code":"a"}"#,
+            r#"{"id":1,"error":{"code":103}}"#,
+        ] {
+            assert!(is_refusal(refusal.as_bytes()), "{refusal}");
+        }
+    }
 }

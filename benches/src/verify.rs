@@ -117,6 +117,7 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
         for room in &run.rooms {
             client.join(room).await?;
         }
+        clients.push(client.clone());
         let every = Duration::from_secs_f64(plan.senders as f64 / f64::from(plan.rate));
         let Plan { time: until, patience, .. } = *plan;
         let sender = Sender { name, number: n, client, every, until, patience };
