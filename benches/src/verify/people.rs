@@ -223,6 +223,10 @@ pub(super) async fn follow(
             (None, _) => {}
         }
     }
+    // Who was sent nothing of a room, not even their own join, lacks all of it.
+    for room in &run.rooms {
+        streams.entry(room.clone()).or_default();
+    }
     streams.values_mut().for_each(|stream| stream.to_the_end = true);
     (name, streams)
 }
