@@ -50,6 +50,7 @@ pub struct RoomChecker {
     /// For each count its place in `order` plus one, or 0.
     place: Vec<u32>,
     readers: Vec<Reader>,
+    gone: BTreeSet<u32>,
     found: Findings,
 }
 
@@ -73,6 +74,7 @@ impl RoomChecker {
             order: Vec::new(),
             place: Vec::new(),
             readers: vec![Reader::default(); members as usize],
+            gone: BTreeSet::new(),
             found: Findings::default(),
         }
     }
@@ -88,6 +90,13 @@ impl RoomChecker {
     pub fn on_refused(&mut self, count: u32) {
         if count < self.sent {
             self.refused.insert(count);
+        }
+    }
+
+    /// A member is not there any more: what it has not seen is not lost.
+    pub fn on_gone(&mut self, member: u32) {
+        if member < self.members {
+            self.gone.insert(member);
         }
     }
 
@@ -159,10 +168,12 @@ impl RoomChecker {
 
     fn missing(&self) -> u64 {
         let refused = self.refused.iter().filter(|&&count| self.place[count as usize] == 0).count() as u64;
-        let expected = (u64::from(self.sent) - refused) * u64::from(self.members);
-        let came: u64 =
-            self.readers.iter().map(|reader| u64::from(reader.position) - reader.skipped.len() as u64).sum();
-        expected - came
+        let there = (0..self.members).filter(|member| !self.gone.contains(member));
+        let has = |member: u32| {
+            let reader = &self.readers[member as usize];
+            u64::from(reader.position) - reader.skipped.len() as u64
+        };
+        there.map(|member| u64::from(self.sent) - refused - has(member)).sum()
     }
 }
 

@@ -130,6 +130,7 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
             ("greeted_p99_ms", reconnects.greeted.map(|greeted| greeted.p99_ms)),
             ("cpu_us_each", reconnects.cpu_us_each),
             ("missed", Some(reconnects.missed as f64)),
+            ("refused", Some(reconnects.refused as f64)),
             ("failed", Some(reconnects.failed as f64)),
             ("generator_cores", Some(reconnects.generator.core_share)),
         ],

@@ -65,6 +65,7 @@ const RECONNECTS: (&str, &[Column]) = (
         ("hello p99 ms", "greeted_p99_ms", 0),
         ("CPU µs each", "cpu_us_each", 1),
         ("missed", "missed", 0),
+        ("refused", "refused", 0),
         ("failed", "failed", 0),
         ("generator cores", "generator_cores", 2),
     ],

@@ -93,8 +93,10 @@ fn plan(url: &str) -> Plan {
 fn a_server_that_is_killed_twice_keeps_its_promises() {
     block_on(async {
         let mut server = Hubbub::start(Start::program(hubbub())).await.expect("a server");
-        let plan = Plan { rooms: 2, time: Duration::from_secs(3), ..plan(&format!("ws://{}", server.address())) };
-        let verifying = tokio::task::spawn_local(async move { verify::run(&plan, &View::new("verify".into())).await });
+        let plan =
+            Plan { rooms: 2, time: Duration::from_secs(3), ..plan(&format!("ws://{}", server.address())) };
+        let verifying =
+            tokio::task::spawn_local(async move { verify::run(&plan, &View::new("verify".into())).await });
         // All are there once two rooms were made and five have joined each: from then on messages come.
         for entries in [25.0, 10.0] {
             let kept = async || server.metric("hubbub_store_entries_total").await.unwrap_or(0.0);

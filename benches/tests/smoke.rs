@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use hubbub_benches::compare::{Named, run, summarise};
 use hubbub_benches::load::outcome::Outcome;
-use hubbub_benches::{peers, report};
 use hubbub_benches::scenario::{Load, Measure, Profile, Scenario, Shape};
 use hubbub_benches::targets::live::{Settings, Target};
+use hubbub_benches::{peers, report};
 
 fn settings(test: &str) -> Settings {
     Settings {
@@ -75,8 +75,13 @@ fn a_load_that_grows_ends_at_the_first_step_that_is_not_held() {
 
 #[test]
 fn results_become_a_page_that_asks_nobody_for_anything() {
-    let load =
-        Load { rate: 50, body_bytes: 128, seconds: 3, warm_up_seconds: 0, profile: Profile::Ramp { to: 100 } };
+    let load = Load {
+        rate: 50,
+        body_bytes: 128,
+        seconds: 3,
+        warm_up_seconds: 0,
+        profile: Profile::Ramp { to: 100 },
+    };
     let scenarios = [scenario("<fanout>", Measure::Fanout(load))];
     let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
     let settings = settings("page");
@@ -86,7 +91,9 @@ fn results_become_a_page_that_asks_nobody_for_anything() {
     std::fs::write(&result, stored.to_string()).expect("a result");
     report::html::write(&[result.clone(), result], &page).expect("a page");
     let page = std::fs::read_to_string(page).expect("a page");
-    for part in ["&lt;fanout&gt;", "<h2>", "latency over time", "latency by quantile", "deliveries", "result: raw"] {
+    for part in
+        ["&lt;fanout&gt;", "<h2>", "latency over time", "latency by quantile", "deliveries", "result: raw"]
+    {
         assert!(page.contains(part), "no {part} in {page}");
     }
     assert!(page.matches("<svg").count() >= 4, "{page}");
@@ -100,8 +107,7 @@ fn the_socket_io_server_on_node_speaks_as_our_door_does() {
     let settings = settings("socketio");
     std::fs::create_dir_all(&settings.work_dir).expect("a folder");
     peers::socketio::install(&settings.work_dir).expect("npm");
-    let load =
-        Load { rate: 50, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
+    let load = Load { rate: 50, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
     let targets = [Named { name: "socketio-node".to_owned(), target: Target::SocketIoNode }];
     let runs = run(&targets, &[scenario("node", Measure::Fanout(load))], 1, &settings).expect("a run");
     let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };

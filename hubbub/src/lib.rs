@@ -65,8 +65,14 @@ pub fn hubbub() -> ExitCode {
     ));
     let command = command
         .subcommand(tier("postman", "Print the HTTP API as a Postman collection, and end"))
-        .subcommand(tier("bench", "Put load on a server and measure it, by hubbub-bench, which lies beside this program"))
-        .subcommand(tier("verify", "Prove that a running deployment keeps its promises, by hubbub-bench as well"));
+        .subcommand(tier(
+            "bench",
+            "Put load on a server and measure it, by hubbub-bench, which lies beside this program",
+        ))
+        .subcommand(tier(
+            "verify",
+            "Prove that a running deployment keeps its promises, by hubbub-bench as well",
+        ));
     process::run(sources.with_retired(settings::RETIRED), command, all_in_one::serve)
 }
 

@@ -118,3 +118,15 @@ fn a_refused_message_is_not_lost_and_what_nobody_sent_is_strange() {
     deliver(&mut room, 7, &[0]);
     assert_eq!(room.findings(), Findings { strange: 2, ..Findings::default() });
 }
+
+#[test]
+fn who_is_gone_lacks_nothing_and_hides_no_loss_of_another() {
+    let mut room = room();
+    deliver(&mut room, 0, &ALL);
+    deliver(&mut room, 1, &[0, 1]);
+    deliver(&mut room, 2, &ALL[..5]);
+    room.on_gone(1);
+    assert_eq!(room.findings(), Findings { lost: 1, ..Findings::default() });
+    deliver(&mut room, 2, &[5]);
+    assert!(room.is_complete() && room.has(2, 6) && !room.has(1, 6));
+}

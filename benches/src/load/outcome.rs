@@ -145,12 +145,14 @@ pub struct Reconnects {
     pub connections: u64,
     /// Messages that each room had while they were away, together.
     pub missed: u64,
-    /// From the first packet of the new connection until its hello is answered.
+    /// From a member's first packet until its hello is answered, with what the server asked it to wait.
     pub greeted: Option<Quantiles>,
     /// From when all began to come back until a member had every message that went out before its hello was answered.
     pub whole: Option<Quantiles>,
     /// Server CPU a connection, from when all began to come back until the last was whole.
     pub cpu_us_each: Option<f64>,
+    /// Hellos that were refused for the moment, and said again later.
+    pub refused: u64,
     /// How many could not come back.
     pub failed: u64,
     /// Over the whole run.

@@ -11,14 +11,17 @@ use tokio::time::{interval, sleep, timeout};
 use super::fanout::{Moment, Room, drain, generator, on_frame, read, send_phase};
 use super::outcome::{Quantiles, Reconnects, microseconds};
 use super::schedule::Schedule;
-use super::seat::{GREETING_TIMEOUT, Seat, take_all};
+use super::seat::{Refused, Seat, take_all};
 use super::series::sample;
 use super::tally::{Senders, Tally};
 use super::ticker::Ticker;
 use crate::scenario::{Load, Profile, Shape};
 use crate::targets::live::Live;
 use crate::view::View;
+use crate::ws::frame::Frame;
 
+/// How long it may take to come back, asked to try again or not.
+const COME_BACK_MAX: Duration = Duration::from_secs(60);
 /// How exactly it is known when one is whole: to look at thousands is work.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// How long those who came back may take to be whole.
@@ -112,6 +115,7 @@ struct Returned {
     missed: u64,
     greeted: hdrhistogram::Histogram<u64>,
     whole: hdrhistogram::Histogram<u64>,
+    refused: u64,
     failed: u64,
     trouble: Option<String>,
     began: Moment,
@@ -138,11 +142,15 @@ async fn cut_and_return(
     let missed = sent() - sent_before;
     let (connections, began) = (away.len() as u64, Moment::now(&room.live, &room.tally).await?);
     let (readers, back_at) = (Rc::new(RefCell::new(JoinSet::new())), Instant::now());
-    let (mut greeted, mut whole) = (microseconds()?, microseconds()?);
+    let (mut greeted, mut whole, refused) = (microseconds()?, microseconds()?, Rc::new(Cell::new(0)));
     let (mut failed, mut trouble, mut returning) = (0, None, JoinSet::new());
     for who in away {
-        let (room, readers) = (Rc::clone(room), Rc::clone(&readers));
-        returning.spawn_local(async move { timeout(GREETING_TIMEOUT, come_back(&room, who, &readers)).await? });
+        let (room, readers, refused) = (Rc::clone(room), Rc::clone(&readers), Rc::clone(&refused));
+        returning.spawn_local(async move {
+            let place = (who.room, who.member);
+            let back = timeout(COME_BACK_MAX, come_back(&room, who, &readers, &refused)).await;
+            back.context("not back in time").flatten().map_err(|error| (place, error))
+        });
     }
     let (mut look, mut partly) = (interval(LOOK_EVERY), Vec::new());
     while !returning.is_empty() || !partly.is_empty() {
@@ -152,8 +160,10 @@ async fn cut_and_return(
                     greeted.saturating_record(back.greeted.as_micros() as u64);
                     partly.push(back);
                 }
-                Err(error) => {
+                Err(((of_room, member), error)) => {
                     failed += 1;
+                    // Who is not there is sent nothing, and that is no loss.
+                    room.tally.borrow_mut().on_gone(of_room, member);
                     trouble.get_or_insert(format!("{error:#}"));
                 }
             },
@@ -175,21 +185,39 @@ async fn cut_and_return(
     }
     let ended = Moment::now(&room.live, &room.tally).await?;
     let readers = readers.take();
-    Ok(Returned { readers, connections, missed, greeted, whole, failed, trouble, began, ended })
+    let refused = refused.get();
+    Ok(Returned { readers, connections, missed, greeted, whole, refused, failed, trouble, began, ended })
 }
 
-async fn come_back(room: &Room, who: Away, readers: &RefCell<JoinSet<()>>) -> anyhow::Result<Back> {
+/// Connects and resumes, and again when the server asks for it, as a client does.
+async fn come_back(
+    room: &Room,
+    who: Away,
+    readers: &RefCell<JoinSet<()>>,
+    refused: &Cell<u64>,
+) -> anyhow::Result<Back> {
     let member = &room.live.members[who.index];
-    let seq = room.tally.borrow().room(who.room).seq(who.member);
-    let steps = member.dialect.resuming(member, seq).context("can't resume")?;
     let (place, began, lost) = ((who.room, who.member), Instant::now(), Cell::new(false));
     // What comes right behind the answer is what was missed.
-    let mut on = |frame: &crate::ws::frame::Frame<'_>| {
+    let mut on = |frame: &Frame<'_>| {
         let nobody = &mut |_: &[u8]| ();
         let done = on_frame(frame, place, &*member.dialect, &room.tally, nobody);
         lost.set(lost.get() || done.is_err());
     };
-    let seat = Seat::greet(member, &steps, None, &mut on).await?;
+    let seat = loop {
+        let seq = room.tally.borrow().room(who.room).seq(who.member);
+        let steps = member.dialect.resuming(member, seq).context("can't resume")?;
+        match Seat::greet(member, &steps, None, &mut on).await {
+            Ok(seat) => break seat,
+            Err(error) => match error.downcast_ref().and_then(Refused::retry_after) {
+                Some(after) => {
+                    refused.set(refused.get() + 1);
+                    sleep(after).await;
+                }
+                None => return Err(error),
+            },
+        }
+    };
     ensure!(!lost.get(), "closed right after it had come back");
     let greeted = began.elapsed();
     let sent = room.tally.borrow().room(who.room).sent();
@@ -207,6 +235,7 @@ impl Returned {
             greeted: Quantiles::of(&self.greeted),
             whole: Quantiles::of(&self.whole),
             cpu_us_each: cpu.map(|cpu| cpu * 1e6 / self.connections.max(1) as f64),
+            refused: self.refused,
             failed: self.failed,
             findings: tally.findings(),
             trouble: self.trouble.or_else(|| tally.trouble.clone()),

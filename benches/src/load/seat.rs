@@ -5,9 +5,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use memchr::memmem::Finder;
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
+use crate::stamp::number_after;
 use crate::targets::{Dialect, Member, Seen, Step, is_refusal};
 use crate::view::View;
 use crate::ws::frame::{CLOSE, Frame, PING, PONG, TEXT, encode_from_client};
@@ -19,6 +21,19 @@ use crate::ws::reader::Reader;
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(30);
 /// How many connections are made at a time where that isn't what is measured.
 const IN_FLIGHT: usize = 32;
+
+/// The server said no to a greeting.
+#[derive(Debug, thiserror::Error)]
+#[error("refused: {0}")]
+pub struct Refused(String);
+
+impl Refused {
+    /// When the server wants to be asked again, if it does.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let after = Finder::new(b"\"retry_after_ms\":");
+        number_after(&after, self.0.as_bytes()).map(Duration::from_millis)
+    }
+}
 
 /// A connection that is a member of its room.
 #[derive(Debug)]
@@ -77,7 +92,7 @@ impl Seat {
                         answered = true;
                     }
                     TEXT if !answered && is_refusal(frame.payload) => {
-                        bail!("refused: {}", String::from_utf8_lossy(frame.payload));
+                        bail!(Refused(String::from_utf8_lossy(frame.payload).into_owned()));
                     }
                     PING => outbox.write(&pong(frame.payload)),
                     CLOSE => bail!("closed: {}", close_reason(frame.payload)),

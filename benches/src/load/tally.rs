@@ -185,6 +185,11 @@ impl Tally {
         self.complain(|| format!("a connection ended: {why}"));
     }
 
+    /// A member is not there any more: nothing is expected to come to it.
+    pub fn on_gone(&mut self, room: usize, member: u32) {
+        self.rooms[room].on_gone(member);
+    }
+
     /// Whether every member has everything.
     pub fn is_complete(&self) -> bool {
         self.rooms.iter().all(RoomChecker::is_complete)

@@ -96,10 +96,12 @@ fn page(results: &[(String, Stored)]) -> String {
 
 fn entrants<'a>(results: &'a [(String, Stored)], scenario: &str) -> Vec<Entrant<'a>> {
     let mut entrants = Vec::new();
+    let has = |(_, result): &&(String, Stored)| result.scenarios.iter().any(|of| of.name == scenario);
+    let several = results.iter().filter(has).count() > 1;
     for (stem, result) in results {
         for row in result.summary.iter().filter(|row| row.scenario == scenario) {
-            // The file says which of two only where there are two.
-            let name = if results.len() > 1 { format!("{stem}: {}", row.target) } else { row.target.clone() };
+            // The file's name only where it tells two apart.
+            let name = if several { format!("{stem}: {}", row.target) } else { row.target.clone() };
             let of = |run: &&Run| run.scenario == scenario && run.target == row.target;
             entrants.push(Entrant {
                 name,
