@@ -15,6 +15,7 @@ use hubbub_benches::view::View;
 use hubbub_testkit::{Hubbub, Start};
 use liar::{Fault, Liar};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::JoinSet;
 
 /// The server that was built with this test; another one if HUBBUB_BIN says so.
 fn hubbub() -> PathBuf {
@@ -116,6 +117,8 @@ fn a_server_that_is_killed_twice_keeps_its_promises() {
 fn planted_faults_are_found_and_named() {
     block_on(async {
         let server = Hubbub::start(Start::program(hubbub())).await.expect("a server");
+        let address = server.address();
+        let mut verifying = JoinSet::new();
         for (fault, name) in [
             (None, "KEPT"),
             (Some(Fault::Drop), "GapForReader"),
@@ -124,11 +127,16 @@ fn planted_faults_are_found_and_named() {
             (Some(Fault::Alter), "TwoContents"),
             (Some(Fault::AckElsewhere), "AckedIsLost"),
         ] {
-            let liar = Liar::to(server.address(), fault).await.expect("a way");
-            let plan = plan(&format!("ws://{}", liar.address()));
-            let verdict = verify::run(&plan, &View::new("verify".into())).await.expect("a verdict");
-            assert_eq!(verdict.is_kept(), fault.is_none(), "{fault:?}: {verdict}");
-            assert!(verdict.to_string().contains(name), "{fault:?}: {verdict}");
+            verifying.spawn_local(async move {
+                let liar = Liar::to(address, fault).await.expect("a way");
+                let plan = plan(&format!("ws://{}", liar.address()));
+                let verdict = verify::run(&plan, &View::new("verify".into())).await.expect("a verdict");
+                assert_eq!(verdict.is_kept(), fault.is_none(), "{fault:?}: {verdict}");
+                assert!(verdict.to_string().contains(name), "{fault:?}: {verdict}");
+            });
+        }
+        while let Some(verified) = verifying.join_next().await {
+            verified.expect("as planted");
         }
     });
 }

@@ -8,7 +8,7 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::plot::{Across, Line, bars, lines, number};
-use super::{Column, describe, of_kind, remark};
+use super::{Column, beside, describe, of_kind, remark};
 use crate::compare::Run;
 use crate::load::outcome::Outcome;
 use crate::load::series::Sample;
@@ -39,6 +39,9 @@ struct Medians {
     target: String,
     medians: BTreeMap<String, f64>,
 }
+
+/// A line over time: whether it is dashed, what it is of, and the number.
+type Curve<'a> = (bool, &'a str, fn(&Sample) -> Option<f64>);
 
 /// A target of a result: a row of tables, a color of plots.
 struct Entrant<'a> {
@@ -129,7 +132,7 @@ fn section(scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
         .filter_map(|(color, entrant)| Some((entrant.name.clone(), color, *entrant.medians.get(compared)?)))
         .collect();
     out.push_str(&bars(title, "median of the rounds", &compare));
-    let over_time = |of: &[(bool, &str, fn(&Sample) -> Option<f64>)]| -> Vec<Line> {
+    let over_time = |of: &[Curve<'_>]| -> Vec<Line> {
         colored()
             .flat_map(|(color, entrant)| {
                 let series = middle(&entrant.runs).map_or(&[][..], |run| run.outcome.series());
@@ -176,6 +179,12 @@ fn section(scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
     for entrant in entrants {
         out.push_str(&steps(entrant));
         for run in &entrant.runs {
+            if let Outcome::Fanout(fanout) = &run.outcome {
+                let of = format!("{} round {}", entrant.name, run.round);
+                for line in beside(&of, &fanout.visitors).lines().filter(|line| !line.is_empty()) {
+                    let _ = write!(out, "<p class=\"about\">{}</p>", escaped(line));
+                }
+            }
             if let Some(remark) = remark(&run.outcome) {
                 let _ = write!(
                     out,
