@@ -153,8 +153,8 @@ enum CentrifugoCommand {
 #[derive(Debug, Args)]
 struct Common {
     /// Targets: raw, centrifugo (with history), centrifugo-nohistory, centrifugo-nats (two nodes), socketio-node
-    /// (socket.io on Node), hubbub, hubbub@PATH for another binary, socketio@PATH for its Socket.IO door, or cluster@PATH for
-    /// a cluster of it.
+    /// (socket.io on Node), hubbub, socketio (its Socket.IO door), hubbub@PATH and socketio@PATH for another binary, or
+    /// cluster@PATH for a cluster of it.
     #[arg(long, value_delimiter = ',', default_value = "raw,centrifugo")]
     targets: Vec<String>,
     /// How often each is measured, in turn; the median counts.
@@ -291,17 +291,21 @@ impl Common {
             (_, Some(("cluster", path))) => Target::HubbubCluster(path.into()),
             (_, Some(("hubbub", path))) => Target::HubbubBinary(path.into()),
             (_, Some(("socketio", path))) => Target::SocketIoBinary(path.into()),
-            ("hubbub", _) => match (&self.url, &self.server_bin) {
-                (Some(url), _) => {
-                    let address = crate::loopback::address_in(url, self.i_own_this_target)?;
-                    Target::HubbubRunning { address, pid: self.pid }
+            ("hubbub" | "socketio", _) => {
+                let socketio = name == "socketio";
+                match (&self.url, &self.server_bin) {
+                    (Some(url), _) => {
+                        let address = crate::loopback::address_in(url, self.i_own_this_target)?;
+                        Target::HubbubRunning { address, pid: self.pid, socketio }
+                    }
+                    (None, Some(binary)) if socketio => Target::SocketIoBinary(binary.clone()),
+                    (None, Some(binary)) => Target::HubbubBinary(binary.clone()),
+                    (None, None) => bail!("{name}: say where it is, by --server-bin or --url"),
                 }
-                (None, Some(binary)) => Target::HubbubBinary(binary.clone()),
-                (None, None) => bail!("hubbub: say where it is, by --server-bin or --url"),
-            },
+            }
             _ => bail!(
                 "no target {name}: raw, centrifugo, centrifugo-nohistory, centrifugo-nats, socketio-node, \
-                 hubbub, hubbub@PATH, socketio@PATH, cluster@PATH"
+                 hubbub, socketio, hubbub@PATH, socketio@PATH, cluster@PATH"
             ),
         };
         Ok(Named { name: name.to_owned(), target })
@@ -421,8 +425,12 @@ mod tests {
 
     #[test]
     fn targets_are_known_by_their_names() {
-        let given =
-            ["--targets", "cluster@/a@b/hubbub,centrifugo-nats,hubbub,hubbub@/c", "--server-bin", "/d"];
+        let given = [
+            "--targets",
+            "cluster@/a@b/hubbub,centrifugo-nats,hubbub,hubbub@/c,socketio",
+            "--server-bin",
+            "/d",
+        ];
         assert_eq!(
             targets(&given).expect("targets"),
             [
@@ -430,13 +438,14 @@ mod tests {
                 "centrifugo-nats: CentrifugoNats",
                 r#"hubbub: HubbubBinary("/d")"#,
                 r#"hubbub@/c: HubbubBinary("/c")"#,
+                r#"socketio: SocketIoBinary("/d")"#,
             ]
         );
     }
 
     #[test]
     fn a_name_that_is_none_and_a_hubbub_from_nowhere_are_refused() {
-        for names in ["cluster", "centrifugo@/a", "hubbub"] {
+        for names in ["cluster", "centrifugo@/a", "hubbub", "socketio"] {
             assert!(targets(&["--targets", names]).is_err(), "{names}");
         }
     }

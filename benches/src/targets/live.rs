@@ -45,6 +45,8 @@ pub enum Target {
         address: SocketAddr,
         /// Its process, to read CPU time and memory; without, they are taken from its metrics.
         pid: Option<u32>,
+        /// Whether by its Socket.IO door.
+        socketio: bool,
     },
 }
 
@@ -96,7 +98,8 @@ impl Live {
             Target::HubbubCluster(binary) => Self::start_cluster(binary, settings, scenario).await,
             Target::HubbubBinary(binary) => Self::start_hubbub(binary, settings, scenario, false).await,
             Target::SocketIoBinary(binary) => Self::start_hubbub(binary, settings, scenario, true).await,
-            Target::HubbubRunning { address, pid } => {
+            Target::HubbubRunning { address, pid, socketio } => {
+                let scenario = &by_door(scenario, *socketio);
                 let (members, herd) = hubbub_members(&[*address], settings, scenario).await?;
                 Ok(Self {
                     members,
@@ -255,8 +258,7 @@ impl Live {
         let door = Door::new(address);
         let mut server = start()?.removing_at_end(data.clone());
         server.wait_until(async || door.is_ready().await).await?;
-        let scenario =
-            &Scenario { socketio: if socketio { 1.0 } else { scenario.socketio }, ..scenario.clone() };
+        let scenario = &by_door(scenario, socketio);
         let (members, herd) = hubbub_members(&[address], settings, scenario).await?;
         if scenario.is_of_memory() {
             server.stop().await;
@@ -268,6 +270,11 @@ impl Live {
         let pids = vec![server.pid()];
         Ok(Self { members, herd, pids, metrics: None, database: None, _alive: Box::new(server) })
     }
+}
+
+/// The scenario with all its members at the Socket.IO door, or with those that it says itself.
+fn by_door(scenario: &Scenario, socketio: bool) -> Scenario {
+    Scenario { socketio: if socketio { 1.0 } else { scenario.socketio }, ..scenario.clone() }
 }
 
 /// The shape of those who idle beside.
