@@ -2,6 +2,7 @@
 
 mod verify;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -331,17 +332,20 @@ impl Common {
 }
 
 fn list_scenarios(name: Option<&str>) -> anyhow::Result<ExitCode> {
-    match name {
+    let text = match name {
         None => {
-            for (name, _) in READY {
-                println!("{name:12} {}", Scenario::find(name, &Knobs::default())?.about);
-            }
+            let line = |(name, _)| {
+                anyhow::Ok(format!("{name:12} {}\n", Scenario::find(name, &Knobs::default())?.about))
+            };
+            READY.into_iter().map(line).collect::<anyhow::Result<String>>()?
         }
         Some(name) => {
             let ready = READY.iter().find(|(ready, _)| *ready == name);
-            print!("{}", ready.with_context(|| format!("no scenario {name}"))?.1);
+            ready.with_context(|| format!("no scenario {name}"))?.1.to_owned()
         }
-    }
+    };
+    // Whoever has read enough of it may close it.
+    let _ = std::io::stdout().write_all(text.as_bytes());
     Ok(ExitCode::SUCCESS)
 }
 
