@@ -36,7 +36,8 @@ pub struct Config {
     pub partitions: Partitions,
     /// Most reads at a time.
     pub reads_max: usize,
-    /// Most reads that wait for their turn. Above it a read is answered `unavailable` at once.
+    /// Most reads that wait for their turn, about half a KiB each. Above it a read is answered `unavailable` at once. All who were
+    /// at a gateway that died come to the others within a second, and each asks which rooms are theirs.
     pub queue_max: usize,
     /// After what time a read is given up.
     pub timeout: Duration,
@@ -50,7 +51,7 @@ impl Config {
         Self {
             partitions,
             reads_max: 64,
-            queue_max: 1_024,
+            queue_max: 16_384,
             timeout: Duration::from_secs(5),
             cache_bytes_max: 64 * 1024 * 1024,
         }
