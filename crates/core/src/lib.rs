@@ -2,7 +2,8 @@
 //!
 //! In reading order: the names of things ([`ids`], [`limits`], [`code`]); an [`entry`] of a room's log; the [`room`] that
 //! decides what becomes one; the answers that are [`held`] until what they rest on is durable; the [`chain`] of segments
-//! that a log is stored in; a reader's [`position`] in it; which [`trace`] something is part of; and the [`ports`] to the world
+//! that a log is stored in; a reader's [`position`] in it; which [`trace`] something is part of; the [`map`] for what is looked up
+//! for every message; and the [`ports`] to the world
 //! with their contracts.
 
 pub mod chain;
