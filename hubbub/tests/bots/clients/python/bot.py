@@ -9,7 +9,6 @@ import json
 import os
 import random
 import signal
-import sys
 import time
 
 import pika
@@ -28,7 +27,11 @@ def session(connection):
     channel.confirm_delivery()
     channel.basic_qos(prefetch_count=64)
     print("listening", flush=True)
-    for method, heard, body in channel.consume(TO_BOTS):
+    for method, heard, body in channel.consume(TO_BOTS, inactivity_timeout=0.2):
+        if stopping:
+            return
+        if method is None:
+            continue
         command = json.loads(body)
         answer = {"chatroom": command["chatroom"], "token": TOKEN, "message": f"python heard {command['message']}"}
         properties = pika.BasicProperties(
@@ -39,8 +42,10 @@ def session(connection):
         channel.basic_ack(method.delivery_tag)
 
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-while True:
+# Only noted: who leaves from within pika may lose what it had just read, and then waits for that for ever.
+stopping = []
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
+while not stopping:
     try:
         with pika.BlockingConnection(pika.URLParameters(URL)) as connection:
             session(connection)
