@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hubbub_core::entry::{Entry, Kind};
-use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::ids::{LogId, RoomId, Seq, UserId};
 use hubbub_core::ports::bus::{Message, Subject};
 use hubbub_wire::tier::act::{ReadTo, Synced};
 use hubbub_wire::tier::query::{Range, Replay};
@@ -303,6 +303,11 @@ impl State {
     /// The last entry of a room that this shard took.
     pub fn position(&self, room: &RoomId) -> Option<Seq> {
         self.rooms.get(room)?.synced.as_ref().map(|synced| synced.position.0)
+    }
+
+    /// Which log that is.
+    pub fn log(&self, room: &RoomId) -> Option<LogId> {
+        self.rooms.get(room)?.synced.as_ref().map(|synced| synced.log)
     }
 
     fn catch_up_step(

@@ -17,6 +17,7 @@ pub mod import;
 pub mod own_bot;
 pub mod postman;
 pub mod process;
+pub mod restored;
 pub mod settings;
 pub mod tls;
 pub mod tools;
@@ -42,6 +43,7 @@ pub fn hubbub() -> ExitCode {
         Some("bot-bridge") => return bot_bridge(sources.after_the_first_word()),
         Some("schema") => return schema(sources.after_the_first_word()),
         Some("bot-token") => return bot_token(sources.after_the_first_word()),
+        Some("restored") => return restored(sources.after_the_first_word()),
         Some("import") => return import(sources.after_the_first_word()),
         Some("postman") => return postman(),
         Some("bench") => return tools::bench(std::env::args_os().skip(2)),
@@ -59,6 +61,7 @@ pub fn hubbub() -> ExitCode {
     .subcommand(tier("bot-bridge", "Of a cluster: bring commands to the bots and their answers back"))
     .subcommand(tier("schema", "Of a cluster: make the tables in the database, and end"))
     .subcommand(tier("bot-token", "Print a token by which a bot may answer commands, and end"))
+    .subcommand(tier("restored", "Say that a store was restored from a backup, so that clients read again, and end"))
     .subcommand(tier(
         "import",
         "Bring rooms and messages of the MongoDB server before this one into a store, check them, and end",
@@ -109,6 +112,13 @@ fn bot_token(sources: Sources) -> ExitCode {
     let about =
         "Prints a token by which a bot may answer commands, and ends. It stands in every answer of the bot.";
     process::run(sources, command("bot-token", about), bot_token::print)
+}
+
+/// `hubbub restored`.
+fn restored(sources: Sources) -> ExitCode {
+    let about = "Says that a store was restored from a backup, and ends: its log gets a new id, so that each client that comes back \
+                 is told to read its rooms again. To be run before the server is started.";
+    process::run(sources, command("restored", about), restored::run)
 }
 
 /// `hubbub import`.

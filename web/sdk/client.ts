@@ -46,6 +46,8 @@ export interface Options {
   client?: string;
   /** Positions of an earlier client: see `positions`. */
   resume?: Record<string, number>;
+  /** The `log` of its welcome: of another one by now, the server tells `reset`. */
+  log?: string;
   /** Milliseconds that a request may take in all, reconnects included: 15,000. Sends wait as long as it takes. */
   timeout?: number;
   /** Milliseconds before the next attempt to connect: see `backoff`, which is the default. */
@@ -94,6 +96,8 @@ export class Client extends Emitter<Events> {
   #timer?: ReturnType<typeof setTimeout>;
   #watched = false;
   #welcome?: Welcome;
+  /** Which log our positions are of. */
+  #log?: string;
   #onWake = () => { if (globalThis.document?.visibilityState !== "hidden") this.wake(); };
 
   constructor(options: Options) {
@@ -105,6 +109,7 @@ export class Client extends Emitter<Events> {
     url.hash = "";
     this.#url = url.href;
     this.#positions = new Positions(options.resume);
+    this.#log = options.log;
   }
 
   get state(): State { return this.#state; }
@@ -328,7 +333,7 @@ export class Client extends Emitter<Events> {
   #hello(resume: boolean): void {
     const { token, client = "hubbub-client-js" } = this.#options;
     const rooms = resume ? this.#positions.toResume(RESUMED) : undefined;
-    this.#write({ type: "hello", ref: HELLO, token, client, rooms });
+    this.#write({ type: "hello", ref: HELLO, token, client, rooms, log: rooms && this.#log });
   }
 
   #onText(text: string): void {
@@ -368,6 +373,7 @@ export class Client extends Emitter<Events> {
 
   #onWelcome(welcome: Welcome): void {
     this.#welcome = welcome;
+    this.#log = welcome.log ?? this.#log;
     if (this.#state.is === "online") return;
     clearTimeout(this.#timer);
     this.#since = Date.now();

@@ -93,6 +93,8 @@ export interface Welcome {
   user: User & { roles: string[] };
   /** The rooms that this connection is sent from here on. */
   rooms: { id: string; name: string; topic: string; head: number }[];
+  /** Which log the seqs are of; told again with them in a resume. */
+  log?: string;
   limits: Limits;
   /** Seconds. */
   heartbeat: number;

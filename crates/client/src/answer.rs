@@ -16,6 +16,8 @@ pub struct Welcome {
     /// The rooms that we are a member of.
     #[serde(default)]
     pub rooms: Vec<Room>,
+    /// Which log the seqs of the rooms are of: told again with them in a resume.
+    pub log: Option<String>,
     /// The server's limits by name.
     #[serde(default)]
     pub limits: BTreeMap<String, Value>,

@@ -17,6 +17,8 @@ pub struct Options {
     /// The last seq seen of each room, from an earlier client's [`positions`](crate::Client::positions): the
     /// entries since then come first.
     pub resume: BTreeMap<RoomId, Seq>,
+    /// Of which log they are, from the earlier client's [`Welcome`](crate::Welcome): of another one, the server tells `reset`.
+    pub log: Option<String>,
     /// Name and version for the server's logs.
     pub client_name: String,
     /// Whether to connect again when the connection is lost, and to send again what has no answer.
@@ -41,6 +43,7 @@ impl Options {
             url: url.into(),
             token: String::new(),
             resume: BTreeMap::new(),
+            log: None,
             client_name: concat!("hubbub-client/", env!("CARGO_PKG_VERSION")).into(),
             reconnect: false,
             reconnect_wait_max: backoff::LONGEST,

@@ -134,6 +134,9 @@ impl Session {
                 .map(|(room, seq)| (room.to_string(), seq.0.into()))
                 .collect::<Map<_, _>>()
                 .into();
+            if let Some(log) = &self.options.log {
+                hello["log"] = log.as_str().into();
+            }
         }
         self.out.push_back(Out::Text(hello.to_string()));
     }

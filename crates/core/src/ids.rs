@@ -170,14 +170,28 @@ pub struct LogId(pub u128);
 impl Serialize for LogId {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         // JSON numbers end long before 128 bits.
-        to.collect_str(&format_args!("{:032x}", self.0))
+        to.collect_str(self)
     }
 }
 
 impl<'de> Deserialize<'de> for LogId {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(from)?;
-        u128::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("not the id of a log"))
+    }
+}
+
+impl LogId {
+    /// Reads what it is displayed as.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u128::from_str_radix(text, 16).ok().filter(|_| is_plain).map(Self)
+    }
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{:032x}", self.0)
     }
 }
 

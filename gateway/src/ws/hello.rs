@@ -6,12 +6,12 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use hubbub_core::code::CloseCode;
-use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::ids::{LogId, RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::{Account, AccountsError, Secret};
 use hubbub_core::room::Refusal;
 use hubbub_node::revoked::token_id;
 use hubbub_wire::native::answer::{self, Event, Limits, Welcome, WelcomeRoom, WelcomeUser};
-use hubbub_wire::native::request::Ref;
+use hubbub_wire::native::request::{Ref, Resume};
 use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::ephemera::Passing;
 
@@ -28,7 +28,7 @@ pub fn on_hello(
     id: ConnectionId,
     reference: Ref,
     token: Option<Secret>,
-    resume: HashMap<RoomId, Seq>,
+    resume: Resume,
     client: Option<String>,
 ) -> Flow {
     shard.with(|state| {
@@ -67,7 +67,7 @@ impl Shard {
         id: ConnectionId,
         reference: &Ref,
         token: Option<Secret>,
-        resume: HashMap<RoomId, Seq>,
+        resume: Resume,
     ) -> Result<(), Failure> {
         let known = self.with(|state| state.connection(id).and_then(|connection| connection.account.clone()));
         let account = match &token {
@@ -157,7 +157,7 @@ impl Shard {
         id: ConnectionId,
         reference: &Ref,
         account: &Arc<Account>,
-        resume: HashMap<RoomId, Seq>,
+        resume: Resume,
     ) -> Result<(), Failure> {
         let began = Instant::now();
         let user = &account.user.id;
@@ -165,7 +165,7 @@ impl Shard {
         let mut rooms: HashMap<RoomId, Seq> =
             joined.into_iter().map(|joined| (joined.room, joined.seq)).collect();
         let names: Vec<RoomId> = rooms.keys().cloned().collect();
-        let looks = names.iter().map(|room| self.look_in(room, user, began, resume.get(room).copied()));
+        let looks = names.iter().map(|room| self.look_in(room, user, began, resume.rooms.get(room).copied()));
         for (room, member) in names.iter().zip(futures_util::future::join_all(looks).await) {
             if !member? {
                 rooms.remove(room);
@@ -221,7 +221,7 @@ impl Shard {
         reference: &Ref,
         account: &Arc<Account>,
         rooms: HashMap<RoomId, Seq>,
-        resume: &HashMap<RoomId, Seq>,
+        resume: &Resume,
     ) {
         let user = &account.user.id;
         state.end_greeting(user);
@@ -234,7 +234,8 @@ impl Shard {
                     let (name, topic) = state.rooms.get(room)?.names();
                     Some(WelcomeRoom { id: room.clone(), name, topic, head: state.position(room)? })
                 });
-                self.welcome_frame(reference, account, shown.collect())
+                let log = rooms.keys().find_map(|room| state.log(room));
+                self.welcome_frame(reference, account, shown.collect(), log)
             }
         };
         state.push(id, frame);
@@ -243,8 +244,8 @@ impl Shard {
             if let Some(here) = state.users.get_mut(user) {
                 here.joined.insert(room.clone(), joined);
             }
-            let (from, told) = match resume.get(&room).copied() {
-                Some(seen) if seen > position => (None, Some(Event::Reset { room: &room, head: position })),
+            let (from, told) = match resume.rooms.get(&room).copied() {
+                Some(seen) if seen > position || resume.is_of_another(state.log(&room)) => (None, Some(Event::Reset { room: &room, head: position })),
                 Some(seen) if position.0 - seen.0 > self.gateway.config.resume_entries_max => {
                     (None, Some(Event::Behind { room: &room, after: seen, head: position }))
                 }
@@ -265,7 +266,7 @@ impl Shard {
         id: ConnectionId,
         reference: &Ref,
         account: &Account,
-        resume: &HashMap<RoomId, Seq>,
+        resume: &Resume,
     ) {
         let Some(connection) = state.connection(id) else { return };
         let rooms: Vec<_> = connection.rooms.iter().map(|(room, _)| room.clone()).collect();
@@ -274,13 +275,14 @@ impl Shard {
             let (name, topic) = state.rooms.get(room)?.names();
             Some(WelcomeRoom { id: room.clone(), name, topic, head: state.position(room)? })
         });
-        let frame = self.welcome_frame(reference, account, shown.collect());
+        let log = rooms.iter().find_map(|room| state.log(room));
+        let frame = self.welcome_frame(reference, account, shown.collect(), log);
         state.push(id, frame);
         for room in rooms {
-            let (Some(seen), Some(position)) = (resume.get(&room).copied(), state.position(&room)) else {
+            let (Some(seen), Some(position)) = (resume.rooms.get(&room).copied(), state.position(&room)) else {
                 continue;
             };
-            if seen > position {
+            if seen > position || resume.is_of_another(state.log(&room)) {
                 state.push(id, answer::frame(&Event::Reset { room: &room, head: position }));
             } else if seen < position {
                 let missed = position.0 - seen.0;
@@ -303,13 +305,20 @@ impl Shard {
         }
     }
 
-    fn welcome_frame(&self, reference: &Ref, account: &Account, rooms: Vec<WelcomeRoom>) -> bytes::Bytes {
+    fn welcome_frame(
+        &self,
+        reference: &Ref,
+        account: &Account,
+        rooms: Vec<WelcomeRoom>,
+        log: Option<LogId>,
+    ) -> bytes::Bytes {
         let config = &self.gateway.config;
         answer::frame(&Welcome {
             type_name: "welcome",
             reference,
             user: WelcomeUser { id: &account.user.id, name: &account.user.name, roles: &account.roles },
             rooms,
+            log,
             limits: &Limits {
                 text_chars: hubbub_core::limits::TEXT_CHARS_MAX,
                 image_bytes: hubbub_core::limits::IMAGE_BYTES_MAX,

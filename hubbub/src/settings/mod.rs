@@ -281,6 +281,16 @@ macro_rules! settings_of {
         }
         }
     };
+    (@ [restored $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Store" => {
+            /// Data folder of the all-in-one, which must not be running.
+            data: PathBuf = Path, env ["DATA_DIR"], default "./hubbub-data";
+            /// Whether it is a cluster's database that was restored, and not the data folder.
+            from_database: bool = Bool, env [], default "false";
+        }
+        }
+    };
     (@ [import $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
         settings_of! { @ [$($more)*] { $($head)* } $($groups)*
         "Files" => {
@@ -426,6 +436,12 @@ settings_of! {
     /// All settings of the command that gives a bot its token.
     #[derive(Debug, Clone)]
     pub struct BotTokenSettings [bot_token cluster database keyspace logs]
+}
+
+settings_of! {
+    /// All settings of the command that says that a store was restored.
+    #[derive(Debug, Clone)]
+    pub struct RestoredSettings [restored cluster database keyspace logs]
 }
 
 settings_of! {

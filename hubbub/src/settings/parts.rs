@@ -18,8 +18,8 @@ use hubbub_node::trace::Sampling;
 use hubbub_node::trace::export::Options as TraceOptions;
 
 use super::{
-    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, ImportSettings, SchemaSettings,
-    Settings, WorkerSettings,
+    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, ImportSettings,
+    RestoredSettings, SchemaSettings, Settings, WorkerSettings,
 };
 use crate::accounts::Told;
 use crate::process::WrongSettings;
@@ -112,6 +112,7 @@ telemetry! {
     BridgeSettings: |_| Duration::ZERO, |_| None;
     SchemaSettings: |_| Duration::ZERO, |_| None;
     BotTokenSettings: |_| Duration::ZERO, |_| None;
+    RestoredSettings: |_| Duration::ZERO, |_| None;
     ImportSettings: |_| Duration::ZERO, |_| None;
 }
 
@@ -163,7 +164,7 @@ macro_rules! database {
     };
 }
 
-database!(GatewaySettings WorkerSettings HistorySettings BridgeSettings SchemaSettings BotTokenSettings);
+database!(GatewaySettings WorkerSettings HistorySettings BridgeSettings SchemaSettings BotTokenSettings RestoredSettings);
 
 impl ImportSettings {
     /// The database, if one was named.

@@ -16,6 +16,7 @@ mod membership;
 mod open;
 mod passing;
 mod peer;
+mod restored;
 mod resume;
 mod slow;
 mod socketio;

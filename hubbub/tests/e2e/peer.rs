@@ -34,9 +34,17 @@ impl Peer {
 
     /// Says hello with the last seqs seen, {room: seq}.
     pub async fn resume(person: &Person, rooms: Value) -> Self {
+        Self::resume_of_log(person, rooms, None).await
+    }
+
+    /// The same, and names the log that they are of.
+    pub async fn resume_of_log(person: &Person, rooms: Value, log: Option<&Value>) -> Self {
         let raw = person.raw().await.unwrap();
         let mut peer = Self { raw, welcome: Value::Null, put_aside: VecDeque::new(), references: 0 };
-        let hello = json!({"type": "hello", "ref": 0, "token": person.token, "rooms": rooms});
+        let mut hello = json!({"type": "hello", "ref": 0, "token": person.token, "rooms": rooms});
+        if let Some(log) = log {
+            hello["log"] = log.clone();
+        }
         peer.raw.send_json(&hello).await.unwrap();
         let welcome = in_time("a welcome", peer.raw.next_json()).await.unwrap();
         assert_eq!(welcome["type"], "welcome", "{welcome}");

@@ -112,6 +112,9 @@ impl Session {
     fn on_welcome(&mut self, now: Instant, welcome: Welcome) -> Result<(), String> {
         self.heartbeat = welcome.heartbeat.filter(|seconds| *seconds > 0).map(Duration::from_secs);
         self.me = Some(welcome.user.id.clone());
+        if welcome.log.is_some() {
+            self.options.log.clone_from(&welcome.log);
+        }
         if !matches!(self.phase, Phase::Greeting { .. }) {
             // The answer to a fresh token on a connection that is up: nothing begins anew.
             return Ok(());

@@ -83,7 +83,7 @@ impl Rig {
 
 fn welcome() -> Value {
     json!({"type": "welcome", "ref": 0, "user": {"id": "me", "name": "Me", "roles": ["user"]}, "heartbeat": 10,
-        "rooms": [{"id": "r", "name": "R", "topic": "", "head": 4}], "limits": {"text_chars": 4096}})
+        "rooms": [{"id": "r", "name": "R", "topic": "", "head": 4}], "log": "one", "limits": {"text_chars": 4096}})
 }
 
 fn message(seq: u64, text: &str) -> Value {
@@ -119,7 +119,7 @@ fn a_send_without_an_answer_is_sent_again_unchanged() {
     assert!(rig.lose().is_ok());
     rig.session.on_open(rig.now);
     let hello = rig.out();
-    assert_eq!((hello.len(), &hello[0]["rooms"]), (1, &json!({"r": 5})));
+    assert_eq!((hello.len(), &hello[0]["rooms"], &hello[0]["log"]), (1, &json!({"r": 5}), &json!("one")));
     rig.says(welcome());
     rig.says(message(6, "seen later"));
     assert_eq!(rig.out(), first);

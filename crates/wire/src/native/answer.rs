@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hubbub_core::code::{CloseCode, Code};
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{Key, Millis, RoomId, Seq, User, UserId};
+use hubbub_core::ids::{Key, LogId, Millis, RoomId, Seq, User, UserId};
 use hubbub_core::room::RoomInfo;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -200,6 +200,9 @@ pub struct Welcome<'a> {
     pub user: WelcomeUser<'a>,
     /// The rooms whose entries the connection receives from here on.
     pub rooms: Vec<WelcomeRoom>,
+    /// Which log the seqs of the rooms are of; unknown to who has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogId>,
     /// What a client may send.
     pub limits: &'a Limits,
     /// The server pings after so many seconds of silence; a client may do the same.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use hubbub_core::code::Code;
-use hubbub_core::ids::{BadId, Key, RoomId, Seq, UserId};
+use hubbub_core::ids::{BadId, Key, LogId, RoomId, Seq, UserId};
 use hubbub_core::limits::{BadText, Content, check_name, check_topic};
 use hubbub_core::ports::accounts::Secret;
 use serde::Deserialize;
@@ -57,6 +57,22 @@ impl From<BadText> for BadRequest {
     }
 }
 
+/// What a client has seen, and goes on from.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// The last seq in each room.
+    pub rooms: HashMap<RoomId, Seq>,
+    /// Of which log, if it says so.
+    pub log: Option<LogId>,
+}
+
+impl Resume {
+    /// Whether what was seen is known to be of another log than this.
+    pub fn is_of_another(&self, log: Option<LogId>) -> bool {
+        self.log.is_some() && log.is_some() && self.log != log
+    }
+}
+
 /// What a client asks.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Request {
@@ -64,8 +80,8 @@ pub enum Request {
     Hello {
         /// The access token.
         token: Option<Secret>,
-        /// The last seq seen in each room.
-        resume: HashMap<RoomId, Seq>,
+        /// What it has seen.
+        resume: Resume,
         /// Name and version, for the logs.
         client: Option<String>,
     },
@@ -277,6 +293,7 @@ fn parse_hello(text: &str) -> Result<Request, BadRequest> {
     struct Fields {
         token: Option<Secret>,
         rooms: Option<HashMap<String, Seq>>,
+        log: Option<String>,
         client: Option<String>,
     }
     let fields: Fields = serde_json::from_str(text)?;
@@ -284,13 +301,15 @@ fn parse_hello(text: &str) -> Result<Request, BadRequest> {
     if rooms.len() > RESUME_ROOMS_MAX {
         return Err(BadRequest::field("rooms", format!("at most {RESUME_ROOMS_MAX} rooms can be resumed")));
     }
-    let resume = rooms
+    let rooms = rooms
         .into_iter()
         .map(|(room, seq)| Ok((id("rooms", Some(room.into()), RoomId::parse)?, seq)))
         .collect::<Result<_, BadRequest>>()?;
     let client =
         fields.client.map(|name| name.chars().filter(|c| !c.is_control()).take(CLIENT_BYTES_MAX).collect());
-    Ok(Request::Hello { token: fields.token, resume, client })
+    let no_log = || BadRequest::field("log", "log is not one that a welcome named");
+    let log = fields.log.map(|log| LogId::parse(&log).ok_or_else(no_log)).transpose()?;
+    Ok(Request::Hello { token: fields.token, resume: Resume { rooms, log }, client })
 }
 
 fn parse_create(text: &str) -> Result<Request, BadRequest> {

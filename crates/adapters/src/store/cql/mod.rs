@@ -40,6 +40,9 @@ const SECONDS: &str = "hubbub_cql_seconds";
 /// What the database did not do, by what was asked of it.
 const ERRORS: &str = "hubbub_cql_errors_total";
 
+/// What the log's id is kept as.
+const LOG_ID: &str = "log_id";
+
 /// A store on a database that speaks CQL.
 pub struct CqlStore {
     db: Arc<Db>,
@@ -68,7 +71,7 @@ impl CqlStore {
         let db = patiently(async || Self::prepare(options).await).await?;
         let (log_id, cluster, version) = patiently(async || {
             let candidate = uuid::Uuid::new_v4().as_bytes().to_vec();
-            let log_id = accounts::shared(&db, "log_id", candidate).await?;
+            let log_id = accounts::shared(&db, LOG_ID, candidate).await?;
             let cluster = accounts::shared(&db, "cluster", options.cluster.clone().into_bytes()).await?;
             let version = schema::VERSION.to_be_bytes().to_vec();
             Ok((log_id, cluster, accounts::shared(&db, "schema", version).await?))
@@ -87,6 +90,21 @@ impl CqlStore {
             .map(u128::from_be_bytes)
             .map_err(|_| damaged("the log's id has another form"))?;
         Ok(Self { db: Arc::new(db), log_id: LogId(log_id) })
+    }
+
+    /// Gives the log a new id: what readers saw of it before is another log's from now on. Processes that run know the old one
+    /// until they begin anew.
+    ///
+    /// # Errors
+    /// `Unavailable`, and then it may have been done.
+    pub async fn renew_log(&self) -> Stored<LogId> {
+        let log_id = LogId(uuid::Uuid::new_v4().as_u128());
+        let value = log_id.0.to_be_bytes().to_vec();
+        let changed = lwt::run(&self.db.session, &self.db.statements.change_shared, (value, LOG_ID)).await?;
+        match changed.applied {
+            true => Ok(log_id),
+            false => Err(damaged("the log's id is missing")),
+        }
     }
 
     async fn prepare(options: &CqlOptions) -> Stored<Db> {

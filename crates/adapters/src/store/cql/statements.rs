@@ -36,6 +36,8 @@ macro_rules! statements {
 statements! {
     shared: Harmless = "SELECT value FROM ks.shared WHERE name = ?";
     put_shared: Tells = "INSERT INTO ks.shared (name, value) VALUES (?, ?) IF NOT EXISTS";
+    /// Harmless but conditional, for what is shared was put so.
+    change_shared: Harmless = "UPDATE ks.shared SET value = ? WHERE name = ? IF EXISTS";
     probe: Harmless = "INSERT INTO ks.probe (id, at) VALUES (0, ?)";
     fence: Harmless = "SELECT epoch FROM ks.fence WHERE partition = ?";
     /// The fence with all claims that were begun.

@@ -41,7 +41,7 @@ fn number<const N: usize>(db: &Connection, name: &str) -> Stored<[u8; N]> {
 
 /// Gives a store that was just made its facts.
 pub(super) fn put_first_facts(db: &Connection, log_id: LogId) -> Stored<()> {
-    put_fact(db, LOG_ID, &log_id.0.to_be_bytes())?;
+    put_log_id(db, log_id)?;
     put_fact(db, START, &0u64.to_be_bytes())?;
     put_folded(db, 0)
 }
@@ -49,6 +49,11 @@ pub(super) fn put_first_facts(db: &Connection, log_id: LogId) -> Stored<()> {
 /// Which store this is.
 pub(super) fn log_id(db: &Connection) -> Stored<LogId> {
     Ok(LogId(u128::from_be_bytes(number(db, LOG_ID)?)))
+}
+
+/// Says which store this is.
+pub(super) fn put_log_id(db: &Connection, log_id: LogId) -> Stored<()> {
+    put_fact(db, LOG_ID, &log_id.0.to_be_bytes())
 }
 
 /// The last row of the journal whose entries became rows of their own.

@@ -137,6 +137,15 @@ impl EmbeddedStore {
     }
 }
 
+/// Gives the log of a store that nobody has open a new id: what readers saw of it before is another log's from now on.
+///
+/// # Errors
+/// As of [`EmbeddedStore::open`].
+pub fn renew_log(dir: &Path) -> Result<LogId, OpenError> {
+    let folder = Folder::take(dir)?;
+    open::renew_log(dir, &folder.data_file)
+}
+
 impl Drop for EmbeddedStore {
     fn drop(&mut self) {
         self.readers.close();

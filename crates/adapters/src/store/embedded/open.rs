@@ -116,6 +116,19 @@ pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
     begin(db).map_err(inside_of)
 }
 
+/// Opens the data file as [`open`] does, and gives its log a new id.
+pub(super) fn renew_log(dir: &Path, file: &Path) -> Result<LogId, OpenError> {
+    let opened = open(dir, file)?;
+    let log_id = new_log_id();
+    facts::put_log_id(&opened.db, log_id)
+        .map(|()| log_id)
+        .map_err(|error| OpenError::Failed { file: file.to_owned(), inside: error.to_string() })
+}
+
+fn new_log_id() -> LogId {
+    LogId(uuid::Uuid::new_v4().as_u128())
+}
+
 fn begin(db: Connection) -> Stored<Opened> {
     let log_id = facts::log_id(&db)?;
     let fences = facts::fences(&db)?;
@@ -187,7 +200,7 @@ fn identity(db: &Connection) -> Stored<(i32, i32, i64)> {
 }
 
 fn create(db: &Connection) -> Stored<()> {
-    let log_id = LogId(uuid::Uuid::new_v4().as_u128());
+    let log_id = new_log_id();
     // All in one transaction: a store that was half made is none.
     let made = db.unchecked_transaction().map_err(failed)?;
     made.execute_batch(CREATE).map_err(failed)?;
