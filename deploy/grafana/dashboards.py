@@ -43,6 +43,10 @@ DATABASE = [
     panel("Database: what it did not do", (rate("hubbub_cql_errors_total", "op"), "{{op}}"), unit="ops"),
     panel("NATS", (rate("hubbub_nats_disconnects_total"), "connections lost"), (rate("hubbub_nats_dropped_total"), "messages dropped"), unit="ops"),
 ]
+SLOW = panel("Slow consumers", (rate("hubbub_gateway_behind_total", "instance"), "told behind, a second: {{instance}}"),
+             (gauge("hubbub_gateway_slow_connections", "instance"), "for whom bytes wait: {{instance}}"),
+             note="Who they are: hubbub admin slow.")
+LAG = panel("From an entry's time to its last write", *quantiles("hubbub_gateway_delivery_lag_seconds"), unit="s")
 ACKS = panel("From a send to its ok", *quantiles("hubbub_gateway_ack_seconds"), unit="s")
 FAILED = panel("Requests that failed", (rate("hubbub_gateway_failed_requests_total", "code"), "{{code}}"), unit="reqps",
                note="`unavailable` and `internal` are ours; the others are what clients asked for and can't have.")
@@ -56,7 +60,8 @@ DASHBOARDS = {
         FAILED,
         panel("Closed and refused", (rate("hubbub_gateway_closed_total", "reason"), "closed: {{reason}}"),
               (rate("hubbub_gateway_refused_total", "reason"), "refused: {{reason}}"), unit="ops"),
-        panel("Slow consumers", (rate("hubbub_gateway_behind_total"), "told behind"), unit="ops"),
+        LAG,
+        SLOW,
         panel("Partitions served", (gauge("hubbub_worker_partitions_held", "instance"), "{{instance}}"),
               note="Together they are as many as --partitions, whatever happens to a worker."),
         *DATABASE[:2],
@@ -73,7 +78,9 @@ DASHBOARDS = {
         FAILED,
         panel("Closed", (rate("hubbub_gateway_closed_total", "reason"), "{{reason}}"), unit="ops"),
         panel("Refused", (rate("hubbub_gateway_refused_total", "reason"), "{{reason}}"), unit="ops"),
-        panel("Slow consumers", (rate("hubbub_gateway_behind_total", "instance"), "{{instance}}"), unit="ops"),
+        LAG,
+        SLOW,
+        panel("Bytes that wait for slow consumers", (gauge("hubbub_gateway_queue_bytes", "instance"), "{{instance}}"), unit="bytes"),
         panel("Asked again, read again", (rate("hubbub_gateway_asked_again_total"), "questions asked again"),
               (rate("hubbub_gateway_syncs_total", "cause"), "rooms read again: {{cause}}"), unit="ops"),
         panel("Rooms with members here", (gauge("hubbub_gateway_rooms", "instance"), "{{instance}}")),

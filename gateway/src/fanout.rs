@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{RoomId, Seq, UserId};
+use hubbub_core::ids::{Millis, RoomId, Seq, UserId};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::dialect::{Dialect, Passes};
@@ -106,6 +106,14 @@ impl Turn {
     /// Whether it should be sent before the end of the turn.
     pub fn is_full(&self) -> bool {
         self.bytes >= TURN_BYTES_MAX
+    }
+
+    /// When its first entry was made.
+    pub fn oldest(&self) -> Option<Millis> {
+        self.items.iter().find_map(|item| match item {
+            Item::Entry(entry) => Some(entry.at),
+            Item::Passing(_) => None,
+        })
     }
 
     /// Makes it ready to be shared out. `number` tells which users have connections on this shard.

@@ -1,5 +1,7 @@
 //! The end of a turn: each room's frames to each connection that is live in it.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use hubbub_core::ids::{RoomId, Seq};
 
 use crate::fanout::{REST_MEMBERS_MIN, rest_after, thread_cpu};
@@ -18,6 +20,7 @@ impl State {
         }
         let large = here.members.len() >= REST_MEMBERS_MIN;
         let began = large.then(thread_cpu);
+        let oldest = here.turn.oldest();
         let users = &self.users;
         let mut encoded = std::mem::take(&mut here.turn)
             .encode(room.clone(), |user| users.get(user).map(|here| here.number));
@@ -51,6 +54,11 @@ impl State {
         }
         self.counts.deliveries += encoded.entries * here.members.len() as u64;
         self.counts.bytes += bytes;
+        if let Some(oldest) = oldest {
+            // Clocks of two machines: below zero it is nothing.
+            let lag = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_millis(oldest.0));
+            self.meters.lag_seconds.record(lag.unwrap_or_default());
+        }
         if let Some(rest) = began.and_then(|began| rest_after(thread_cpu().saturating_sub(began))) {
             here.resting = true;
             self.chores.push(Chore::Rest(room.clone(), rest));

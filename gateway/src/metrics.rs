@@ -24,6 +24,12 @@ pub const DELIVERED_BYTES: &str = "hubbub_gateway_delivered_bytes_total";
 pub const ACK_SECONDS: &str = "hubbub_gateway_ack_seconds";
 /// Questions to other tiers that were asked again: nobody was there, or nobody answered.
 pub const ASKED_AGAIN: &str = "hubbub_gateway_asked_again_total";
+/// From an entry's time to its writing to the last of a room's members here.
+pub const LAG_SECONDS: &str = "hubbub_gateway_delivery_lag_seconds";
+/// Bytes that wait for connections which read too slowly.
+pub const QUEUE_BYTES: &str = "hubbub_gateway_queue_bytes";
+/// Connections for which bytes wait.
+pub const SLOW: &str = "hubbub_gateway_slow_connections";
 /// Connections that were told `behind`.
 pub const BEHIND: &str = "hubbub_gateway_behind_total";
 /// Rooms read again from their holder, by cause.
@@ -52,6 +58,13 @@ pub fn describe() {
     describe_counter!(DELIVERED_BYTES, Unit::Bytes, "bytes that fan-out wrote to connections");
     describe_histogram!(ACK_SECONDS, Unit::Seconds, "from a send to its ok");
     describe_counter!(ASKED_AGAIN, Unit::Count, "questions asked again: nobody served or answered them");
+    describe_histogram!(
+        LAG_SECONDS,
+        Unit::Seconds,
+        "from an entry's time to its last write to a room's members here"
+    );
+    describe_gauge!(QUEUE_BYTES, Unit::Bytes, "bytes that wait for connections which read too slowly");
+    describe_gauge!(SLOW, Unit::Count, "connections for which bytes wait");
     describe_counter!(BEHIND, Unit::Count, "times a slow consumer was told behind");
     describe_counter!(SYNCS, Unit::Count, "rooms read again from their holder, by cause");
     describe_gauge!(ROOMS, Unit::Count, "rooms with members on this gateway");
@@ -60,6 +73,6 @@ pub fn describe() {
     describe_counter!(PEER_UNREADABLE, Unit::Count, "messages of other gateways that could not be read");
     describe_counter!(FORKS, Unit::Count, "two contents for one seq; anything above 0 is a defect");
     // There from the start: one that is missing is a tier that is missing, and the first of something is a change.
-    gauge!(CONNECTIONS).increment(0.0);
+    [CONNECTIONS, QUEUE_BYTES, SLOW].into_iter().for_each(|name| gauge!(name).increment(0.0));
     [FORKS, BEHIND, PEER_UNREADABLE].into_iter().for_each(|name| counter!(name).increment(0));
 }

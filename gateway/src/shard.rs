@@ -137,11 +137,12 @@ pub struct Counts {
 }
 
 /// Where they are told: looked up once, for a look-up costs more than the counting.
-struct Meters {
+pub(crate) struct Meters {
     deliveries: metrics::Counter,
     bytes: metrics::Counter,
     entries: metrics::Counter,
     frames_in: metrics::Counter,
+    pub(crate) lag_seconds: metrics::Histogram,
 }
 
 impl Meters {
@@ -151,6 +152,7 @@ impl Meters {
             bytes: metrics::counter!(crate::metrics::DELIVERED_BYTES),
             entries: metrics::counter!(crate::metrics::ENTRIES_IN),
             frames_in: metrics::counter!(crate::metrics::FRAMES_IN),
+            lag_seconds: metrics::histogram!(crate::metrics::LAG_SECONDS),
         }
     }
 }
@@ -177,7 +179,9 @@ pub struct State {
     pub(crate) dirty_connections: Vec<ConnectionId>,
     pub(crate) chores: Vec<Chore>,
     pub(crate) counts: Counts,
-    meters: Meters,
+    pub(crate) meters: Meters,
+    /// What the gauges show of its connections: bytes that wait, and for how many.
+    pub(crate) shown_waiting: (usize, usize),
     serial: u32,
     last_user: UserNumber,
 }
@@ -214,6 +218,7 @@ impl Shard {
             dirty_connections: Vec::new(),
             chores: Vec::new(),
             counts: Counts::default(),
+            shown_waiting: (0, 0),
             meters: Meters::new(),
             serial: 0,
             last_user: 0,

@@ -34,6 +34,17 @@ enum Due {
     Close(CloseCode),
 }
 
+impl State {
+    fn show_waiting(&mut self) {
+        let waiting = self.connections.iter().map(|(_, connection)| connection.out.waiting());
+        let (bytes, slow) =
+            waiting.filter(|bytes| *bytes > 0).fold((0, 0), |(all, slow), bytes| (all + bytes, slow + 1));
+        let shown = std::mem::replace(&mut self.shown_waiting, (bytes, slow));
+        metrics::gauge!(crate::metrics::QUEUE_BYTES).increment(bytes as f64 - shown.0 as f64);
+        metrics::gauge!(crate::metrics::SLOW).increment(slow as f64 - shown.1 as f64);
+    }
+}
+
 impl Shard {
     /// Sweeps every second until the gateway ends.
     pub async fn sweep_every_second(self: Arc<Self>) {
@@ -65,6 +76,7 @@ impl Shard {
             for (id, due) in due {
                 state.carry_out(id, due);
             }
+            state.show_waiting();
             state.drop_empty_rooms(EMPTY_ROOM);
             if let Some(every) = self.gateway.config.resync_every {
                 state.sync_those_due(every);

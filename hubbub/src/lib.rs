@@ -61,7 +61,10 @@ pub fn hubbub() -> ExitCode {
     .subcommand(tier("bot-bridge", "Of a cluster: bring commands to the bots and their answers back"))
     .subcommand(tier("schema", "Of a cluster: make the tables in the database, and end"))
     .subcommand(tier("bot-token", "Print a token by which a bot may answer commands, and end"))
-    .subcommand(tier("restored", "Say that a store was restored from a backup, so that clients read again, and end"))
+    .subcommand(tier(
+        "restored",
+        "Say that a store was restored from a backup, so that clients read again, and end",
+    ))
     .subcommand(tier(
         "import",
         "Bring rooms and messages of the MongoDB server before this one into a store, check them, and end",

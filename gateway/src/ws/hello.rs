@@ -245,7 +245,9 @@ impl Shard {
                 here.joined.insert(room.clone(), joined);
             }
             let (from, told) = match resume.rooms.get(&room).copied() {
-                Some(seen) if seen > position || resume.is_of_another(state.log(&room)) => (None, Some(Event::Reset { room: &room, head: position })),
+                Some(seen) if seen > position || resume.is_of_another(state.log(&room)) => {
+                    (None, Some(Event::Reset { room: &room, head: position }))
+                }
                 Some(seen) if position.0 - seen.0 > self.gateway.config.resume_entries_max => {
                     (None, Some(Event::Behind { room: &room, after: seen, head: position }))
                 }
@@ -279,7 +281,8 @@ impl Shard {
         let frame = self.welcome_frame(reference, account, shown.collect(), log);
         state.push(id, frame);
         for room in rooms {
-            let (Some(seen), Some(position)) = (resume.rooms.get(&room).copied(), state.position(&room)) else {
+            let (Some(seen), Some(position)) = (resume.rooms.get(&room).copied(), state.position(&room))
+            else {
                 continue;
             };
             if seen > position || resume.is_of_another(state.log(&room)) {

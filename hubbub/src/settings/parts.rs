@@ -18,8 +18,8 @@ use hubbub_node::trace::Sampling;
 use hubbub_node::trace::export::Options as TraceOptions;
 
 use super::{
-    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, ImportSettings,
-    RestoredSettings, SchemaSettings, Settings, WorkerSettings,
+    BotTokenSettings, BridgeSettings, GatewaySettings, HistorySettings, ImportSettings, RestoredSettings,
+    SchemaSettings, Settings, WorkerSettings,
 };
 use crate::accounts::Told;
 use crate::process::WrongSettings;

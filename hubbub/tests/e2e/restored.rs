@@ -12,7 +12,8 @@ use crate::peer::Peer;
 
 fn restored(data: &Path) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hubbub"));
-    let output = command.env_clear().arg("restored").arg(format!("--data={}", data.display())).output().unwrap();
+    let output =
+        command.env_clear().arg("restored").arg(format!("--data={}", data.display())).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(said).unwrap())
 }

@@ -46,6 +46,11 @@ async fn a_reader_that_stops_reading_is_told_and_costs_no_memory() {
     let growth = after.saturating_sub(before);
     println!("{} MiB for each of {STALLED}; {} MiB more memory", SENT * 16 / 1024, growth / MIB);
     assert!(growth < GROWTH_MAX, "{growth} bytes more than the {before} before");
+    let metric = async |name: &str| server.metric(name).await.unwrap();
+    let all = async || (metric("hubbub_gateway_slow_connections").await == STALLED as f64).then_some(());
+    eventually("all of them are counted as slow", all).await;
+    assert!(metric("hubbub_gateway_queue_bytes").await > 0.0);
+    assert!(metric("hubbub_gateway_delivery_lag_seconds_count").await > 0.0);
 
     // One reads again: all that was written before, then what it missed, then the live stream.
     let mut reader = Reader { name: "bob".into(), began_at, to_the_end: true, ..Reader::default() };
@@ -74,6 +79,11 @@ async fn a_reader_that_stops_reading_is_told_and_costs_no_memory() {
         ..History::default()
     };
     assert_eq!(checker::check(&History { readers: vec![reader], ..texts }), []);
+
+    drop(stalled);
+    let none = async || (metric("hubbub_gateway_queue_bytes").await == 0.0).then_some(());
+    eventually("nothing waits for those who went", none).await;
+    assert_eq!(metric("hubbub_gateway_slow_connections").await, 0.0);
 }
 
 #[tokio::test]
