@@ -75,6 +75,8 @@ export interface Options {
     client?: string;
     /** Positions of an earlier client: see `positions`. */
     resume?: Record<string, number>;
+    /** The `log` of its welcome: of another one by now, the server tells `reset`. */
+    log?: string;
     /** Milliseconds that a request may take in all, reconnects included: 15,000. Sends wait as long as it takes. */
     timeout?: number;
     /** Milliseconds before the next attempt to connect: see `backoff`, which is the default. */

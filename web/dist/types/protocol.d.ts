@@ -88,6 +88,8 @@ export interface Welcome {
         topic: string;
         head: number;
     }[];
+    /** Which log the seqs are of; told again with them in a resume. */
+    log?: string;
     limits: Limits;
     /** Seconds. */
     heartbeat: number;

@@ -51,7 +51,7 @@ class Peer {
   async welcome(rooms = [], heartbeat = 30) {
     const hello = await this.hear("hello");
     const user = { id: "ann", name: "Ann", roles: ["user"] };
-    this.say({ type: "welcome", ref: hello.ref, user, rooms, limits: { text_chars: 4096 }, heartbeat });
+    this.say({ type: "welcome", ref: hello.ref, user, rooms, log: "1".repeat(32), limits: { text_chars: 4096 }, heartbeat });
     return hello;
   }
 

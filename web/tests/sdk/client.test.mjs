@@ -29,6 +29,8 @@ test("after a loss it resumes from the last seq that was seen, and hears each en
   const again = await server.peers.next();
   const hello = await again.welcome([{ ...LOBBY[0], head: 8 }]);
   assert.deepEqual(hello.rooms, { lobby: 6 });
+  assert.equal(hello.log, client.welcome.log, "and from which log it saw them");
+  assert.ok(hello.log);
   for (const seq of [6, 7, 7, 8]) again.entry("lobby", seq);
   assert.deepEqual([(await client.told.next()).seq, (await client.told.next()).seq], [7, 8]);
   assert.deepEqual(client.positions, { lobby: 8 });
