@@ -168,6 +168,18 @@ async fn of_many_who_claim_at_once_each_gets_a_number_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_renewed_is_another_one_with_the_same_entries() {
+    let options = options().await;
+    let store = open(&options).await;
+    append(&store, 1..3).await;
+    let renewed = store.renew_log().await.unwrap();
+    let again = open(&options).await;
+    assert_eq!(again.log_id(), renewed);
+    assert_ne!(store.log_id(), renewed, "one that runs goes on with what it began with");
+    assert_eq!(again.read(read(1..=2)).await.unwrap(), [entry(1), entry(2)]);
+}
+
+#[tokio::test]
 async fn the_keyspace_of_another_cluster_is_refused() {
     let ours = options().await;
     let store = open(&ours).await;
