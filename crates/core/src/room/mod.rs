@@ -213,10 +213,10 @@ impl Room {
     /// When it is not the next one.
     pub fn replay(&mut self, entry: &Entry) {
         assert_eq!(entry.seq, self.head.next(), "a log is replayed without gaps");
-        self.apply(entry);
+        self.apply(entry, entry.key.as_ref().map(|key| KeyHash::of(&entry.user, key)));
     }
 
-    fn apply(&mut self, entry: &Entry) {
+    fn apply(&mut self, entry: &Entry, key: Option<KeyHash>) {
         self.head = entry.seq;
         self.head_at = self.head_at.max(entry.at);
         match entry.kind {
@@ -231,7 +231,7 @@ impl Room {
         if let Some(facts) = &entry.facts {
             self.facts = Some(facts.clone());
         }
-        self.keys.push((entry.seq, entry.at), entry.key.as_ref().map(|key| KeyHash::of(&entry.user, key)));
+        self.keys.push((entry.seq, entry.at), key);
     }
 
     /// Entries whose keys must be known before this action can be decided: those after the first number, up to
@@ -306,10 +306,13 @@ impl Room {
                 Ok(Verdict::Append(Fate::Topic(RoomFacts { topic: topic.clone(), ..facts.clone() }), None))
             }
             Verb::Send { content, key, after } => self.judge_send(user, content, key.as_ref(), *after),
-            Verb::Answer { text, key } => Ok(match self.keys.find(KeyHash::of(&user.id, key)) {
-                Some((seq, at)) => Verdict::Answer(Answer::Kept { seq, at: Some(at) }),
-                None => Verdict::Append(Fate::Answer(text), Some(key.clone())),
-            }),
+            Verb::Answer { text, key } => {
+                let hash = KeyHash::of(&user.id, key);
+                Ok(match self.keys.find(hash) {
+                    Some((seq, at)) => Verdict::Answer(Answer::Kept { seq, at: Some(at) }),
+                    None => Verdict::Append(Fate::Answer(text), Some((key.clone(), hash))),
+                })
+            }
         }
     }
 
@@ -320,9 +323,10 @@ impl Room {
         key: Option<&'a Key>,
         after: Option<Seq>,
     ) -> Result<Verdict<'a>, Refusal> {
-        if let Some(key) = key {
+        let key = key.map(|key| (key, KeyHash::of(&user.id, key)));
+        if let Some((_, hash)) = key {
             // A repeat is answered even to one who left since: the entry is there, and its sender may know.
-            if let Some((seq, at)) = self.keys.find(KeyHash::of(&user.id, key)) {
+            if let Some((seq, at)) = self.keys.find(hash) {
                 return Ok(Verdict::Answer(Answer::Kept { seq, at: Some(at) }));
             }
             match after {
@@ -332,12 +336,15 @@ impl Room {
             }
         }
         match self.members.contains_key(&user.id) {
-            true => Ok(Verdict::Append(Fate::Send(content), key.cloned())),
+            true => {
+                let key = key.map(|(key, hash)| (key.clone(), hash));
+                Ok(Verdict::Append(Fate::Send(content), key))
+            }
             false => Err(Refusal::NotMember),
         }
     }
 
-    fn append(&mut self, action: &Action, fate: &Fate<'_>, key: Option<Key>) -> (Option<Entry>, Answer) {
+    fn append(&mut self, action: &Action, fate: &Fate<'_>, key: Option<(Key, KeyHash)>) -> (Option<Entry>, Answer) {
         let (seq, at) = (self.head.next(), self.head_at.max(action.at));
         let removed;
         let (whose, says) = match fate {
@@ -353,8 +360,9 @@ impl Room {
             Fate::Send(content) => (&action.user, Says::Message(content)),
             Fate::Answer(text) => (&action.user, Says::Bot(text)),
         };
+        let (key, hash) = key.unzip();
         let entry = Entry::new(&self.id, seq, at, whose, key, says);
-        self.apply(&entry);
+        self.apply(&entry, hash);
         let answer = match fate {
             Fate::Found(facts) => Answer::Made(self.info_of(facts)),
             _ => Answer::Kept { seq, at: Some(at) },
@@ -398,7 +406,8 @@ impl Room {
 }
 
 enum Verdict<'a> {
-    Append(Fate<'a>, Option<Key>),
+    /// With the key to find it by.
+    Append(Fate<'a>, Option<(Key, KeyHash)>),
     Answer(Answer),
 }
 
