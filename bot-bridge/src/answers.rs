@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use hubbub_core::ids::{Key, RoomId, User, UserId};
 use hubbub_core::limits::BotText;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountsError, Role, Secret};
 use hubbub_core::ports::broker::{Delivery, Settled};
-use hubbub_core::ports::bus::{BusError, Subject};
+use hubbub_core::ports::bus::{BusError, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_node::rate_limit::RateLimit;
 use hubbub_node::revoked::{Revoked, token_id};
@@ -173,7 +172,7 @@ impl Answers {
 }
 
 /// What a holder's answer means; `None` if it is to be asked again.
-fn outcome_of(answer: Result<Bytes, BusError>) -> Option<Outcome> {
+fn outcome_of(answer: Result<Payload, BusError>) -> Option<Outcome> {
     let mut payload = match answer {
         Ok(payload) => payload,
         Err(BusError::TooLarge) => return Some(("too_large", Settled::Refused)),

@@ -3,12 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::Shared;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::broker::{Broker, BrokerError, Outgoing};
-use hubbub_core::ports::bus::{Bus, BusError, Message, Reply, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Reply, Subject, Subscription};
 use hubbub_wire::amqp;
 use hubbub_wire::tier::bots::{AskBots, Command, ToldBots};
 use hubbub_wire::tier::parcel;
@@ -30,7 +29,7 @@ const REMEMBERED_MAX: usize = 20_000;
 type Sending = Shared<PortFuture<'static, Result<(), BrokerError>>>;
 
 /// Requests as they came, each with the way to answer it.
-pub type Asked = mpsc::Receiver<(Bytes, Reply)>;
+pub type Asked = mpsc::Receiver<(Payload, Reply)>;
 
 /// Hands commands to the broker.
 #[derive(Clone)]

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::metrics::counter;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, Partitions, RoomId, Seq, User, UserId};
-use hubbub_core::ports::bus::{Bus, BusError, Message, Subject};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_core::trace::TraceContext;
 use hubbub_node::trace::{self, Span};
@@ -122,11 +121,11 @@ impl Asker {
         room: RoomId,
         what: What,
         trace: Option<TraceContext>,
-    ) -> impl Future<Output = Result<(Told, Bytes), Failure>> + 'static + use<> {
+    ) -> impl Future<Output = Result<(Told, Payload), Failure>> + 'static + use<> {
         let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let twice = may_be_asked_twice(&what);
-        let payload = parcel::pack(&Ask { room, what, timeout_ms });
+        let payload = Payload::whole(Ask { room, what, timeout_ms });
         self.request(subject, Message { payload, traces: trace.into_iter().collect() }, twice, self.nobody())
     }
 
@@ -143,7 +142,7 @@ impl Asker {
         message: Message,
         twice: bool,
         nobody: (Duration, Failure),
-    ) -> impl Future<Output = Result<(T, Bytes), Failure>> + 'static + use<T> {
+    ) -> impl Future<Output = Result<(T, Payload), Failure>> + 'static + use<T> {
         let began = Instant::now();
         let (bus, deadline) = (self.bus.clone(), began + self.timeout);
         let mut patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
@@ -172,7 +171,7 @@ impl Asker {
         }
     }
 
-    async fn query(&self, query: &Query) -> Result<(Found, Bytes), Failure> {
+    async fn query(&self, query: &Query) -> Result<(Found, Payload), Failure> {
         let (found, payload) =
             self.request(Subject::Query, parcel::pack(query).into(), true, self.nobody()).await?;
         match found {
@@ -261,7 +260,7 @@ impl Asker {
 }
 
 /// What an answer begins with.
-trait Header: serde::de::DeserializeOwned {
+trait Header: serde::de::DeserializeOwned + Clone + Send + Sync + 'static {
     /// Whether it is for somebody else to answer now.
     fn has_moved(&self) -> bool;
 }

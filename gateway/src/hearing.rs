@@ -4,13 +4,13 @@ use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq};
-use hubbub_core::ports::bus::Message;
+use hubbub_core::ports::bus::{Message, Payload};
 use hubbub_core::position::Arrival;
 use hubbub_wire::native::answer::{self, Event};
 use hubbub_wire::socketio::answer::{self as socketio, Chatroom};
 use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
-use hubbub_wire::tier::event::{Batch, Heads, Joined, RoomMade};
+use hubbub_wire::tier::event::{Committed, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel::{self, BadParcel};
 
 use crate::dialect::{Dialect, Passes};
@@ -35,12 +35,11 @@ impl State {
     }
 
     fn hear_entries(&mut self, room: &RoomId, message: Message) -> Result<(), BadParcel> {
-        let Message { mut payload, traces } = message;
-        let batch: Batch = parcel::header(&mut payload)?;
         if !self.rooms.contains_key(room) {
             return Ok(());
         }
-        let entries = parcel::entries(room, payload)?;
+        let Message { payload, traces } = message;
+        let Committed { batch, entries } = Committed::read(payload)?;
         self.counts.entries += entries.len() as u64;
         if let (Some(here), Some(last)) = (self.rooms.get_mut(room), entries.last()) {
             here.begin_delivery(last.seq, &traces);
@@ -217,7 +216,7 @@ impl State {
     }
 
     /// A head above our position, after all that came before it was heard: an entry was lost and nothing followed it.
-    fn hear_heads(&mut self, mut payload: Bytes) -> Result<(), BadParcel> {
+    fn hear_heads(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
         let Heads { log, epoch, heads } = parcel::header(&mut payload)?;
         for (room, head) in heads {
             let Some(known) = self.rooms.get_mut(&room).and_then(|here| here.synced.as_mut()) else {
@@ -233,7 +232,7 @@ impl State {
         Ok(())
     }
 
-    fn hear_passing(&mut self, room: &RoomId, mut payload: Bytes) -> Result<(), BadParcel> {
+    fn hear_passing(&mut self, room: &RoomId, mut payload: Payload) -> Result<(), BadParcel> {
         let passing: Ephemeron = parcel::header(&mut payload)?;
         let Some(here) = self.rooms.get_mut(room) else { return Ok(()) };
         let small =
@@ -260,7 +259,7 @@ impl State {
         }
     }
 
-    fn hear_joined(&mut self, mut payload: Bytes) -> Result<(), BadParcel> {
+    fn hear_joined(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
         let joined: Joined = parcel::header(&mut payload)?;
         let user = joined.user.id;
         if self
@@ -273,7 +272,7 @@ impl State {
         Ok(())
     }
 
-    fn hear_room_made(&mut self, mut payload: Bytes) -> Result<(), BadParcel> {
+    fn hear_room_made(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
         if self.watchers.is_empty() {
             return Ok(());
         }
@@ -292,7 +291,7 @@ impl State {
         Ok(())
     }
 
-    fn hear_control(&mut self, mut payload: Bytes) -> Result<(), BadParcel> {
+    fn hear_control(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
         let Control::Revoked { user, token, until } = parcel::header(&mut payload)?;
         // First: a hello that is being looked at finds it there, or is found among the connections.
         self.revoked.add(token, until);

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
 use hubbub_core::code::CloseCode;
-use hubbub_core::ports::bus::{BusError, Message, Subject, Subscription};
+use hubbub_core::ports::bus::{BusError, Message, Payload, Subject, Subscription};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -168,15 +168,15 @@ impl Door {
         let ear = self.shard.ear.clone();
         let mut heard = vec![gateway.bus.watch_losses(Arc::new(move || ear.lose()))];
         let heads = gateway.asker.partitions().all().map(Subject::Heads);
-        let of_all = heads.map(|subject| (subject, Heard::Heads as fn(bytes::Bytes) -> Heard)).chain([
-            (Subject::Memberships, Heard::Joined as fn(bytes::Bytes) -> Heard),
+        let of_all = heads.map(|subject| (subject, Heard::Heads as fn(Payload) -> Heard)).chain([
+            (Subject::Memberships, Heard::Joined as fn(Payload) -> Heard),
             (Subject::Directory, Heard::RoomMade),
             (Subject::Control, Heard::Control),
         ]);
         for (subject, make) in of_all {
             let ear = self.shard.ear.clone();
             let listener = Arc::new(move |Message { payload, .. }| {
-                let len = payload.len();
+                let len = payload.size();
                 ear.leave(make(payload), len);
             });
             heard.push(gateway.bus.listen(subject, listener).await?);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::map::FastMap;
-use hubbub_core::ports::bus::Message;
+use hubbub_core::ports::bus::{Message, Payload};
 use hubbub_node::revoked::Revoked;
 use hubbub_wire::socketio::answer as socketio;
 use hubbub_wire::ws::encode;
@@ -38,15 +38,15 @@ pub enum Heard {
     /// A batch of a room's entries.
     Entries(RoomId, Message),
     /// Something that passes in a room.
-    Passing(RoomId, Bytes),
+    Passing(RoomId, Payload),
     /// Where logs of busy rooms end.
-    Heads(Bytes),
+    Heads(Payload),
     /// A user became a member of a room.
-    Joined(Bytes),
+    Joined(Payload),
     /// A room was made.
-    RoomMade(Bytes),
+    RoomMade(Payload),
     /// Something that all nodes must know.
-    Control(Bytes),
+    Control(Payload),
 }
 
 /// Where the bus leaves messages for a shard, from any thread.

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions};
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
@@ -18,7 +17,9 @@ use hubbub_client::{Client, Event, Events};
 use hubbub_core::ids::{NodeId, Partitions};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
-use hubbub_core::ports::bus::{Bus, BusError, Listener, LossWatcher, Message, Server, Subject, Subscription};
+use hubbub_core::ports::bus::{
+    Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
+};
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports, listener};
@@ -78,7 +79,7 @@ impl Bus for Lossy {
         subject: &Subject,
         message: Message,
         timeout: Duration,
-    ) -> PortFuture<'static, Result<Bytes, BusError>> {
+    ) -> PortFuture<'static, Result<Payload, BusError>> {
         let is_sync = parcel::header::<Ask>(&mut message.payload.clone())
             .is_ok_and(|ask| matches!(ask.what, What::Sync { .. }));
         let held = if is_sync { self.holds_sync.lock().unwrap().take() } else { None };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hubbub_core::ids::Partitions;
-use hubbub_core::ports::bus::{Bus, Message, Reply, Subject};
+use hubbub_core::ports::bus::{Bus, Message, Payload, Reply, Subject};
 use hubbub_core::ports::store::Store;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Query};
@@ -68,7 +68,7 @@ struct Tier {
 
 /// A read on its way, and when it is given up.
 struct Asked {
-    payload: Bytes,
+    payload: Payload,
     reply: Reply,
     until: Instant,
     in_flight: metrics::InFlight,
@@ -145,7 +145,7 @@ async fn answer(tier: Arc<Tier>, asked: Asked) {
     drop(in_flight);
 }
 
-async fn find(tier: &Tier, mut payload: Bytes, until: Instant) -> Result<Bytes, Failure> {
+async fn find(tier: &Tier, mut payload: Payload, until: Instant) -> Result<Bytes, Failure> {
     let query: Query = parcel::header(&mut payload)?;
     let (what, found) = match query {
         Query::Replay(replay) => ("replay", replay::page(tier, replay, until).await?),

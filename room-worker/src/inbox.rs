@@ -6,10 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use hubbub_core::ports::bus::{Message, Reply};
+use hubbub_core::ports::bus::{Message, Payload, Reply};
 use hubbub_wire::tier::act::Told;
-use hubbub_wire::tier::parcel;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -29,7 +27,7 @@ pub(crate) struct Inbox {
 
 /// An ask as it came.
 pub(crate) struct Asked {
-    pub(crate) payload: Bytes,
+    pub(crate) payload: Payload,
     pub(crate) asker: Asker,
     pub(crate) arrived: Instant,
 }
@@ -57,7 +55,7 @@ impl Inbox {
 
     /// Takes an ask, or answers it: the inbox is full or closed.
     pub(crate) fn push(self: &Arc<Self>, Message { payload, traces }: Message, reply: Reply) {
-        let bytes = payload.len();
+        let bytes = payload.size();
         let asks_before = self.asks.fetch_add(1, Ordering::Relaxed);
         let bytes_before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let traced = traces.first().map(|trace| TracedAsk::arrived(*trace));
@@ -109,7 +107,7 @@ impl Inbox {
 
 impl Asker {
     /// Answers.
-    pub(crate) fn tell(mut self, payload: Bytes) {
+    pub(crate) fn tell(mut self, payload: impl Into<Payload>) {
         if let Some(reply) = self.reply.take() {
             reply.send(payload);
         }
@@ -129,7 +127,7 @@ impl Drop for Asker {
             if let Some(traced) = &mut self.traced {
                 traced.fail();
             }
-            reply.send(parcel::pack(&told));
+            reply.send(Payload::whole(told));
         }
     }
 }
@@ -138,19 +136,22 @@ impl Drop for Asker {
 mod tests {
     use std::sync::mpsc;
 
+    use bytes::Bytes;
+    use hubbub_wire::tier::parcel;
+
     use super::*;
 
-    fn ask(inbox: &Arc<Inbox>, bytes: usize) -> mpsc::Receiver<Bytes> {
+    fn ask(inbox: &Arc<Inbox>, bytes: usize) -> mpsc::Receiver<Payload> {
         let (to, from) = mpsc::channel();
         inbox.push(Bytes::from(vec![0; bytes]).into(), Reply::new(move |payload| _ = to.send(payload)));
         from
     }
 
-    fn told(answer: &mpsc::Receiver<Bytes>) -> Option<Told> {
+    fn told(answer: &mpsc::Receiver<Payload>) -> Option<Told> {
         answer.try_recv().ok().map(|mut payload| parcel::header(&mut payload).unwrap())
     }
 
-    fn is_unavailable(answer: &mpsc::Receiver<Bytes>) -> bool {
+    fn is_unavailable(answer: &mpsc::Receiver<Payload>) -> bool {
         matches!(told(answer), Some(Told::Unavailable))
     }
 
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!((taken.len(), inbox.held()), (2, 2), "what was taken counts until it is answered");
         assert!(is_unavailable(&ask(&inbox, 0)));
         taken.remove(0).asker.tell(Bytes::from_static(b"yes"));
-        assert_eq!(first.try_recv().unwrap(), "yes");
+        assert_eq!(first.try_recv().unwrap().into_bytes(), "yes");
         let third = ask(&inbox, 0);
         drop(taken);
         assert!(is_unavailable(&second), "dropped is not silence");

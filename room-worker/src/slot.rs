@@ -6,6 +6,7 @@ use hubbub_core::code::Code;
 use hubbub_core::entry::Entry;
 use hubbub_core::held::Held;
 use hubbub_core::ids::{Epoch, LogId, Millis, RoomId, Seq};
+use hubbub_core::ports::bus::Payload;
 use hubbub_core::room::{Action, Answer, Room};
 use hubbub_wire::tier::act::{Synced, Told, What};
 use hubbub_wire::tier::parcel;
@@ -269,11 +270,11 @@ impl Due {
             Say::NoSuchRoom => Code::NoSuchRoom.as_str(),
         });
         let payload = match self.say {
-            Say::Done(answer) => parcel::pack(&Told::Done(answer)),
-            Say::NoSuchRoom => parcel::pack(&Told::NoSuchRoom),
+            Say::Done(answer) => Payload::whole(Told::Done(answer)),
+            Say::NoSuchRoom => Payload::whole(Told::NoSuchRoom),
             Say::Synced { synced, newest } => {
                 let (room, head) = (synced.info.id.clone(), synced.info.head);
-                parcel::pack_with(&Told::Synced(*synced), &room, tail.newest(head, newest as usize))
+                parcel::pack_with(&Told::Synced(*synced), &room, tail.newest(head, newest as usize)).into()
             }
         };
         self.asker.tell(payload);

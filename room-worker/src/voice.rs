@@ -2,9 +2,9 @@
 
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, Seq};
-use hubbub_core::ports::bus::{Bus, Message, Subject};
+use hubbub_core::ports::bus::{Bus, Message, Payload, Subject};
 use hubbub_node::trace;
-use hubbub_wire::tier::event::{Batch, Heads, Joined, RoomMade};
+use hubbub_wire::tier::event::{Batch, Committed, ENTRY_OVERHEAD, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel;
 
 use crate::metrics::{self, BatchMeters};
@@ -13,8 +13,6 @@ use crate::traced::{TracedEntry, is_in};
 
 /// Bytes with which a payload ends. One more entry and all headers still fit the bus.
 const PAYLOAD_BYTES: usize = 512 * 1024;
-/// What an entry has beside its JSON, but for the facts of a room.
-const ENTRY_OVERHEAD: usize = 512;
 
 /// Heads in one payload: of rooms with the longest ids it is below the bus's limit.
 const HEADS_MAX: usize = 5_000;
@@ -68,10 +66,10 @@ impl Voice {
                 fits
             });
             let upto = from + fitting.count();
-            let header =
+            let batch =
                 Batch { room: room.clone(), log: self.log, epoch: self.epoch, members: members[upto - 1] };
             let entries = &entries[from..upto];
-            let payload = parcel::pack_with(&header, room, entries);
+            let payload = Payload::whole(Committed { batch, entries: entries.to_vec() });
             let traces = traced.iter().filter(|traced| is_in(traced, entries)).map(|traced| traced.trace);
             self.publish(&subject, Message { payload, traces: traces.collect() });
             from = upto;

@@ -106,6 +106,7 @@ mod bus {
         an_unanswered_request_says_which
         a_payload_over_the_limit_is_refused
         a_message_takes_its_traces_along
+        a_whole_thing_is_heard_as_itself_or_as_its_bytes
     );
 }
 

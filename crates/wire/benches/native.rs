@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use hubbub_core::ids::{Key, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
+use hubbub_core::ports::bus::Payload;
 use hubbub_core::room::Verb;
 use hubbub_wire::native::request;
 use hubbub_wire::tier::act::{Ask, What};
@@ -81,7 +82,7 @@ fn between_tiers(criterion: &mut Criterion) {
     let what = What::Do { user, verb: Verb::Send { content, key, after: Some(Seq(41)) } };
     let room = RoomId::parse("0195f3c2a7b84d0e9a3b5c7d9e1f2a3b").expect("an id");
     let ask = Ask { room, what, timeout_ms: 5_000 };
-    let packed = parcel::pack(&ask);
+    let packed = Payload::from(parcel::pack(&ask));
     let mut group = criterion.benchmark_group("parcel");
     group.bench_function("pack an ask", |bencher| bencher.iter(|| parcel::pack(black_box(&ask))));
     group.bench_function("read an ask", |bencher| {

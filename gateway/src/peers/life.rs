@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hubbub_core::ids::NodeId;
-use hubbub_core::ports::bus::{Bus, BusError, Message, Reply, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Reply, Subject, Subscription};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::presence::{Changes, Page, Place, Question};
 use tokio::sync::mpsc;
@@ -36,8 +35,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const PAGES_MAX: usize = 16_384;
 
 enum Heard {
-    Changes(Bytes),
-    Question(Bytes, Reply),
+    Changes(Payload),
+    Question(Payload, Reply),
 }
 
 /// Ears on the bus.

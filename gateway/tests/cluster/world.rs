@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use bytes::Bytes;
 use http::{Request, header};
 use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions};
 use hubbub_adapters::bus::LocalBus;
@@ -18,7 +17,9 @@ use hubbub_client::{Client, Event, Events};
 use hubbub_core::ids::{NodeId, Partitions, RoomId, User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
-use hubbub_core::ports::bus::{Bus, BusError, Listener, LossWatcher, Message, Server, Subject, Subscription};
+use hubbub_core::ports::bus::{
+    Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
+};
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::peers::Cluster;
@@ -51,7 +52,7 @@ pub struct Line {
     /// What it says on these subjects is lost.
     loses: Mutex<Vec<Subject>>,
     /// What was lost of that.
-    lost: Mutex<Vec<Bytes>>,
+    lost: Mutex<Vec<Payload>>,
 }
 
 impl Line {
@@ -67,7 +68,7 @@ impl Line {
 
     /// Waits until something was lost that tells who came or went.
     pub async fn loses_news(&self) {
-        let is_news = |mut payload: Bytes| {
+        let is_news = |mut payload: Payload| {
             parcel::header::<Changes>(&mut payload).is_ok_and(|changes: Changes| changes.is_news())
         };
         until("news are lost", async || self.lost.lock().unwrap().iter().cloned().any(is_news)).await;
@@ -130,7 +131,7 @@ impl Bus for Line {
         subject: &Subject,
         message: Message,
         timeout: Duration,
-    ) -> PortFuture<'static, Result<Bytes, BusError>> {
+    ) -> PortFuture<'static, Result<Payload, BusError>> {
         match self.loses(subject) {
             true => Box::pin(std::future::ready(Err(BusError::TimedOut))),
             false => self.bus.request(subject, message, timeout),

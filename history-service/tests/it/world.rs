@@ -8,7 +8,7 @@ use hubbub_adapters::store::{EmbeddedStore, Options};
 use hubbub_core::entry::{Entry, RoomFacts, Says};
 use hubbub_core::ids::{Epoch, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
-use hubbub_core::ports::bus::{Bus, Message, Reply, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, Message, Payload, Reply, Subject, Subscription};
 use hubbub_core::ports::store::{Append, Segment, Store};
 use hubbub_core::room::RoomInfo;
 use hubbub_history_service::{Config, serve};
@@ -107,7 +107,7 @@ impl World {
         (asked, self.bus.serve(Subject::Act(PARTITION), server).await.unwrap())
     }
 
-    pub async fn ask(&self, query: &Query) -> Option<(Found, bytes::Bytes)> {
+    pub async fn ask(&self, query: &Query) -> Option<(Found, Payload)> {
         let asked = self.bus.request(&Subject::Query, parcel::pack(query).into(), DEADLINE);
         let mut found = asked.await.ok()?;
         Some((parcel::header(&mut found).unwrap(), found))

@@ -15,7 +15,7 @@ use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{Partition, RoomId, Seq};
-use hubbub_core::ports::bus::{Message, Subject};
+use hubbub_core::ports::bus::{Message, Payload, Subject};
 use hubbub_core::ports::store::Store;
 use hubbub_core::room::{Answer, Verb};
 use hubbub_wire::tier::act::{Ask, ReadTo, Told, What};
@@ -81,7 +81,7 @@ impl Chaos {
     }
 
     /// Asks with a short patience; `None` where nothing is known.
-    async fn ask(&self, room: &RoomId, what: What) -> Option<(Told, Bytes)> {
+    async fn ask(&self, room: &RoomId, what: What) -> Option<(Told, Payload)> {
         let patience = Duration::from_millis(60);
         let ask = Ask { room: room.clone(), what, timeout_ms: 60 };
         let asked = self.world.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask).into(), patience);

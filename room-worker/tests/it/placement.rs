@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_core::ids::{NodeId, Partition, Partitions, RoomId};
-use hubbub_core::ports::bus::Subject;
+use hubbub_core::ports::bus::{Payload, Subject};
 use hubbub_core::ports::leases::Leases;
 use hubbub_core::room::{Answer, Verb};
 use hubbub_node::roster::{Roster, give_signs_of_life};
@@ -82,7 +81,7 @@ impl Shared {
         let mut answer = None;
         until("it is known what became of it", async || {
             let told = self.world.bus.request(&subject, parcel::pack(&ask).into(), DEADLINE).await;
-            let told = told.ok().and_then(|mut told: Bytes| parcel::header(&mut told).ok());
+            let told = told.ok().and_then(|mut told: Payload| parcel::header(&mut told).ok());
             if let Some(Told::Done(done)) = told {
                 answer = Some(done);
             }

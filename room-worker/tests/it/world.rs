@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::{EmbeddedStore, Options};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, Millis, NodeId, Partition, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
-use hubbub_core::ports::bus::{Bus, Message, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, Message, Payload, Subject, Subscription};
 use hubbub_core::ports::leases::Leases;
 use hubbub_core::ports::store::Store;
 use hubbub_core::room::{Answer, RoomInfo, Verb};
@@ -130,7 +129,7 @@ impl World {
     }
 
     /// Sends a question now; the future is its answer.
-    pub fn begin(&self, room: &RoomId, what: What) -> impl Future<Output = Option<Bytes>> + use<> {
+    pub fn begin(&self, room: &RoomId, what: What) -> impl Future<Output = Option<Payload>> + use<> {
         let ask = Ask { room: room.clone(), what, timeout_ms: DEADLINE.as_millis() as u32 };
         let answer = self.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask).into(), DEADLINE);
         async move { answer.await.ok() }

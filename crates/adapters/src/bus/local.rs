@@ -3,11 +3,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hubbub_core::map::FastMap;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, LossWatcher, Message, Reply, Server, Subject, Subscription,
+    Bus, BusError, Listener, LossWatcher, Message, Payload, Reply, Server, Subject, Subscription,
 };
 use tokio::sync::oneshot;
 
@@ -109,7 +108,7 @@ impl Bus for LocalBus {
         subject: &Subject,
         message: Message,
         timeout: Duration,
-    ) -> PortFuture<'static, Result<Bytes, BusError>> {
+    ) -> PortFuture<'static, Result<Payload, BusError>> {
         let message = match message.fitting() {
             Ok(message) => message,
             Err(error) => return Box::pin(std::future::ready(Err(error))),

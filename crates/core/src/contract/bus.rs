@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::ids::{Partition, RoomId};
-use crate::ports::bus::{Bus, BusError, Message, PAYLOAD_BYTES_MAX, Subject};
+use crate::ports::bus::{Bus, BusError, Message, PAYLOAD_BYTES_MAX, Payload, Reply, Subject, Whole};
 use crate::trace::TraceContext;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,7 +17,7 @@ fn events(room: &str) -> Subject {
 
 fn queue(name: &'static str) -> (crate::ports::bus::Listener, mpsc::Receiver<(&'static str, Bytes)>) {
     let (to, from) = mpsc::channel();
-    (Arc::new(move |message: Message| _ = to.send((name, message.payload))), from)
+    (Arc::new(move |message: Message| _ = to.send((name, message.payload.into_bytes()))), from)
 }
 
 /// What one publisher publishes on one subject arrives once and in order, at every listener of that subject and no other.
@@ -53,7 +53,7 @@ pub async fn a_dropped_subscription_is_over(bus: &dyn Bus) {
     assert!(heard_gone.try_recv().is_err(), "a dropped listener heard");
     drop(bus.serve(Subject::Query, Arc::new(|_, reply| reply.send(Bytes::new()))).await.expect("serves"));
     let answer = bus.request(&Subject::Query, Message::default(), TIMEOUT).await;
-    assert_eq!(answer, Err(BusError::NoResponders));
+    assert_eq!(answer.map(drop), Err(BusError::NoResponders));
 }
 
 /// A request of a shared subject is heard by one server; requests arrive in the order in which they were made.
@@ -65,7 +65,7 @@ pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
         let serve = bus.serve(
             Subject::Query,
             Arc::new(move |message, reply| {
-                seen.lock().expect("not poisoned").push(message.payload.clone());
+                seen.lock().expect("not poisoned").push(message.payload.clone().into_bytes());
                 reply.send(message.payload);
             }),
         );
@@ -73,7 +73,8 @@ pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
     }
     let asked: Vec<Bytes> = (0..20u8).map(|n| vec![n].into()).collect();
     for payload in &asked {
-        assert_eq!(bus.request(&Subject::Query, payload.clone().into(), TIMEOUT).await.as_ref(), Ok(payload));
+        let answer = bus.request(&Subject::Query, payload.clone().into(), TIMEOUT).await;
+        assert_eq!(answer.map(Payload::into_bytes).as_ref(), Ok(payload));
     }
     assert_eq!(*seen.lock().expect("not poisoned"), asked, "each request goes to one server");
     servers.pop();
@@ -81,7 +82,7 @@ pub async fn a_request_is_answered_once_and_in_order(bus: &dyn Bus) {
     let answers: Vec<_> =
         asked.iter().map(|p| bus.request(&Subject::Query, p.clone().into(), TIMEOUT)).collect();
     for (answer, payload) in answers.into_iter().zip(&asked).rev() {
-        assert_eq!(answer.await.as_ref(), Ok(payload));
+        assert_eq!(answer.await.map(Payload::into_bytes).as_ref(), Ok(payload));
     }
     assert_eq!(*seen.lock().expect("not poisoned"), asked, "in the order of the calls, not of the polls");
 }
@@ -96,7 +97,8 @@ pub async fn a_silent_server_does_not_keep_another_from_answering(bus: &dyn Bus)
         bus.serve(act.clone(), Arc::new(|message, reply| reply.send(message.payload))).await.expect("serves");
     for n in 0..10u8 {
         let asked = Bytes::from(vec![n]);
-        assert_eq!(bus.request(&act, asked.clone().into(), TIMEOUT).await, Ok(asked));
+        let answer = bus.request(&act, asked.clone().into(), TIMEOUT).await;
+        assert_eq!(answer.map(Payload::into_bytes), Ok(asked));
     }
     for _ in 0..10 {
         // Perhaps later than the answer of the other one comes.
@@ -107,7 +109,7 @@ pub async fn a_silent_server_does_not_keep_another_from_answering(bus: &dyn Bus)
 /// Nobody there is known at once; somebody who never answers, after the timeout.
 pub async fn an_unanswered_request_says_which(bus: &dyn Bus) {
     let act = Subject::Act(Partition(7));
-    assert_eq!(bus.request(&act, Message::default(), TIMEOUT).await, Err(BusError::NoResponders));
+    assert_eq!(bus.request(&act, Message::default(), TIMEOUT).await.map(drop), Err(BusError::NoResponders));
     let kept = Arc::new(Mutex::new(Vec::new()));
     let silent = kept.clone();
     let _server = bus
@@ -115,7 +117,7 @@ pub async fn an_unanswered_request_says_which(bus: &dyn Bus) {
         .await
         .expect("serves");
     let answer = bus.request(&act, Message::default(), Duration::from_millis(50)).await;
-    assert_eq!(answer, Err(BusError::TimedOut));
+    assert_eq!(answer.map(drop), Err(BusError::TimedOut));
 }
 
 /// A payload over the limit is refused on this side.
@@ -126,7 +128,7 @@ pub async fn a_payload_over_the_limit_is_refused(bus: &dyn Bus) {
     assert_eq!(bus.publish(&Subject::Memberships, most.clone().into()), Ok(()));
     let over = Bytes::from(vec![0; PAYLOAD_BYTES_MAX + 1]);
     assert_eq!(bus.publish(&Subject::Memberships, over.clone().into()), Err(BusError::TooLarge));
-    assert_eq!(bus.request(&Subject::Query, over.into(), TIMEOUT).await, Err(BusError::TooLarge));
+    assert_eq!(bus.request(&Subject::Query, over.into(), TIMEOUT).await.map(drop), Err(BusError::TooLarge));
 }
 
 /// The traces of a message go with it, and are left out of one that would become too large by them.
@@ -149,13 +151,49 @@ pub async fn a_message_takes_its_traces_along(bus: &dyn Bus) {
     let _serving = serving.await.expect("serves");
     for count in [0, 1, 3] {
         let traces: Vec<_> = (1..=count).map(trace).collect();
-        let message = Message { payload: Bytes::from_static(b"traced"), traces };
+        let message = Message { payload: Bytes::from_static(b"traced").into(), traces };
         bus.publish(&events("traced"), message.clone()).expect("published");
-        assert_eq!(heard.recv_timeout(TIMEOUT).expect("heard"), message);
+        assert_eq!(said(heard.recv_timeout(TIMEOUT).expect("heard")), said(message.clone()));
         bus.request(&Subject::Query, message.clone(), TIMEOUT).await.expect("answered");
-        assert_eq!(heard.recv_timeout(TIMEOUT).expect("asked"), message);
+        assert_eq!(said(heard.recv_timeout(TIMEOUT).expect("asked")), said(message));
     }
-    let most = Message { payload: Bytes::from(vec![0; PAYLOAD_BYTES_MAX]), traces: vec![trace(1)] };
-    bus.publish(&events("traced"), most.clone()).expect("published");
-    assert_eq!(heard.recv_timeout(TIMEOUT).expect("heard"), Message::from(most.payload));
+    let most = Bytes::from(vec![0; PAYLOAD_BYTES_MAX]);
+    let message = Message { payload: most.clone().into(), traces: vec![trace(1)] };
+    bus.publish(&events("traced"), message).expect("published");
+    assert_eq!(said(heard.recv_timeout(TIMEOUT).expect("heard")), (most, Vec::new()));
+}
+
+fn said(message: Message) -> (Bytes, Vec<TraceContext>) {
+    (message.payload.into_bytes(), message.traces)
+}
+
+/// A thing that is whole is heard as itself or as its bytes, as a message, a request and an answer.
+pub async fn a_whole_thing_is_heard_as_itself_or_as_its_bytes(bus: &dyn Bus) {
+    #[derive(Debug, Clone, PartialEq)]
+    struct Thing(Bytes);
+    impl Whole for Thing {
+        fn to_bytes(&self) -> Bytes {
+            self.0.clone()
+        }
+        fn size(&self) -> usize {
+            self.0.len()
+        }
+    }
+    let read = |mut payload: Payload| payload.take().unwrap_or_else(|| Thing(payload.into_bytes()));
+    let thing = || Thing(Bytes::from_static(b"thing"));
+    let (to, heard) = mpsc::channel();
+    let listening = bus.listen(events("whole"), Arc::new(move |message| _ = to.send(message)));
+    let _listening = listening.await.expect("listens");
+    bus.publish(&events("whole"), Payload::whole(thing()).into()).expect("published");
+    assert_eq!(read(heard.recv_timeout(TIMEOUT).expect("heard").payload), thing());
+
+    let echo =
+        Arc::new(move |message: Message, reply: Reply| reply.send(Payload::whole(read(message.payload))));
+    let _serving = bus.serve(Subject::Query, echo).await.expect("serves");
+    for _ in 0..2 {
+        let answer = bus.request(&Subject::Query, Payload::whole(thing()).into(), TIMEOUT).await;
+        assert_eq!(answer.map(read), Ok(thing()));
+    }
+    let over = Thing(Bytes::from(vec![0; PAYLOAD_BYTES_MAX + 1]));
+    assert_eq!(bus.publish(&events("whole"), Payload::whole(over).into()), Err(BusError::TooLarge));
 }

@@ -12,8 +12,12 @@
 //! - After a message may have been lost without a trace (the connection was away, a listener was too slow), all watchers of
 //!   [`Bus::watch_losses`] are called, when messages arrive again.
 //! - The payload is at most 1 MiB: that is what NATS takes by default.
+//! - A [`Payload`] that is whole is heard as the thing itself or as its bytes, whichever the bus likes: within one process nothing
+//!   has to be put into bytes and read again.
 //! - The traces of a message go with it, in their order, unless it would become larger than that by them.
 
+use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,11 +33,86 @@ pub const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that a trace takes in a message, at most.
 const TRACE_BYTES: usize = 100;
 
+/// What can go over a bus of one process as it is, and over any other as bytes.
+pub trait Whole: Any + fmt::Debug + Send + Sync {
+    /// What it is on a wire.
+    fn to_bytes(&self) -> Bytes;
+
+    /// How many bytes that are, about: what memory is bounded by.
+    fn size(&self) -> usize;
+}
+
+/// What a message or an answer says.
+#[derive(Debug, Clone)]
+pub enum Payload {
+    /// In bytes.
+    Bytes(Bytes),
+    /// The thing itself.
+    Whole(Arc<dyn Whole>),
+}
+
+impl Payload {
+    /// The thing itself.
+    pub fn whole(thing: impl Whole) -> Self {
+        Self::Whole(Arc::new(thing))
+    }
+
+    /// Bytes that it takes; of a thing itself, about.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Whole(thing) => thing.size(),
+        }
+    }
+
+    /// Its bytes.
+    pub fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Whole(thing) => thing.to_bytes(),
+        }
+    }
+
+    /// Makes it bytes, if it is not.
+    pub fn as_bytes(&mut self) -> &mut Bytes {
+        if let Self::Whole(thing) = self {
+            *self = Self::Bytes(thing.to_bytes());
+        }
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Whole(_) => unreachable!("it was made bytes"),
+        }
+    }
+
+    /// Takes the thing itself out, and leaves nothing; `None` if it is in bytes, or is another thing.
+    pub fn take<T: Clone + Send + Sync + 'static>(&mut self) -> Option<T> {
+        match self {
+            Self::Whole(thing) if (&**thing as &dyn Any).is::<T>() => {}
+            _ => return None,
+        }
+        let Self::Whole(thing) = std::mem::take(self) else { return None };
+        let thing: Arc<dyn Any + Send + Sync> = thing;
+        thing.downcast().ok().map(Arc::unwrap_or_clone)
+    }
+}
+
+impl Default for Payload {
+    fn default() -> Self {
+        Self::Bytes(Bytes::new())
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
 /// What goes over the bus, to be published or as a request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Message {
     /// What it says: at most [`PAYLOAD_BYTES_MAX`].
-    pub payload: Bytes,
+    pub payload: Payload,
     /// The sampled traces that what it says is part of: a batch may be of several. Nearly always none, and then they cost
     /// nothing.
     pub traces: Vec<TraceContext>,
@@ -42,7 +121,7 @@ pub struct Message {
 impl Message {
     /// Bytes that it takes, at most.
     pub fn size(&self) -> usize {
-        self.payload.len() + self.traces.len() * TRACE_BYTES
+        self.payload.size() + self.traces.len() * TRACE_BYTES
     }
 
     /// The message as the contract lets it go: without its traces if it would be too large by them.
@@ -50,7 +129,7 @@ impl Message {
     /// # Errors
     /// `TooLarge` by its payload alone.
     pub fn fitting(mut self) -> Result<Self, BusError> {
-        if self.payload.len() > PAYLOAD_BYTES_MAX {
+        if self.payload.size() > PAYLOAD_BYTES_MAX {
             return Err(BusError::TooLarge);
         }
         if self.size() > PAYLOAD_BYTES_MAX {
@@ -60,9 +139,9 @@ impl Message {
     }
 }
 
-impl From<Bytes> for Message {
-    fn from(payload: Bytes) -> Self {
-        Self { payload, traces: Vec::new() }
+impl<P: Into<Payload>> From<P> for Message {
+    fn from(payload: P) -> Self {
+        Self { payload: payload.into(), traces: Vec::new() }
     }
 }
 
@@ -145,17 +224,17 @@ pub type Server = Arc<dyn Fn(Message, Reply) + Send + Sync>;
 pub type LossWatcher = Arc<dyn Fn() + Send + Sync>;
 
 /// The way to answer one request. Dropped without an answer, the asker times out.
-pub struct Reply(Box<dyn FnOnce(Bytes) + Send + Sync>);
+pub struct Reply(Box<dyn FnOnce(Payload) + Send + Sync>);
 
 impl Reply {
     /// Wraps what sends the answer.
-    pub fn new(send: impl FnOnce(Bytes) + Send + Sync + 'static) -> Self {
+    pub fn new(send: impl FnOnce(Payload) + Send + Sync + 'static) -> Self {
         Self(Box::new(send))
     }
 
     /// Answers. An asker who is gone does not hear it.
-    pub fn send(self, payload: Bytes) {
-        (self.0)(payload);
+    pub fn send(self, payload: impl Into<Payload>) {
+        (self.0)(payload.into());
     }
 }
 
@@ -184,5 +263,5 @@ pub trait Bus: Send + Sync + 'static {
         subject: &Subject,
         message: Message,
         timeout: Duration,
-    ) -> PortFuture<'static, Result<Bytes, BusError>>;
+    ) -> PortFuture<'static, Result<Payload, BusError>>;
 }

@@ -64,6 +64,21 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// Bytes of what it carries.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Create { name, topic } => name.len() + topic.len(),
+            Self::Topic { topic } => topic.len(),
+            Self::Send {
+                content: Content::Text(text) | Content::Link(text) | Content::Image(text), ..
+            } => text.len(),
+            Self::Answer { text, .. } => text.text().len(),
+            Self::Join | Self::Leave | Self::Kick { .. } => 0,
+        }
+    }
+}
+
 /// A request that wants to change a room.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
@@ -344,7 +359,12 @@ impl Room {
         }
     }
 
-    fn append(&mut self, action: &Action, fate: &Fate<'_>, key: Option<(Key, KeyHash)>) -> (Option<Entry>, Answer) {
+    fn append(
+        &mut self,
+        action: &Action,
+        fate: &Fate<'_>,
+        key: Option<(Key, KeyHash)>,
+    ) -> (Option<Entry>, Answer) {
         let (seq, at) = (self.head.next(), self.head_at.max(action.at));
         let removed;
         let (whose, says) = match fate {

@@ -1,8 +1,15 @@
 //! What is asked of a room's holder, and what it answers.
 
+use bytes::Bytes;
 use hubbub_core::ids::{Epoch, LogId, RoomId, Seq, User, UserId};
+use hubbub_core::ports::bus::Whole;
 use hubbub_core::room::{Answer, RoomInfo, Verb};
 use serde::{Deserialize, Serialize};
+
+use crate::tier::parcel;
+
+/// Bytes of an ask beside its content, and of an answer without entries: about, as they are in JSON.
+const OVERHEAD: usize = 256;
 
 /// A request to the holder of a room.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,6 +20,20 @@ pub struct Ask {
     pub what: What,
     /// For how long the asker waits, in milliseconds from now: work that starts later is work for nobody.
     pub timeout_ms: u32,
+}
+
+impl Whole for Ask {
+    fn to_bytes(&self) -> Bytes {
+        parcel::pack(self)
+    }
+
+    fn size(&self) -> usize {
+        let content = match &self.what {
+            What::Do { verb, .. } => verb.size(),
+            What::Sync { users, .. } => users.iter().map(|user| user.as_str().len()).sum(),
+        };
+        OVERHEAD + content
+    }
 }
 
 /// What is asked.
@@ -51,6 +72,16 @@ pub enum Told {
     Moved,
 }
 
+impl Whole for Told {
+    fn to_bytes(&self) -> Bytes {
+        parcel::pack(self)
+    }
+
+    fn size(&self) -> usize {
+        OVERHEAD
+    }
+}
+
 /// A room at its head, as its holder vouches for it: all of it durable, and no newer holder had claimed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Synced {
@@ -71,4 +102,31 @@ pub struct ReadTo {
     pub epoch: Epoch,
     /// Up to and with this entry.
     pub head: Seq,
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_core::ids::Key;
+    use hubbub_core::limits::Content;
+    use hubbub_core::ports::bus::Payload;
+
+    use super::*;
+
+    #[test]
+    fn an_ask_and_its_answer_are_the_same_whole_and_in_bytes() {
+        let user = User { id: UserId::parse("u").unwrap(), name: "Ümit \"U\"".into() };
+        let content = Content::text("\u{1}said\n".repeat(100)).unwrap();
+        let verb = Verb::Send { content, key: Key::parse("k").ok(), after: Some(Seq(3)) };
+        let ask = Ask { room: RoomId::parse("r").unwrap(), what: What::Do { user, verb }, timeout_ms: 5_000 };
+        let told = Told::Done(Answer::Kept { seq: Seq(4), at: None });
+        for mut payload in [Payload::whole(ask.clone()), ask.to_bytes().into()] {
+            let read: Ask = parcel::header(&mut payload).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{ask:?}"));
+            assert_eq!(payload.size(), 0, "nothing is left of it");
+        }
+        for mut payload in [Payload::whole(told.clone()), told.to_bytes().into()] {
+            let read: Told = parcel::header(&mut payload).unwrap();
+            assert_eq!(format!("{read:?}"), format!("{told:?}"));
+        }
+    }
 }

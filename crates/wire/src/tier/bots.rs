@@ -131,7 +131,7 @@ mod tests {
         };
         let ask = AskBots::Command(command);
         assert!(!format!("{ask:?}").contains("hidden"));
-        let mut payload = crate::tier::parcel::pack(&ask);
+        let mut payload = crate::tier::parcel::pack(&ask).into();
         let AskBots::Command(read) = crate::tier::parcel::header(&mut payload).unwrap() else {
             panic!("another request")
         };

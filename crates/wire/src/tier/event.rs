@@ -2,8 +2,51 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, LogId, RoomId, Seq, User, UserId};
+use hubbub_core::ports::bus::{Payload, Whole};
 use serde::{Deserialize, Serialize};
+
+use crate::tier::parcel::{self, BadParcel};
+
+/// What an entry has beside its JSON, but for the facts of a room: bytes, at most.
+pub const ENTRY_OVERHEAD: usize = 512;
+
+/// A batch with its entries.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// Its header.
+    pub batch: Batch,
+    /// Consecutive, ascending.
+    pub entries: Vec<Entry>,
+}
+
+impl Committed {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When it is another version's, or damaged.
+    pub fn read(mut payload: Payload) -> Result<Self, BadParcel> {
+        if let Some(whole) = payload.take() {
+            return Ok(whole);
+        }
+        let batch: Batch = parcel::header(&mut payload)?;
+        let entries = parcel::entries(&batch.room, payload)?;
+        Ok(Self { batch, entries })
+    }
+}
+
+impl Whole for Committed {
+    fn to_bytes(&self) -> Bytes {
+        parcel::pack_with(&self.batch, &self.batch.room, &self.entries)
+    }
+
+    fn size(&self) -> usize {
+        let entries = self.entries.iter().map(|entry| entry.json.len() + ENTRY_OVERHEAD);
+        ENTRY_OVERHEAD + entries.sum::<usize>()
+    }
+}
 
 /// Header of a batch of consecutive entries; they follow it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,4 +94,29 @@ pub struct RoomMade {
     pub topic: Arc<str>,
     /// Who made it.
     pub owner: UserId,
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_core::entry::Says;
+    use hubbub_core::ids::Millis;
+
+    use super::*;
+
+    #[test]
+    fn a_batch_is_the_same_whole_and_in_bytes() {
+        let room = RoomId::parse("r").unwrap();
+        let user = User { id: UserId::parse("u").unwrap(), name: "U".into() };
+        let entries: Vec<_> =
+            (1..4).map(|n| Entry::new(&room, Seq(n), Millis(n), &user, None, Says::Join(None))).collect();
+        let batch = Batch { room, log: LogId(7), epoch: Epoch(2), members: 3 };
+        let committed = Committed { batch, entries };
+        let bytes = committed.to_bytes();
+        assert!(bytes.len() <= committed.size());
+        for payload in [Payload::whole(committed.clone()), bytes.into()] {
+            let read = Committed::read(payload).unwrap();
+            assert_eq!(read.entries, committed.entries);
+            assert_eq!(format!("{:?}", read.batch), format!("{:?}", committed.batch));
+        }
+    }
 }

@@ -10,6 +10,7 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hubbub_core::entry::{Damaged, Entry};
 use hubbub_core::ids::{RoomId, Seq};
+use hubbub_core::ports::bus::Payload;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -60,8 +61,14 @@ fn put_header<H: Serialize>(to: &mut BytesMut, header: &H) {
     to[..4].copy_from_slice(&len.to_be_bytes());
 }
 
-/// Reads the header, and leaves the entries in the payload.
-pub fn header<H: DeserializeOwned>(payload: &mut Bytes) -> Result<H, BadParcel> {
+/// Reads the header, and leaves the entries in the payload. One that came whole is taken as it is.
+pub fn header<H: DeserializeOwned + Clone + Send + Sync + 'static>(
+    payload: &mut Payload,
+) -> Result<H, BadParcel> {
+    if let Some(header) = payload.take() {
+        return Ok(header);
+    }
+    let payload = payload.as_bytes();
     let len = payload.try_get_u32().map_err(|_| BadParcel::Short)? as usize;
     if payload.len() < len {
         return Err(BadParcel::Short);
@@ -70,7 +77,8 @@ pub fn header<H: DeserializeOwned>(payload: &mut Bytes) -> Result<H, BadParcel> 
 }
 
 /// Reads the entries that follow a header. Their JSON shares the payload's memory.
-pub fn entries(room: &RoomId, mut payload: Bytes) -> Result<Vec<Entry>, BadParcel> {
+pub fn entries(room: &RoomId, payload: Payload) -> Result<Vec<Entry>, BadParcel> {
+    let mut payload = payload.into_bytes();
     let mut entries = Vec::new();
     while !payload.is_empty() {
         let seq = Seq(payload.try_get_u64().map_err(|_| BadParcel::Short)?);
@@ -97,12 +105,12 @@ mod tests {
         let all: Vec<_> =
             (1..4).map(|n| Entry::new(&room, Seq(n), Millis(n), &user, None, Says::Join(None))).collect();
         let packed = pack_with(&"header", &room, &all);
-        let mut payload = packed.clone();
+        let mut payload = packed.clone().into();
         assert_eq!(header::<String>(&mut payload).unwrap(), "header");
         assert_eq!(entries(&room, payload).unwrap(), all);
         let boundaries: Vec<_> = (0..=3).map(|n| pack_with(&"header", &room, &all[..n]).len()).collect();
         for cut in (0..packed.len()).filter(|cut| !boundaries.contains(cut)) {
-            let mut payload = packed.slice(..cut);
+            let mut payload = packed.slice(..cut).into();
             let read = header::<String>(&mut payload).and_then(|_| entries(&room, payload));
             assert!(read.is_err(), "cut at {cut}");
         }

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, StatusCode, Subscriber};
-use bytes::Bytes;
 use futures_util::StreamExt;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, LossWatcher, Message, Reply, Server, Subject, Subscription,
+    Bus, BusError, Listener, LossWatcher, Message, Payload, Reply, Server, Subject, Subscription,
 };
 use metrics::{Unit, counter, describe_counter};
 use tokio::sync::oneshot;
@@ -101,7 +100,8 @@ impl NatsBus {
         round_trip(&self.outbox, &inbox).await
     }
 
-    fn check(&self, message: Message) -> Result<Message, BusError> {
+    fn check(&self, mut message: Message) -> Result<Message, BusError> {
+        message.payload.as_bytes();
         let message = message.fitting()?;
         match self.is_connected() {
             true => Ok(message),
@@ -176,7 +176,7 @@ async fn round_trip(outbox: &Outbox, nobody: &str) -> Result<(), BusError> {
 async fn take_answers(mut answers: Subscriber, outbox: Outbox) {
     while let Some(message) = answers.next().await {
         let nobody = message.status == Some(StatusCode::NO_RESPONDERS);
-        let answer = if nobody { Err(BusError::NoResponders) } else { Ok(message.payload) };
+        let answer = if nobody { Err(BusError::NoResponders) } else { Ok(message.payload.into()) };
         outbox.answered(&message.subject, answer);
     }
 }
@@ -184,7 +184,7 @@ async fn take_answers(mut answers: Subscriber, outbox: Outbox) {
 /// A message as the port has it.
 fn heard(message: async_nats::Message) -> Message {
     let traces = message.headers.as_ref().map_or_else(Vec::new, traces::read);
-    Message { payload: message.payload, traces }
+    Message { payload: message.payload.into(), traces }
 }
 
 /// Tells of losses once the server has our subscriptions again.
@@ -233,7 +233,7 @@ impl Bus for NatsBus {
         subject: &Subject,
         message: Message,
         timeout: Duration,
-    ) -> PortFuture<'static, Result<Bytes, BusError>> {
+    ) -> PortFuture<'static, Result<Payload, BusError>> {
         let asked =
             self.check(message).and_then(|message| self.outbox.ask(self.subjects.name(subject), message));
         Box::pin(async move {

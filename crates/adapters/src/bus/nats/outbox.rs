@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::Client;
-use bytes::Bytes;
-use hubbub_core::ports::bus::{BusError, Message};
+use hubbub_core::ports::bus::{BusError, Message, Payload};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +18,7 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 const OVERHEAD: usize = 128;
 
 /// An answer, or that nobody was there.
-type Answer = Result<Bytes, BusError>;
+type Answer = Result<Payload, BusError>;
 
 /// Something to be sent.
 enum Outgoing {
@@ -80,8 +79,9 @@ impl Outbox {
         &self,
         subject: String,
         reply: Option<String>,
-        message: Message,
+        mut message: Message,
     ) -> Result<(), BusError> {
+        message.payload.as_bytes();
         let len = message.size() + OVERHEAD;
         if self.bytes.fetch_add(len, Ordering::Relaxed) + len > WAITING_BYTES_MAX {
             self.bytes.fetch_sub(len, Ordering::Relaxed);
@@ -126,6 +126,7 @@ async fn send_all(client: Client, mut waiting: mpsc::Receiver<Outgoing>, bytes: 
             Outgoing::Publish { subject, reply, message } => {
                 let len = message.size() + OVERHEAD;
                 let Message { payload, traces } = message;
+                let payload = payload.into_bytes();
                 let sent = match (reply, traces.is_empty()) {
                     (Some(reply), true) => client.publish_with_reply(subject, reply, payload).await,
                     (None, true) => client.publish(subject, payload).await,
