@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, ensure};
-use hubbub_testkit::{Cluster, Hubbub, Nats, Plan};
+use hubbub_testkit::{Cassandra, Cluster, Hubbub, Nats, Plan};
 use tempfile::TempDir;
 
 use super::accounts::Door;
@@ -235,7 +235,7 @@ impl Live {
             herd,
             metrics: None,
             pids: tiers.chain(nats.iter().map(Nats::pid)).collect(),
-            database: Some(database.pid()?),
+            database: database.as_ref().map(Cassandra::pid).transpose()?,
             // The processes end before their files.
             _alive: Box::new((cluster, folder)),
         })

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on is to fail")]
 
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use hubbub_adapters::store::{CqlOptions, CqlStore, CqlTls};
@@ -11,18 +10,13 @@ use hubbub_core::ids::{Epoch, Key, Millis, Partition, RoomId, Seq, User, UserId}
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::store::{Append, Read, Store, StoreError};
-use hubbub_testkit::{Cassandra, Folder, eventually, in_time, in_time_within};
-use tokio::sync::OnceCell;
+use hubbub_testkit::{Cassandra, Folder, Keyspace, eventually, in_time, in_time_within};
 use tokio::task::JoinSet;
 
-/// One for all suites, each in a keyspace of its own: it takes ten seconds to start.
-static CASSANDRA: OnceCell<Cassandra> = OnceCell::const_new();
-static KEYSPACES: AtomicU32 = AtomicU32::new(0);
-
-fn options_at(address: String) -> CqlOptions {
+fn options_at(keyspace: Keyspace) -> CqlOptions {
     CqlOptions {
-        nodes: vec![address],
-        keyspace: format!("test_{}", KEYSPACES.fetch_add(1, SeqCst)),
+        nodes: vec![keyspace.database],
+        keyspace: keyspace.name,
         replication: 1,
         datacenter: None,
         user: None,
@@ -34,7 +28,11 @@ fn options_at(address: String) -> CqlOptions {
 }
 
 async fn options() -> CqlOptions {
-    options_at(CASSANDRA.get_or_init(async || Cassandra::start().await.unwrap()).await.address())
+    options_at(Keyspace::shared().await.unwrap())
+}
+
+fn options_of(own: &Cassandra) -> CqlOptions {
+    options_at(Keyspace { database: own.address(), name: "hubbub".into() })
 }
 
 /// How long a keyspace may take to be made while others are: one after the other, each table some hundred milliseconds.
@@ -195,7 +193,7 @@ async fn the_keyspace_of_another_cluster_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acked_survives_a_kill_and_the_store_comes_back_by_itself() {
     let mut cassandra = Cassandra::start().await.unwrap();
-    let options = CqlOptions { request_timeout: Duration::from_secs(2), ..options_at(cassandra.address()) };
+    let options = CqlOptions { request_timeout: Duration::from_secs(2), ..options_of(&cassandra) };
     // The tables first, with the patience that they need.
     drop(open(&CqlOptions { request_timeout: Duration::from_secs(20), ..options.clone() }).await);
     let store = open(&options).await;
@@ -238,7 +236,7 @@ async fn a_database_is_reached_by_user_and_password_over_tls() {
     .unwrap();
     let user = |password: &str| Some(("cassandra".to_owned(), Secret::new(password.into())));
     let tls = Some(CqlTls { ca: cassandra.folder().join("ca.pem"), identity: None });
-    let right = CqlOptions { user: user("cassandra"), tls, ..options_at(cassandra.address()) };
+    let right = CqlOptions { user: user("cassandra"), tls, ..options_of(&cassandra) };
     open(&right).await.check().await.unwrap();
     for wrong in [
         CqlOptions { user: user("guessed"), ..right.clone() },

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::bail;
 use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
 
 use crate::folder::Folder;
 use crate::process::{cache, free_port};
@@ -60,6 +62,49 @@ const LOGBACK: &str = r#"<configuration>
 </configuration>
 "#;
 
+/// One that many share has room for the tables of all of them. It is not killed and started again, and nobody reads its files a
+/// second time: so a change of its schema need not wait until it is in one.
+const SHARED_FLAGS: [&str; 2] = ["-Xmx1G", "-Dcassandra.test.flush_local_schema_changes=false"];
+
+/// The one that is shared, and how many keyspaces of it were given out.
+static SHARED: OnceCell<Cassandra> = OnceCell::const_new();
+static KEYSPACES: AtomicU32 = AtomicU32::new(0);
+
+/// Where in which database somebody's tables are.
+#[derive(Debug, Clone)]
+pub struct Keyspace {
+    /// Where the database is.
+    pub database: String,
+    /// The keyspace.
+    pub name: String,
+}
+
+impl Keyspace {
+    /// One that nobody else has, of a database that all tests of this process share: started by the first of them, never dropped,
+    /// and ended with this process. For tests that don't break it.
+    ///
+    /// # Errors
+    /// As of [`Cassandra::start`].
+    pub async fn shared() -> anyhow::Result<Self> {
+        let start = async || {
+            // What is never dropped removes nothing: its folder ends with its process.
+            let folder = Folder::Kept(tempfile::tempdir()?.keep());
+            Cassandra::start_as(folder, "", true).await
+        };
+        let database = SHARED.get_or_try_init(start).await?.address();
+        Ok(Self { database, name: format!("test_{}", KEYSPACES.fetch_add(1, Ordering::Relaxed)) })
+    }
+
+    /// The flags that name it.
+    pub fn flags(&self) -> [String; 3] {
+        [
+            format!("--cql={}", self.database),
+            format!("--cql-keyspace={}", self.name),
+            "--cql-replication=1".into(),
+        ]
+    }
+}
+
 /// One node of Cassandra with a folder of its own. It syncs its commit log before it answers a write, and is ended on drop, or
 /// when this process ends.
 pub struct Cassandra(Server);
@@ -78,6 +123,10 @@ impl Cassandra {
     /// # Errors
     /// As of [`Cassandra::start`].
     pub async fn start_in(folder: Folder, more: &str) -> anyhow::Result<Self> {
+        Self::start_as(folder, more, false).await
+    }
+
+    async fn start_as(folder: Folder, more: &str, is_shared: bool) -> anyhow::Result<Self> {
         let (port, storage) = (free_port()?, free_port()?);
         let at = folder.path().display();
         let more = more.replace("FOLDER", &at.to_string());
@@ -95,7 +144,7 @@ impl Cassandra {
         );
         std::fs::write(folder.path().join("cassandra.yaml"), yaml)?;
         std::fs::write(folder.path().join("logback.xml"), LOGBACK)?;
-        let command = command(folder.path())?;
+        let command = command(folder.path(), is_shared)?;
         Ok(Self(Server::start("Cassandra", folder, port, command, listens).await?))
     }
 
@@ -138,7 +187,7 @@ impl Cassandra {
     /// # Errors
     /// When it does not start.
     pub async fn start_again(&mut self) -> anyhow::Result<()> {
-        let command = command(self.folder())?;
+        let command = command(self.folder(), false)?;
         self.0.start_again(command, listens).await
     }
 }
@@ -147,13 +196,13 @@ async fn listens(address: SocketAddr) -> bool {
     TcpStream::connect(address).await.is_ok()
 }
 
-fn command(folder: &Path) -> anyhow::Result<Command> {
+fn command(folder: &Path, is_shared: bool) -> anyhow::Result<Command> {
     let mut jars: Vec<_> =
         std::fs::read_dir(jars()?)?.map(|jar| Ok(jar?.path())).collect::<anyhow::Result<_>>()?;
     jars.sort();
     let class_path = std::env::join_paths(jars)?;
     let at = folder.display();
-    let mut command = Server::command(Path::new("java"), folder)?;
+    let mut command = Server::command(Path::new("java"), folder, is_shared)?;
     for package in EXPORTS {
         command.args(["--add-exports", &format!("{package}=ALL-UNNAMED")]);
     }
@@ -162,9 +211,12 @@ fn command(folder: &Path) -> anyhow::Result<Command> {
     }
     command
         .args(FLAGS)
+        .args(SHARED_FLAGS.iter().filter(|_| is_shared))
         .arg(format!("-Dcassandra.config=file://{at}/cassandra.yaml"))
         .arg(format!("-Dlogback.configurationFile=file:{at}/logback.xml"))
         .arg(format!("-Dcassandra.storagedir={at}"))
+        // What it unpacks goes with its folder.
+        .arg(format!("-Djava.io.tmpdir={at}"))
         .arg("-cp")
         .arg(class_path)
         .arg("org.apache.cassandra.service.CassandraDaemon");

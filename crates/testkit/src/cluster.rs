@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Cassandra, Folder, Hubbub, Nats, RabbitMq, Start};
+use crate::{Cassandra, Folder, Hubbub, Keyspace, Nats, RabbitMq, Start};
 
 /// What a cluster is to have.
 #[derive(Debug, Clone)]
@@ -11,6 +11,8 @@ pub struct Plan {
     pub program: PathBuf,
     /// Where its logs and data are kept; in a folder that is removed at its end if there is none.
     pub folder: Option<PathBuf>,
+    /// Where it keeps what it acknowledged; in a database of its own if there is none.
+    pub keyspace: Option<Keyspace>,
     /// Servers of NATS: 1, or 3.
     pub nats: usize,
     /// Gateways.
@@ -28,11 +30,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Three servers of NATS, the database, two of each tier but the bridges.
+    /// Three servers of NATS, a database, two of each tier but the bridges.
     pub fn of(program: impl Into<PathBuf>) -> Self {
         Self {
             program: program.into(),
             folder: None,
+            keyspace: None,
             nats: 3,
             gateways: 2,
             workers: 2,
@@ -66,8 +69,10 @@ pub struct Cluster {
     pub broker: Option<RabbitMq>,
     /// Servers of NATS.
     pub nats: Vec<Nats>,
-    /// The database.
-    pub database: Cassandra,
+    /// The database, if it has one of its own.
+    pub database: Option<Cassandra>,
+    /// Where it keeps what it acknowledged.
+    pub keyspace: Keyspace,
     plan: Plan,
 }
 
@@ -77,8 +82,15 @@ impl Cluster {
     /// # Errors
     /// When a part does not start; the error has its log.
     pub async fn start(plan: Plan, progress: impl Fn(&str)) -> anyhow::Result<Self> {
-        progress("starting the database");
-        let database = Cassandra::start_in(plan.folder("database")?, "").await?;
+        let (database, keyspace) = match &plan.keyspace {
+            Some(keyspace) => (None, keyspace.clone()),
+            None => {
+                progress("starting the database");
+                let database = Cassandra::start_in(plan.folder("database")?, "").await?;
+                let keyspace = Keyspace { database: database.address(), name: "hubbub".into() };
+                (Some(database), keyspace)
+            }
+        };
         progress("starting NATS");
         let nats = Nats::start_cluster(plan.nats, |name| plan.folder(name)).await?;
         let broker = if plan.bridges == 0 {
@@ -95,6 +107,7 @@ impl Cluster {
             broker,
             nats,
             database,
+            keyspace,
             plan,
         };
         progress("starting history services");
@@ -124,18 +137,22 @@ impl Cluster {
 
     /// How a tier of this cluster is started.
     pub fn tier(&self, tier: &'static str) -> Start {
-        let nats: Vec<_> = self.nats.iter().map(Nats::url).collect();
-        self.tier_by(tier, &nats.join(","), &self.database.address())
+        self.tier_by(tier, &self.nats_urls(), &self.keyspace)
     }
 
-    /// How it is started if it is to find the servers elsewhere, as behind a [`Proxy`](crate::Proxy).
-    pub fn tier_by(&self, tier: &'static str, nats: &str, database: &str) -> Start {
+    /// Where clients find NATS.
+    pub fn nats_urls(&self) -> String {
+        let urls: Vec<_> = self.nats.iter().map(Nats::url).collect();
+        urls.join(",")
+    }
+
+    /// How it is started if it is to find the servers elsewhere, as behind a [`Proxy`](crate::Proxy), or another keyspace.
+    pub fn tier_by(&self, tier: &'static str, nats: &str, keyspace: &Keyspace) -> Start {
         let start = Start::program(&self.plan.program)
             .as_tier(tier)
             .with(&format!("--nats={nats}"))
-            .with(&format!("--nats-replicas={}", self.nats.len()))
-            .with(&format!("--cql={database}"))
-            .with("--cql-replication=1");
+            .with(&format!("--nats-replicas={}", self.nats.len()));
+        let start = keyspace.flags().iter().fold(start, |start, flag| start.with(flag));
         let flags = match tier {
             "gateway" => self.plan.gateway_flags.clone(),
             "room-worker" => self.plan.worker_flags.clone(),
@@ -213,6 +230,9 @@ impl Cluster {
         for nats in &mut self.nats {
             nats.end().await?;
         }
-        self.database.end().await
+        match &mut self.database {
+            Some(database) => database.end().await,
+            None => Ok(()),
+        }
     }
 }

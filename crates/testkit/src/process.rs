@@ -36,18 +36,25 @@ pub(crate) fn free_port() -> anyhow::Result<u16> {
 
 /// Runs a program until standard input is closed, then kills it.
 const UNTIL_THE_PIPE_CLOSES: &str = r#""$@" </dev/null & echo $! >"$0"; cat >/dev/null; kill -9 $!; wait $!"#;
+/// The same, and removes the folder that its process was written to: for one that nobody else is left to remove.
+const AND_REMOVE: &str = r#"; rm -r "${0%/*}""#;
 
 /// Where a server says that it is ready.
 const READY: &str = "/readyz";
 
 /// A program that ends with this process, however this one ends: then the pipe to its standard input is closed. Its process
-/// is in a file of that name as soon as it runs.
-pub(crate) fn until_the_pipe_closes(program: &Path, pid: &Path) -> anyhow::Result<Command> {
+/// is in a file of that name as soon as it runs. `then_remove`: with it ends the file's folder.
+pub(crate) fn until_the_pipe_closes(
+    program: &Path,
+    pid: &Path,
+    then_remove: bool,
+) -> anyhow::Result<Command> {
     if pid.exists() {
         std::fs::remove_file(pid)?;
     }
     let mut command = Command::new("sh");
-    command.arg("-c").arg(UNTIL_THE_PIPE_CLOSES).arg(pid).arg(program).stdin(Stdio::piped());
+    let script = format!("{UNTIL_THE_PIPE_CLOSES}{}", if then_remove { AND_REMOVE } else { "" });
+    command.arg("-c").arg(script).arg(pid).arg(program).stdin(Stdio::piped());
     Ok(command)
 }
 

@@ -217,14 +217,14 @@ fn password_of(folder: &Path) -> anyhow::Result<String> {
 }
 
 fn spawn_registry(folder: &Path, port: u16) -> anyhow::Result<Child> {
-    let mut command = until_the_pipe_closes(Path::new("epmd"), &folder.join("epmd.pid"))?;
+    let mut command = until_the_pipe_closes(Path::new("epmd"), &folder.join("epmd.pid"), false)?;
     command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
     command.stdout(server::log(folder)?).stderr(server::log(folder)?).spawn().context("sh can't be run")
 }
 
 fn command(folder: &Path, ports: Ports) -> anyhow::Result<Command> {
     let at = |name: &str| PathBuf::from(folder).join(name);
-    let mut command = Server::command(Path::new(SERVER), folder)?;
+    let mut command = Server::command(Path::new(SERVER), folder, false)?;
     // Settings of the surroundings are not the test's.
     command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command

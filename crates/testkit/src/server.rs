@@ -41,11 +41,12 @@ impl Server {
         Ok(server)
     }
 
-    /// How a program is run in a folder so that it ends with this process: its process is in the file `pid` there.
-    pub fn command(program: &Path, folder: &Path) -> anyhow::Result<Command> {
+    /// How a program is run in a folder so that it ends with this process: its process is in the file `pid` there. With
+    /// `then_remove` the folder ends then as well.
+    pub fn command(program: &Path, folder: &Path, then_remove: bool) -> anyhow::Result<Command> {
         let mut log = log(folder)?;
         writeln!(log, "--- a start ---")?;
-        let mut command = until_the_pipe_closes(program, &folder.join("pid"))?;
+        let mut command = until_the_pipe_closes(program, &folder.join("pid"), then_remove)?;
         command.stdout(log.try_clone()?).stderr(log);
         Ok(command)
     }

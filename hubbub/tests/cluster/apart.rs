@@ -2,18 +2,14 @@
 
 use hubbub_client::Event;
 use hubbub_core::code::Code;
-use hubbub_testkit::{Cluster, Hubbub, Person, Plan, Start, in_time};
+use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Start, in_time};
 
 use crate::import::into_the_database;
-use crate::world::{Quiet, plan};
+use crate::world::{Quiet, plan, with_own_database};
 
 /// One of each.
-fn small() -> Plan {
-    Plan { nats: 1, gateways: 1, workers: 1, histories: 1, ..plan() }
-}
-
-fn of_another(cluster: &Cluster, tier: &'static str) -> Start {
-    cluster.tier(tier).with("--cluster=other").with("--cql-keyspace=other")
+fn small(plan: Plan) -> Plan {
+    Plan { nats: 1, gateways: 1, workers: 1, histories: 1, ..plan }
 }
 
 async fn told_off(start: Start, because: &str) {
@@ -24,13 +20,12 @@ async fn told_off(start: Start, because: &str) {
 
 #[tokio::test]
 async fn two_clusters_on_one_nats_and_one_database_do_not_meet() {
-    let mut quiet = Quiet::of(small()).await;
+    let mut quiet = Quiet::of(small(plan().await)).await;
     let cluster = &mut quiet.cluster;
-    let (gateway, worker, history) = (
-        of_another(cluster, "gateway"),
-        of_another(cluster, "room-worker"),
-        of_another(cluster, "history-service"),
-    );
+    let keyspace = Keyspace::shared().await.unwrap();
+    let of_another = |tier| cluster.tier_by(tier, &cluster.nats_urls(), &keyspace).with("--cluster=other");
+    let (gateway, worker, history) =
+        (of_another("gateway"), of_another("room-worker"), of_another("history-service"));
     cluster.add_history(history).await.unwrap();
     cluster.add_worker(worker).await.unwrap();
     cluster.add_gateway(gateway).await.unwrap();
@@ -67,7 +62,7 @@ async fn two_clusters_on_one_nats_and_one_database_do_not_meet() {
 
 #[tokio::test]
 async fn who_was_told_another_number_or_cluster_refuses_to_start_and_an_import_goes_in_meanwhile() {
-    let mut quiet = Quiet::of(small()).await;
+    let mut quiet = Quiet::of(small(plan().await)).await;
     let cluster = &quiet.cluster;
     for tier in ["room-worker", "history-service"] {
         told_off(cluster.tier(tier).with("--partitions=7"), "start it with --partitions 32").await;
@@ -80,14 +75,15 @@ async fn who_was_told_another_number_or_cluster_refuses_to_start_and_an_import_g
 
 #[tokio::test]
 async fn a_node_that_starts_before_its_servers_waits_for_them_and_says_so() {
-    let mut quiet = Quiet::of(small()).await;
+    let mut quiet = Quiet::of(small(with_own_database())).await;
     let cluster = &mut quiet.cluster;
     let start = cluster.tier("room-worker");
     cluster.nats[0].kill().unwrap();
-    cluster.database.kill().unwrap();
+    let database = cluster.database.as_mut().unwrap();
+    database.kill().unwrap();
     let servers = async {
         // The one that takes its time first.
-        cluster.database.start_again().await.unwrap();
+        database.start_again().await.unwrap();
         cluster.nats[0].start_again(true).await.unwrap();
     };
     let (started, ()) = tokio::join!(Hubbub::start(start), servers);

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 fn bot_token(cluster: &Cluster, name: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_hubbub"))
         .args(["bot-token", "--from-database", &format!("--name={name}")])
-        .arg(format!("--cql={}", cluster.database.address()))
+        .args(cluster.keyspace.flags())
         .env_clear()
         .output()
         .unwrap();
@@ -112,7 +112,7 @@ async fn left(cluster: &Cluster) -> u32 {
 #[tokio::test]
 async fn each_command_is_answered_once_whatever_is_killed_on_the_way() {
     let kills: usize = std::env::var("HUBBUB_KILLS").map_or(3, |kills| kills.parse().unwrap());
-    let mut quiet = Quiet::of(Plan { nats: 1, workers: 1, histories: 1, ..plan() }).await;
+    let mut quiet = Quiet::of(Plan { nats: 1, workers: 1, histories: 1, ..plan().await }).await;
     let cluster = &mut quiet.cluster;
     let broker = RabbitMq::start().await.unwrap();
     // The bot is there first, and its queues are used as they are found: durable, where the seed's end with their broker.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use hubbub_client::answer::Range;
 use hubbub_core::code::Code;
 use hubbub_core::ids::Seq;
-use hubbub_testkit::{Hubbub, Person, Plan, Proxy, Signal, eventually, in_time};
+use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Proxy, Signal, eventually, in_time};
 
-use crate::world::{World, plan};
+use crate::world::{World, plan, with_own_database};
 
 /// A metric of a worker: partitions that it holds.
 const HELD: &str = "hubbub_worker_partitions_held";
@@ -26,7 +26,7 @@ async fn takes_all(worker: &Hubbub) {
 
 #[tokio::test]
 async fn any_tier_is_killed_and_started_again() {
-    let mut world = World::of(plan()).await;
+    let mut world = World::of(plan().await).await;
     for round in 0..2 {
         for n in 0..2 {
             world.breaks(format!("round {round}: room-worker {n} killed"));
@@ -53,7 +53,7 @@ async fn any_tier_is_killed_and_started_again() {
 
 #[tokio::test]
 async fn each_tier_is_rolled() {
-    let mut world = World::of(plan()).await;
+    let mut world = World::of(plan().await).await;
     for n in 0..2 {
         world.breaks(format!("room-worker {n} restarted"));
         assert!(world.cluster.workers[n].terminate().await.unwrap().success());
@@ -77,7 +77,7 @@ async fn each_tier_is_rolled() {
 
 #[tokio::test]
 async fn nats_is_killed_server_by_server_and_wiped() {
-    let mut world = World::of(plan()).await;
+    let mut world = World::of(plan().await).await;
     for n in 0..3 {
         world.breaks(format!("nats-server {n} killed"));
         world.cluster.nats[n].kill().unwrap();
@@ -97,7 +97,7 @@ async fn nats_is_killed_server_by_server_and_wiped() {
 
 #[tokio::test]
 async fn without_the_database_sends_are_refused_and_what_is_cached_is_read() {
-    let mut world = World::of(Plan { histories: 1, ..plan() }).await;
+    let mut world = World::of(Plan { histories: 1, ..with_own_database() }).await;
     let gateway = &world.cluster.gateways[0];
     let (talker, _events) = Person::register(gateway, "talker").await.unwrap().connect().await.unwrap();
     let room = talker.create("a room with a past", "").await.unwrap().id;
@@ -110,7 +110,7 @@ async fn without_the_database_sends_are_refused_and_what_is_cached_is_read() {
     assert_eq!(before.entries.len(), 10);
 
     world.breaks("the database killed");
-    world.cluster.database.kill().unwrap();
+    world.cluster.database.as_mut().unwrap().kill().unwrap();
     let refused = in_time("an answer", talker.send_text(&room, "now", None)).await.unwrap_err();
     assert_eq!(refused.code(), Some(Code::Unavailable), "{refused}");
     assert_eq!(page().await.unwrap().entries, before.entries);
@@ -122,7 +122,7 @@ async fn without_the_database_sends_are_refused_and_what_is_cached_is_read() {
         .await;
         assert_eq!(tier.get("/healthz", None).await.unwrap().status, 200);
     }
-    world.cluster.database.start_again().await.unwrap();
+    world.cluster.database.as_mut().unwrap().start_again().await.unwrap();
     eventually("it takes messages again", async || talker.send_text(&room, "again", None).await.ok()).await;
     world.heals().await;
     world.end().await;
@@ -130,7 +130,7 @@ async fn without_the_database_sends_are_refused_and_what_is_cached_is_read() {
 
 #[tokio::test]
 async fn a_worker_that_was_paused_tells_nothing_when_it_wakes() {
-    let mut world = World::of(plan()).await;
+    let mut world = World::of(plan().await).await;
     // Woken as soon as another has its partitions, there are still some who wait for its answer; after 15 s there are none.
     for (round, pause) in [0, 0, 0, 15].map(Duration::from_secs).into_iter().enumerate() {
         let (paused, other) = (round % 2, (round + 1) % 2);
@@ -149,15 +149,12 @@ async fn a_worker_that_was_paused_tells_nothing_when_it_wakes() {
 
 #[tokio::test]
 async fn a_worker_is_cut_off_from_nats_and_the_database() {
-    let mut world = World::of(Plan { nats: 1, workers: 1, ..plan() }).await;
+    let mut world = World::of(Plan { nats: 1, workers: 1, ..plan().await }).await;
     let nats = Proxy::to(world.cluster.nats[0].url().trim_start_matches("nats://").parse().unwrap());
-    let database = Proxy::to(world.cluster.database.address().parse().unwrap());
+    let database = Proxy::to(world.cluster.keyspace.database.parse().unwrap());
     let (nats, database) = (nats.await.unwrap(), database.await.unwrap());
-    let start = world.cluster.tier_by(
-        "room-worker",
-        &format!("nats://{}", nats.address()),
-        &database.address().to_string(),
-    );
+    let keyspace = Keyspace { database: database.address().to_string(), ..world.cluster.keyspace.clone() };
+    let start = world.cluster.tier_by("room-worker", &format!("nats://{}", nats.address()), &keyspace);
     world.cluster.add_worker(start).await.unwrap();
     for (what, ways) in [
         ("NATS", vec![&nats]),

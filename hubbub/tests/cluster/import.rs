@@ -22,7 +22,7 @@ pub async fn into_the_database(cluster: &mut Cluster) {
         |documents: Vec<Value>| documents.iter().map(|document| format!("{document}\n")).collect::<String>();
     std::fs::write(folder.path().join("rooms.json"), lines(rooms.collect())).unwrap();
     std::fs::write(folder.path().join("messages.json"), lines(messages.collect())).unwrap();
-    let database = format!("--cql={}", cluster.database.address());
+    let keyspace = cluster.keyspace.flags();
     let import = || {
         let mut import = Command::new(env!("CARGO_BIN_EXE_hubbub"));
         import.env_clear().current_dir(folder.path()).args([
@@ -31,7 +31,7 @@ pub async fn into_the_database(cluster: &mut Cluster) {
             "--messages=messages.json",
             "--scratch=.",
         ]);
-        import.args([&database, "--cql-replication=1"]);
+        import.args(&keyspace);
         import
     };
     cluster.workers[0].kill().await.unwrap();

@@ -16,8 +16,8 @@ const SHOWN_MAX: Duration = Duration::from_secs(10);
 const JWT_SECRET: &str = "a secret of another service, of 32 bytes and more";
 
 /// Two gateways, and no more of the rest than it takes.
-fn small() -> Plan {
-    Plan { workers: 1, histories: 1, ..plan() }
+async fn small() -> Plan {
+    Plan { workers: 1, histories: 1, ..plan().await }
 }
 
 async fn connect(gateway: &Hubbub, person: &Person) -> (Client, Events) {
@@ -104,7 +104,7 @@ async fn end_of(events: &mut Events) -> (String, Option<u16>) {
 
 #[tokio::test]
 async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed_one_goes() {
-    let mut quiet = Quiet::of(small()).await;
+    let mut quiet = Quiet::of(small().await).await;
     let gateways = &mut quiet.cluster.gateways;
     meet(gateways).await;
     let (ann, bob) =
@@ -154,7 +154,7 @@ async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed
 
 #[tokio::test]
 async fn tokens_are_good_at_all_gateways_until_one_is_called_back() {
-    let mut quiet = Quiet::of(small()).await;
+    let mut quiet = Quiet::of(small().await).await;
     for _ in 0..2 {
         let start = quiet.cluster.tier("gateway").with(&format!("--jwt-secret={JWT_SECRET}"));
         quiet.cluster.add_gateway(start).await.unwrap();

@@ -13,7 +13,7 @@ fn of_name<'a>(trace: &'a [Span], name: &str) -> Vec<&'a Span> {
 #[tokio::test]
 async fn a_message_is_one_trace_over_the_gateways_and_the_worker() {
     let collector = Collector::start().await.unwrap();
-    let mut plan = Plan { workers: 1, histories: 1, ..plan() };
+    let mut plan = Plan { workers: 1, histories: 1, ..plan().await };
     plan.gateway_flags.push(collector.flag());
     plan.worker_flags.push(collector.flag());
     let quiet = Quiet::of(plan).await;

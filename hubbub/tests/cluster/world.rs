@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use hubbub_testkit::{Cluster, Crowd, Hubbub, Plan, Size, Verdict};
+use hubbub_testkit::{Cluster, Crowd, Hubbub, Keyspace, Plan, Size, Verdict};
 use tokio::sync::{Mutex, MutexGuard};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -24,8 +24,14 @@ struct Fault {
     whole_after: Option<Duration>,
 }
 
-/// The program under test. Limits on how much one user may do are far away: these tests are of other promises.
-pub fn plan() -> Plan {
+/// The program under test, in a keyspace of its own of the database that these tests share.
+pub async fn plan() -> Plan {
+    Plan { keyspace: Some(Keyspace::shared().await.unwrap()), ..with_own_database() }
+}
+
+/// The program under test, and a database that may be broken. Limits on how much one user may do are far away: these tests are
+/// of other promises.
+pub fn with_own_database() -> Plan {
     Plan {
         gateway_flags: vec!["--sends-per-second=100000".into(), "--reads-per-second=100000".into()],
         folder: std::env::var_os("HUBBUB_CLUSTER_FOLDER").map(Into::into),

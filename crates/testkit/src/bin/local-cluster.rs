@@ -104,7 +104,7 @@ fn show(cluster: &Cluster, folder: &std::path::Path) -> io::Result<()> {
         writeln!(out, "  bots' broker      {}", broker.url())?;
     }
     writeln!(out, "  NATS              {}", nats.join("  "))?;
-    writeln!(out, "  database          {}", cluster.database.address())?;
+    writeln!(out, "  database          {}", cluster.keyspace.database)?;
     writeln!(out, "  logs and data     {}", folder.display())?;
     writeln!(out, "Each of the tiers answers /healthz, /readyz and /metrics. Try a gateway:")?;
     if let Some(gateway) = cluster.gateways.first() {
