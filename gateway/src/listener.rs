@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower_service::Service;
@@ -31,6 +32,8 @@ use crate::ws::upgrade;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take for a request's head, and how long a connection may be idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two closes of a drain, at most: a few connections need no window.
+const FEW_APART: Duration = Duration::from_millis(20);
 /// Sockets on their way to a shard of another thread.
 const HANDED_MAX: usize = 1_024;
 
@@ -252,13 +255,15 @@ impl Door {
         let all = self.shard.with(|state| state.ids());
         // So that as many come back a second as can be taken in, and no more.
         let spread_ms = (all.len() as u64 / 10).clamp(1_000, 60_000);
-        let pause = config.drain_window / (all.len() as u32).max(1);
+        let (count, began) = (all.len(), Instant::now());
         for (n, id) in all.into_iter().enumerate() {
+            // By the clock and not by pauses: a timer's ticks would add up to more than the window.
+            let due = began + due(n, count, config.drain_window);
+            if due > Instant::now() {
+                tokio::time::sleep_until(due).await;
+            }
             let reconnect_after_ms = 100 + fastrand::u64(..spread_ms);
             self.shard.with(|state| state.close(id, CloseCode::GoingAway, reconnect_after_ms));
-            if pause > Duration::from_millis(1) || n % 64 == 63 {
-                tokio::time::sleep(pause.min(Duration::from_millis(20))).await;
-            }
         }
         self.requests.close();
         let gone = async {
@@ -271,6 +276,12 @@ impl Door {
             tracing::warn!("some connections did not close in time");
         }
     }
+}
+
+/// When one of so many connections is closed, since the first one was: spread over the window, and sooner where there are few.
+fn due(n: usize, count: usize, window: Duration) -> Duration {
+    let even = window.mul_f64(n as f64 / count.max(1) as f64);
+    even.min(FEW_APART * u32::try_from(n).unwrap_or(u32::MAX))
 }
 
 async fn answer(
@@ -293,4 +304,21 @@ async fn answer(
     }
     request.extensions_mut().insert(address);
     router.call(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closes_are_spread_over_the_window_however_many_there_are() {
+        let window = Duration::from_secs(2);
+        for count in [100, 1_000, 100_000] {
+            let halfway = due(count / 2, count, window);
+            assert_eq!(halfway, window / 2, "{count}");
+        }
+        assert_eq!(due(2, 3, window), FEW_APART * 2);
+        assert_eq!(due(99, 100, Duration::ZERO), Duration::ZERO);
+        assert_eq!(due(0, 0, window), Duration::ZERO);
+    }
 }

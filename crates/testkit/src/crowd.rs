@@ -1,40 +1,73 @@
 //! People who talk and listen while things break, and what is to be said of it in the end.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use fastrand::Rng;
 use hubbub_client::answer::Range;
-use hubbub_client::{Client, Entry, Error, Events, Options};
+use hubbub_client::{Client, Entry, Error, Event, Events, Options};
 use hubbub_core::ids::{Key, RoomId, Seq};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::checker::{self, History, Outcome, Reader, Seen, Sent, Step, Violation};
-use crate::{Hubbub, Person, eventually, in_time};
+use crate::{Person, eventually, in_time};
 
 /// How a crowd is made up.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     /// Rooms, of which everybody is a member.
     pub rooms: usize,
-    /// Those who send, each as fast as answers come.
+    /// Those who send, each the next message after the answer to the one before.
     pub senders: usize,
+    /// What they wait between the two.
+    pub pause: Duration,
     /// Those who only read.
     pub readers: usize,
+    /// Connections of each reader.
+    pub connections: usize,
 }
 
 /// All that sending and reading share.
 struct Run {
     rooms: Vec<RoomId>,
+    pause: Duration,
     began: Instant,
     over: AtomicBool,
     acked: AtomicU64,
     /// The lowest position of any reader, a room.
     positions: Mutex<BTreeMap<(usize, RoomId), u64>>,
+    partings: Mutex<Vec<Parting>>,
+}
+
+/// A reader's connection was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parting {
+    /// Whose: the number of the connection.
+    pub reader: usize,
+    /// When that was seen.
+    pub at: Instant,
+    /// What the `bye` before it said, if there was one: its reason, and when to come back.
+    pub bye: Option<(String, Duration)>,
+    /// When the client meant to connect again.
+    pub retry_in: Option<Duration>,
+    /// When it was let in again.
+    pub back: Option<Instant>,
+}
+
+impl Run {
+    fn partings(&self) -> MutexGuard<'_, Vec<Parting>> {
+        self.partings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reached(&self, reader: usize, room: &RoomId, position: u64) {
+        let mut positions = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
+        positions.insert((reader, room.clone()), position);
+    }
 }
 
 /// What a sender was told of what it sent.
@@ -93,13 +126,18 @@ impl Verdict {
 }
 
 impl Crowd {
-    /// Registers them at these servers by turns, makes the rooms, and begins.
+    /// Registers them at these servers by turns, their names beginning with `name`, makes the rooms, and begins.
     ///
     /// # Errors
     /// When a server refuses somebody.
-    pub async fn gather(servers: &[&Hubbub], size: Size, rng: &mut Rng) -> anyhow::Result<Self> {
+    pub async fn gather(
+        name: &str,
+        servers: &[SocketAddr],
+        size: Size,
+        rng: &mut Rng,
+    ) -> anyhow::Result<Self> {
         let first = servers.first().context("no server")?;
-        let judge = Person::register(first, "judge").await?;
+        let judge = Person::register_at(*first, &format!("{name}judge")).await?;
         let (judge, mut events) = Client::connect(patient(&judge)).await?;
         tokio::spawn(async move { while events.next().await.is_some() {} });
         let mut rooms = Vec::new();
@@ -108,24 +146,34 @@ impl Crowd {
         }
         let run = Arc::new(Run {
             rooms,
+            pause: size.pause,
             began: Instant::now(),
             over: AtomicBool::new(false),
             acked: AtomicU64::new(0),
             positions: Mutex::default(),
+            partings: Mutex::default(),
         });
         let (tell_heads, heads) = watch::channel(None);
         let (mut readers, mut senders) = (Vec::new(), Vec::new());
         let mut servers = servers.iter().cycle();
         let mut next = || servers.next().context("no server");
         for n in 0..size.readers {
-            let name = format!("reader{n}");
-            let (client, events) = member(next()?, &run, &name).await?;
-            let follow = follow(n, client, events, run.clone(), heads.clone());
-            readers.push((name, tokio::spawn(follow)));
+            let name = format!("{name}reader{n}");
+            let person = Person::register_at(*next()?, &name).await?;
+            for connection in 0..size.connections {
+                let (client, events) = match connection {
+                    0 => member(&person, &run).await?,
+                    // In all rooms already.
+                    _ => Client::connect(patient(&person)).await?,
+                };
+                let follow = follow(readers.len(), client, events, run.clone(), heads.clone());
+                readers.push((name.clone(), tokio::spawn(follow)));
+            }
         }
         for n in 0..size.senders {
-            let name = format!("sender{n}");
-            let (client, mut events) = member(next()?, &run, &name).await?;
+            let name = format!("{name}sender{n}");
+            let person = Person::register_at(*next()?, &name).await?;
+            let (client, mut events) = member(&person, &run).await?;
             // Nobody looks at what a sender is sent.
             tokio::spawn(async move { while events.next().await.is_some() {} });
             senders.push(tokio::spawn(send_all(client, name, run.clone(), rng.fork())));
@@ -136,6 +184,16 @@ impl Crowd {
     /// How long it is at work.
     pub fn elapsed(&self) -> Duration {
         self.run.began.elapsed()
+    }
+
+    /// How many connections its readers have.
+    pub fn connections(&self) -> usize {
+        self.readers.len()
+    }
+
+    /// Connections of readers that were lost until now, in the order in which that was seen.
+    pub fn partings(&self) -> Vec<Parting> {
+        self.run.partings().clone()
     }
 
     /// Messages acknowledged until now.
@@ -232,16 +290,16 @@ fn patient(person: &Person) -> Options {
     }
 }
 
-async fn member(server: &Hubbub, run: &Run, name: &str) -> anyhow::Result<(Client, Events)> {
-    let person = Person::register(server, name).await?;
-    let (client, events) = Client::connect(patient(&person)).await?;
+/// A connection of somebody who is in all rooms.
+async fn member(person: &Person, run: &Run) -> anyhow::Result<(Client, Events)> {
+    let (client, events) = Client::connect(patient(person)).await?;
     for room in &run.rooms {
         client.join(room).await?;
     }
     Ok((client, events))
 }
 
-/// Sends as fast as answers come.
+/// Sends one after the other.
 async fn send_all(client: Client, name: String, run: Arc<Run>, mut rng: Rng) -> anyhow::Result<Told> {
     let mut all = Vec::new();
     for n in 0.. {
@@ -252,6 +310,9 @@ async fn send_all(client: Client, name: String, run: Arc<Run>, mut rng: Rng) -> 
         let sent = send(&client, room, run.began, format!("{name}-{n}")).await?;
         run.acked.fetch_add(u64::from(matches!(sent.outcome, Outcome::Acked { .. })), Ordering::Relaxed);
         all.push((room.clone(), sent));
+        if !run.pause.is_zero() {
+            tokio::time::sleep(run.pause).await;
+        }
     }
     Ok(all)
 }
@@ -289,7 +350,7 @@ async fn send(client: &Client, room: &RoomId, epoch: Instant, key: String) -> an
 /// Where every room's log ends, once that is known.
 type Heads = watch::Receiver<Option<BTreeMap<RoomId, u64>>>;
 
-/// Takes what comes, from the own joins on, until every room's head was seen.
+/// Takes what comes, from the own joins or from where the rooms were on, until every room's head was seen.
 async fn follow(
     reader: usize,
     client: Client,
@@ -298,6 +359,7 @@ async fn follow(
     mut heads: Heads,
 ) -> BTreeMap<RoomId, Reader> {
     let mut streams: BTreeMap<RoomId, Reader> = BTreeMap::new();
+    let (mut bye, mut is_first) = (None, true);
     loop {
         let seen_all = heads.borrow().as_ref().is_some_and(|heads| {
             heads.iter().all(|(room, head)| streams.get(room).is_some_and(|stream| position(stream) >= *head))
@@ -310,6 +372,28 @@ async fn follow(
             event = events.next() => event,
         };
         let Some(event) = event else { break };
+        match &event {
+            Event::Connected(welcome) if std::mem::take(&mut is_first) => {
+                for (room, head) in welcome.rooms.iter().filter_map(|room| Some((&room.id, room.head?))) {
+                    streams.insert(room.clone(), Reader { began_at: head.0, ..Reader::default() });
+                    run.reached(reader, room, head.0);
+                }
+            }
+            Event::Connected(_) => {
+                let mut partings = run.partings();
+                let lost = partings.iter_mut().rev().find(|parting| parting.reader == reader);
+                lost.into_iter().for_each(|lost| lost.back = Some(Instant::now()));
+            }
+            Event::Bye(said) => {
+                let after = Duration::from_millis(said.reconnect_after_ms.unwrap_or(0));
+                bye = Some((said.reason.clone(), after));
+            }
+            Event::Disconnected(lost) => {
+                let (bye, retry_in) = (bye.take(), lost.retry_in);
+                run.partings().push(Parting { reader, at: Instant::now(), bye, retry_in, back: None });
+            }
+            _ => {}
+        }
         let Some((room, step)) = Step::of(&event) else { continue };
         match (streams.get_mut(&room), step) {
             (None, Step::Entry(own_join)) => {
@@ -318,8 +402,7 @@ async fn follow(
             (Some(stream), step) => stream.steps.push(step),
             (None, _) => continue,
         }
-        let at = streams.get(&room).map_or(0, position);
-        run.positions.lock().unwrap_or_else(PoisonError::into_inner).insert((reader, room), at);
+        run.reached(reader, &room, streams.get(&room).map_or(0, position));
     }
     client.close().await;
     streams.values_mut().for_each(|stream| stream.to_the_end = true);

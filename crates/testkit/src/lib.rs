@@ -4,9 +4,11 @@
 //! same port and data, and is killed on drop. [`Person`] has an account there. [`eventually`] waits for a condition and
 //! not for time to pass. [`Nats`] is a real nats-server, [`Cassandra`] a real database, of which a test may have
 //! a [`Keyspace`] for itself, and a [`Cluster`] has
-//! both with every tier; [`RabbitMq`] is a real broker, and [`bots`] talk over it; a [`Proxy`] between two of them can cut them off. A [`Collector`] is sent traces. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
+//! both with every tier; [`RabbitMq`] is a real broker, and [`bots`] talk over it; a [`Proxy`] between two of them can cut them off,
+//! and a [`Balancer`] stands before several. A [`Collector`] is sent traces. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
 //! end, and names every promise that was broken.
 
+mod balancer;
 pub mod bots;
 mod cassandra;
 pub mod checker;
@@ -24,10 +26,11 @@ mod schema;
 mod server;
 mod wait;
 
+pub use balancer::Balancer;
 pub use cassandra::{Cassandra, Keyspace};
 pub use cluster::{Cluster, Plan};
 pub use collector::{Collector, Span};
-pub use crowd::{Crowd, Size, Verdict, Wait};
+pub use crowd::{Crowd, Parting, Size, Verdict, Wait};
 pub use folder::Folder;
 pub use http::{Answer, request, request_with};
 pub use nats::Nats;
@@ -37,4 +40,4 @@ pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use rustix::process::Signal;
 pub use schema::fits;
-pub use wait::{DEADLINE, eventually, in_time, in_time_within};
+pub use wait::{DEADLINE, eventually, eventually_within, in_time, in_time_within};

@@ -1,12 +1,14 @@
 //! People with accounts.
 
+use std::net::SocketAddr;
+
 use anyhow::{Context, ensure};
 use hubbub_client::raw::Raw;
 use hubbub_client::{Client, Events, Options};
 use hubbub_core::ids::UserId;
 use serde_json::json;
 
-use crate::Hubbub;
+use crate::{Hubbub, request};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -28,19 +30,28 @@ impl Person {
     /// # Errors
     /// When the server refuses.
     pub async fn register(server: &Hubbub, name: &str) -> anyhow::Result<Self> {
+        Self::register_at(server.address(), name).await
+    }
+
+    /// The same at an address, behind which there may be several servers; there they connect as well.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn register_at(address: SocketAddr, name: &str) -> anyhow::Result<Self> {
+        let post = async |path, body| request(address, "POST", path, None, Some(body)).await;
         let email = format!("{name}@example.org");
         let account = json!({"name": name, "email": email, "password": PASSWORD});
-        let made = server.post("/v1/accounts", None, &account).await?;
+        let made = post("/v1/accounts", &account).await?;
         ensure!(made.status == 201, "registering {name}: {made:?}");
         let login = json!({"email": email, "password": PASSWORD});
-        let answer = server.post("/v1/accounts/login", None, &login).await?;
+        let answer = post("/v1/accounts/login", &login).await?;
         ensure!(answer.status == 200, "logging in {name}: {answer:?}");
         let id = made.json()["id"].as_str().context("no id in the new account")?.to_owned();
         Ok(Self {
             id: UserId::parse(&id)?,
             name: name.into(),
             token: answer.json()["token"].as_str().context("no token in the answer")?.into(),
-            url: server.ws_url(),
+            url: format!("ws://{address}/v1/ws"),
         })
     }
 

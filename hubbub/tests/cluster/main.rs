@@ -9,5 +9,6 @@ mod bots;
 mod faults;
 mod import;
 mod presence;
+mod rolling;
 mod traces;
 mod world;

@@ -62,9 +62,9 @@ impl World {
             std::env::var("HUBBUB_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
         println!("repeat with: HUBBUB_SEED={seed}");
         let mut rng = Rng::with_seed(seed);
-        let gateways: Vec<&Hubbub> = cluster.gateways.iter().collect();
-        let size = Size { rooms: 6, senders: 8, readers: 4 };
-        let crowd = Crowd::gather(&gateways, size, &mut rng).await.unwrap();
+        let gateways: Vec<_> = cluster.gateways.iter().map(Hubbub::address).collect();
+        let size = Size { rooms: 6, senders: 8, pause: Duration::ZERO, readers: 4, connections: 1 };
+        let crowd = Crowd::gather("", &gateways, size, &mut rng).await.unwrap();
         crowd.acks(50).await;
         Self { cluster, crowd, rng, faults: Vec::new(), _alone: alone }
     }

@@ -8,7 +8,7 @@ use hubbub_testkit::{Crowd, Size};
 
 use crate::common::server;
 
-const SIZE: Size = Size { rooms: 4, senders: 8, readers: 6 };
+const SIZE: Size = Size { rooms: 4, senders: 8, pause: Duration::ZERO, readers: 6, connections: 1 };
 /// Between two kills, at most; the least is what it takes to be ready.
 const LIFE_MS: u64 = 400;
 
@@ -22,7 +22,7 @@ async fn nothing_acknowledged_is_lost_by_kill_9() {
     );
     let mut rng = Rng::with_seed(seed);
     let mut server = server().await;
-    let crowd = Crowd::gather(&[&server], SIZE, &mut rng).await.unwrap();
+    let crowd = Crowd::gather("", &[server.address()], SIZE, &mut rng).await.unwrap();
     for _ in 0..kills {
         // Under load: at a random moment after the first acknowledgement of this life.
         crowd.acks(1).await;
