@@ -52,8 +52,14 @@ pub struct Config {
     pub resync_every: Option<Duration>,
     /// Rooms that one user may be in; then `forbidden`.
     pub rooms_of_user_max: usize,
-    /// Connections of all clients; then 503 and close code 1013.
+    /// Connections of all clients; then 503.
     pub connections_max: usize,
+    /// Bytes of memory that the process holds; then 503, and 1013 for who did not say hello yet. `None` for no limit.
+    pub memory_max: Option<u64>,
+    /// How late an event loop may be, three seconds in a row; then as for memory. Zero for no limit.
+    pub lag_max: Duration,
+    /// Connections that are sent to other gateways a second where there are more than this one's share; 0 for none.
+    pub rebalance_per_second: u32,
     /// Connections of one user; then closed with 4429.
     pub connections_of_user_max: u32,
     /// Connections of one address; then closed before anything is read.
@@ -95,6 +101,9 @@ impl Default for Config {
             resync_every: None,
             rooms_of_user_max: 1_000,
             connections_max: 1_000_000,
+            memory_max: None,
+            lag_max: Duration::from_secs(1),
+            rebalance_per_second: 20,
             connections_of_user_max: 1_000,
             connections_of_address_max: 50_000,
             sends_per_second: 500,

@@ -47,6 +47,9 @@ pub enum Failure {
     /// A command, and the bots can't be reached.
     #[error("the bots can't be reached just now; try again later")]
     BotsAway,
+    /// There is too much to carry already.
+    #[error("this server has as much to carry as it can; try again later")]
+    Busy(Duration),
     /// Nobody could do it in time; whether it was done is unknown.
     #[error("this can't be done just now; try again with the same key")]
     Unavailable,
@@ -70,7 +73,7 @@ impl Failure {
                 Code::Forbidden
             }
             Self::TooQuick(_) => Code::RateLimited,
-            Self::NoBots | Self::BotsAway | Self::Unavailable => Code::Unavailable,
+            Self::NoBots | Self::BotsAway | Self::Busy(_) | Self::Unavailable => Code::Unavailable,
         }
     }
 
@@ -94,9 +97,9 @@ impl Failure {
     /// When to try again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooQuick(after) | Self::Accounts(AccountsError::RateLimited { retry_after: after }) => {
-                Some(*after)
-            }
+            Self::TooQuick(after)
+            | Self::Busy(after)
+            | Self::Accounts(AccountsError::RateLimited { retry_after: after }) => Some(*after),
             Self::BotsAway => Some(Duration::from_secs(5)),
             Self::Unavailable | Self::Accounts(AccountsError::Unavailable { .. }) => {
                 Some(Duration::from_secs(1))

@@ -15,6 +15,7 @@ pub mod hearing;
 pub mod dialect;
 pub mod fanout;
 pub mod flush;
+pub mod load;
 pub mod resume;
 pub mod open;
 pub mod ws;
@@ -33,7 +34,7 @@ pub mod metrics;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hubbub_core::ids::{Partitions, RoomId, User, UserId};
@@ -44,11 +45,13 @@ use hubbub_node::revoked::{Revoked, token_id};
 use hubbub_wire::native::answer::Present;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::presence::Carried;
 use hubbub_wire::tier::query::Member;
 
 use crate::actions::Asker;
 use crate::config::Config;
 use crate::error::Failure;
+use crate::load::{Load, Refusal};
 use crate::peers::{Cluster, Peers};
 use crate::presence::{Arrived, Presence};
 use crate::socketio::session::Sessions;
@@ -97,6 +100,10 @@ pub struct Gateway {
     pub ack_seconds: ::metrics::Histogram,
     /// Connections of all shards.
     pub connections: AtomicUsize,
+    /// Memory and time of the process.
+    pub load: Load,
+    /// How many connections each shard is to send elsewhere.
+    to_send_away: Vec<AtomicU64>,
     present: Mutex<HashMap<RoomId, Vec<u64>>>,
     draining: AtomicBool,
 }
@@ -119,6 +126,8 @@ impl Gateway {
             reads: RateLimit::new(config.reads_per_second, config.reads_burst),
             ack_seconds: ::metrics::histogram!(metrics::ACK_SECONDS),
             connections: AtomicUsize::new(0),
+            load: Load::new(config.shards),
+            to_send_away: (0..config.shards).map(|_| AtomicU64::new(0)).collect(),
             present: Mutex::default(),
             draining: AtomicBool::new(false),
             config,
@@ -159,9 +168,56 @@ impl Gateway {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether there are as many connections as there may be.
-    pub fn is_full(&self) -> bool {
-        self.connections.load(Ordering::Relaxed) >= self.config.connections_max
+    /// Why no more connections are taken, if none are.
+    pub fn refusal(&self) -> Option<Refusal> {
+        if self.is_draining() {
+            Some(Refusal::Draining)
+        } else if self.connections.load(Ordering::Relaxed) >= self.config.connections_max {
+            Some(Refusal::Full)
+        } else if self.load.is_heavy() {
+            Some(Refusal::Memory)
+        } else {
+            self.load.is_late().then_some(Refusal::Late)
+        }
+    }
+
+    /// Why no more connections are taken, in a sentence for an operator.
+    pub fn says_why(&self, refusal: Refusal) -> String {
+        const MIB: u64 = 1024 * 1024;
+        match refusal {
+            Refusal::Draining => "the node is draining".into(),
+            Refusal::Full => {
+                format!("there are as many connections as may be: {}", self.config.connections_max)
+            }
+            Refusal::Memory => format!(
+                "the process holds {} MiB of memory, of {} MiB that it may",
+                self.load.resident() / MIB,
+                self.config.memory_max.unwrap_or(0) / MIB
+            ),
+            Refusal::Late => format!("an event loop is {:.1} s late", self.load.lag().as_secs_f64()),
+        }
+    }
+
+    /// What it tells other gateways of how much it carries.
+    pub fn carries(&self) -> Carried {
+        Carried {
+            connections: self.connections.load(Ordering::Relaxed) as u64,
+            takes: self.refusal().is_none(),
+            ends: self.is_draining(),
+        }
+    }
+
+    /// Has so many connections told to come to another gateway, by all shards alike.
+    pub fn send_away(&self, count: u64) {
+        let shards = self.to_send_away.len() as u64;
+        for (index, shard) in (0..).zip(&self.to_send_away) {
+            shard.store(count / shards + u64::from(index < count % shards), Ordering::Relaxed);
+        }
+    }
+
+    /// How many this shard is to send elsewhere; asked once.
+    pub fn take_to_send_away(&self, shard: usize) -> u64 {
+        self.to_send_away.get(shard).map_or(0, |count| count.swap(0, Ordering::Relaxed))
     }
 
     /// A connection of the user opened: `First` only if they have none at any gateway, as far as is known.

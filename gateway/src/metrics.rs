@@ -6,8 +6,10 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 pub const CONNECTIONS: &str = "hubbub_gateway_connections";
 /// Connections that closed, by reason.
 pub const CLOSED: &str = "hubbub_gateway_closed_total";
-/// Connections refused before the upgrade, by reason.
+/// Connections refused before the upgrade or at their hello, by reason.
 pub const REFUSED: &str = "hubbub_gateway_refused_total";
+/// How late an event loop was at its last look at the clock, by shard.
+pub const LOOP_LAG: &str = "hubbub_gateway_loop_lag_seconds";
 /// Until when the certificate in force is valid.
 pub const TLS_UNTIL: &str = "hubbub_gateway_tls_valid_until_seconds";
 /// Requests that failed, by code and door.
@@ -49,7 +51,8 @@ pub const PEER_UNREADABLE: &str = "hubbub_gateway_peer_unreadable_total";
 pub fn describe() {
     describe_gauge!(CONNECTIONS, Unit::Count, "connections that are open");
     describe_counter!(CLOSED, Unit::Count, "connections that closed, by reason");
-    describe_counter!(REFUSED, Unit::Count, "connections refused before the upgrade, by reason");
+    describe_counter!(REFUSED, Unit::Count, "connections refused before the upgrade or at hello, by reason");
+    describe_gauge!(LOOP_LAG, Unit::Seconds, "how late an event loop was when it last looked, by shard");
     describe_gauge!(TLS_UNTIL, Unit::Seconds, "until when our TLS certificate is valid, Unix time");
     describe_counter!(FAILED, Unit::Count, "requests that failed, by code and door");
     describe_counter!(FRAMES_IN, Unit::Count, "frames from clients");

@@ -10,13 +10,17 @@ use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{Millis, RoomId};
 use hubbub_core::ports::accounts::AccountsError;
+use hubbub_node::process::resident_bytes;
 use hubbub_wire::native::answer;
 use hubbub_wire::socketio::answer as socketio;
 use hubbub_wire::ws::encode;
+use metrics::gauge;
 
+use crate::Gateway;
 use crate::dialect::Passes;
 use crate::error::Failure;
 use crate::member::{Connection, ConnectionId};
+use crate::metrics as names;
 use crate::room::SyncCause;
 use crate::shard::{Chore, Shard, State};
 
@@ -26,6 +30,9 @@ const TOKEN_GRACE: Duration = Duration::from_secs(50);
 const COUNT_EVERY: u32 = 5;
 /// How long a room without members here is kept.
 const EMPTY_ROOM: Duration = Duration::from_secs(30);
+
+/// When a connection that is sent to another gateway is to come there.
+const COME_BACK_MS: std::ops::Range<u64> = 100..1_000;
 
 /// What is due for a connection.
 enum Due {
@@ -51,11 +58,26 @@ impl Shard {
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            tick.tick().await;
+            let due = tick.tick().await;
+            self.look_at_load(due.elapsed());
             self.sweep();
             if self.index == 0 {
                 self.gateway.typing.sweep(&self.gateway, Instant::now());
             }
+        }
+    }
+
+    /// Takes note of how late this event loop is, and the first one of the process's memory.
+    fn look_at_load(&self, lag: Duration) {
+        let Gateway { config, load, .. } = &*self.gateway;
+        gauge!(names::LOOP_LAG, "shard" => self.index.to_string()).set(lag.as_secs_f64());
+        if !config.lag_max.is_zero() {
+            load.note_lag(self.index, lag, config.lag_max);
+        }
+        if self.index == 0
+            && let Some((max, resident)) = config.memory_max.zip(resident_bytes())
+        {
+            load.note_memory(resident, max);
         }
     }
 
@@ -77,6 +99,7 @@ impl Shard {
                 state.carry_out(id, due);
             }
             state.show_waiting();
+            state.send_away(self.gateway.take_to_send_away(self.index));
             state.drop_empty_rooms(EMPTY_ROOM);
             if let Some(every) = self.gateway.config.resync_every {
                 state.sync_those_due(every);
@@ -157,6 +180,29 @@ impl Shard {
 }
 
 impl State {
+    /// Tells so many connections to come to another gateway. Who is there longest goes first: so nobody does twice before all
+    /// others did.
+    fn send_away(&mut self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let there = self.connections.iter().filter(|(_, there)| there.account.is_some() && !there.closing);
+        let mut there: Vec<_> = there
+            .map(|(slot, there)| {
+                (there.opened, there.serial, ConnectionId { slot: slot as u32, serial: there.serial })
+            })
+            .collect();
+        let count = usize::try_from(count).unwrap_or(usize::MAX).min(there.len());
+        if count == 0 {
+            return;
+        }
+        there.select_nth_unstable_by_key(count - 1, |(opened, serial, _)| (*opened, *serial));
+        for (_, _, id) in &there[..count] {
+            let after_ms = fastrand::u64(COME_BACK_MS);
+            self.close_because(*id, CloseCode::GoingAway, "rebalanced", after_ms);
+        }
+    }
+
     /// Reads rooms again whose time has come, each at a time of its own, so that they do not come together.
     fn sync_those_due(&mut self, every: Duration) {
         let (now, every) = (self.now, every.as_secs().max(2) as u32);

@@ -22,7 +22,7 @@ impl ProcessCost {
     pub fn now() -> Self {
         let read = |name| std::fs::read_to_string(format!("/proc/self/{name}")).ok();
         Self {
-            resident_bytes: read("status").as_deref().and_then(resident_bytes),
+            resident_bytes: resident_bytes(),
             cpu_seconds: read("stat").as_deref().and_then(cpu_seconds),
             // The folder is itself one of the open files while it is listed.
             open_fds: std::fs::read_dir("/proc/self/fd")
@@ -53,8 +53,22 @@ impl ProcessCost {
     }
 }
 
+/// Memory that the process holds now.
+pub fn resident_bytes() -> Option<u64> {
+    resident_in(&std::fs::read_to_string("/proc/self/status").ok()?)
+}
+
+/// Memory that the process may hold by the limit of its control group (cgroup v2), if it has one.
+pub fn memory_limit() -> Option<u64> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    // In a container its own group is the root of what it sees.
+    let limit = |group: &str| std::fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.max")).ok();
+    limit(group).or_else(|| limit(""))?.trim().parse().ok()
+}
+
 /// `VmRSS:  1234 kB` of `/proc/self/status`, which unlike `statm` needs no page size.
-fn resident_bytes(status: &str) -> Option<u64> {
+fn resident_in(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1_024)
 }
@@ -76,8 +90,8 @@ mod tests {
         let stat = "1 (a ) b) S 0 1 1 0 -1 4194560 1 2 3 4 150 50 0 0 20 0 1 0 5 6 7";
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(cpu_seconds("nonsense"), None);
-        assert_eq!(resident_bytes("Name:\tx\nVmRSS:\t    8 kB\n"), Some(8_192));
-        assert_eq!(resident_bytes("VmRSS: many"), None);
+        assert_eq!(resident_in("Name:\tx\nVmRSS:\t    8 kB\n"), Some(8_192));
+        assert_eq!(resident_in("VmRSS: many"), None);
     }
 
     #[test]

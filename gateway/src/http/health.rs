@@ -58,9 +58,7 @@ pub async fn alive() -> Json<Status> {
         (status = 503, description = "It may not, and why", body = Status)))]
 pub async fn ready(State(state): State<HttpState>) -> (StatusCode, Json<Status>) {
     let Readiness { mut unmet, trouble } = (state.health)();
-    if state.gateway.is_draining() {
-        unmet.push(("gateway", "the node is draining".into()));
-    }
+    unmet.extend(state.gateway.refusal().map(|refusal| ("gateway", state.gateway.says_why(refusal))));
     let shown = |list: Vec<_>| -> Vec<_> {
         list.into_iter().map(|(condition, reason)| Unmet { condition, reason }).collect()
     };

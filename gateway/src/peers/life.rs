@@ -14,12 +14,15 @@ use tokio_util::sync::CancellationToken;
 use crate::Gateway;
 use crate::metrics as names;
 use crate::peers::announce::announce;
+use crate::peers::balance::Balance;
 use crate::peers::peer::{News, Peer, Snapshot};
 use crate::peers::{Peers, Verdict};
 
 /// How often it is looked who lives, and how often changes are told at most: the first after a while at once, since what
 /// was not told dies with a gateway.
 const TELL_EVERY: Duration = Duration::from_millis(200);
+/// Turns after which it is looked whether there are too many connections here.
+const BALANCE_EVERY: u32 = 5;
 /// Turns after which a gateway without changes says how far it is, so that the loss of its last message is noticed.
 const SIGN_EVERY: u32 = 5;
 /// What the bus brought and nobody looked at yet; beyond it a message is lost, and noticed by its number.
@@ -71,7 +74,9 @@ impl Peers {
     ) {
         let mut turn = tokio::time::interval(TELL_EVERY);
         turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut attempt, mut silent_turns) = (0, 0);
+        let (mut attempt, mut silent_turns, mut turns) = (0, 0, 0_u32);
+        let mut balance = Balance::new(gateway.config.rebalance_per_second);
+        let mut living = Vec::new();
         let mut told = Instant::now();
         loop {
             tokio::select! {
@@ -82,13 +87,17 @@ impl Peers {
                     for (node, attempt) in to_ask {
                         tokio::spawn(self.clone().ask(gateway.clone(), node, attempt));
                     }
+                    turns = turns.wrapping_add(1);
+                    if turns.is_multiple_of(BALANCE_EVERY) {
+                        self.balance(&gateway, &mut balance, &mut living);
+                    }
                     silent_turns += 1;
-                    if self.tell(&*gateway.bus, silent_turns >= SIGN_EVERY) {
+                    if self.tell(&gateway, silent_turns >= SIGN_EVERY) {
                         (silent_turns, told) = (0, Instant::now());
                     }
                 }
                 () = self.news.notified(), if told.elapsed() >= TELL_EVERY => {
-                    if self.tell(&*gateway.bus, false) {
+                    if self.tell(&gateway, false) {
                         (silent_turns, told) = (0, Instant::now());
                     }
                 }
@@ -98,8 +107,29 @@ impl Peers {
                 }
             }
         }
-        self.tell(&*gateway.bus, false);
-        self.say(&*gateway.bus, &Changes { leaving: true, ..self.sign() });
+        self.tell(&gateway, false);
+        self.say(&gateway, Changes { leaving: true, ..self.sign() });
+    }
+
+    /// Lets some connections go if there are more than this gateway's share. `before` is who lived at the last look.
+    fn balance(&self, gateway: &Gateway, balance: &mut Balance, before: &mut Vec<NodeId>) {
+        let others: Vec<_> = {
+            let known = self.lock();
+            if known.living != *before {
+                before.clone_from(&known.living);
+                balance.unsettle();
+            }
+            let others = known.living.iter().filter(|node| **node != self.cluster.node);
+            others.map(|node| known.others.get(node).and_then(Peer::carried)).collect()
+        };
+        let count = balance.turn(Instant::now(), gateway.carries(), &others);
+        if count > 0 {
+            tracing::debug!(
+                count,
+                "more connections here than this gateway's share: some are sent elsewhere"
+            );
+            gateway.send_away(count);
+        }
     }
 
     /// Who lives, who died, and who must be asked.
@@ -141,7 +171,7 @@ impl Peers {
     }
 
     /// Tells what changed, or if `anyway` that nothing did. Whether anything was said.
-    fn tell(&self, bus: &dyn Bus, anyway: bool) -> bool {
+    fn tell(&self, gateway: &Gateway, anyway: bool) -> bool {
         let mut said = false;
         loop {
             let changes = {
@@ -153,11 +183,11 @@ impl Peers {
                 known.next_changes(&self.cluster.node)
             };
             let Some(changes) = changes else { break };
-            self.say(bus, &changes);
+            self.say(gateway, changes);
             said = true;
         }
         if anyway && !said {
-            self.say(bus, &self.sign());
+            self.say(gateway, self.sign());
             said = true;
         }
         said
@@ -170,12 +200,14 @@ impl Peers {
             came: Vec::new(),
             went: Vec::new(),
             counts: Vec::new(),
+            carried: None,
             leaving: false,
         }
     }
 
-    fn say(&self, bus: &dyn Bus, changes: &Changes) {
-        if let Err(error) = bus.publish(&Subject::Presence, parcel::pack(changes).into()) {
+    fn say(&self, gateway: &Gateway, changes: Changes) {
+        let changes = Changes { carried: Some(gateway.carries()), ..changes };
+        if let Err(error) = gateway.bus.publish(&Subject::Presence, parcel::pack(&changes).into()) {
             // The others see it by the next number.
             tracing::debug!(%error, "could not tell the other gateways who came and went");
         }

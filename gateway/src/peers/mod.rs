@@ -1,7 +1,8 @@
 //! The other gateways, and who is there: so that a user is online while they have a connection anywhere.
 //!
 //! A gateway tells the others what changed at it (batched, numbered), and gives all of it to one who missed something;
-//! see [`peer`] for what one makes of that, and [`life`] for who lives and what is asked when.
+//! see [`peer`] for what one makes of that, and [`life`] for who lives and what is asked when. It tells them how much it carries
+//! as well, and who has more than their share lets some go: [`balance`].
 //!
 //! # Who tells a room
 //! The gateway of the first connection tells `online`, the gateway of the last one `offline`, as far as each knows. It
@@ -14,6 +15,7 @@
 //! Nothing else is promised of presence than that it settles. Without other gateways there is no [`Peers`] at all.
 
 pub mod announce;
+pub mod balance;
 pub mod life;
 pub mod peer;
 
@@ -182,6 +184,7 @@ impl Known {
             came: Vec::new(),
             went: Vec::new(),
             counts: Vec::new(),
+            carried: None,
             leaving: false,
         };
         let mut room = MESSAGE_BYTES;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hubbub_core::ids::{RoomId, User, UserId};
-use hubbub_wire::tier::presence::{Changes, Page};
+use hubbub_wire::tier::presence::{Carried, Changes, Page};
 
 /// Messages held while all is asked for; beyond it the asking begins anew.
 const HELD_MAX: usize = 1_024;
@@ -66,6 +66,7 @@ pub struct Peer {
     number: u64,
     users: HashMap<UserId, Arc<str>>,
     counts: HashMap<RoomId, u64>,
+    carried: Option<Carried>,
     /// Since when the roster does not have it.
     missing_since: Option<Instant>,
     /// Whether its users were dropped for its silence since all was known of it.
@@ -79,6 +80,7 @@ impl Default for Peer {
             number: 0,
             users: HashMap::new(),
             counts: HashMap::new(),
+            carried: None,
             missing_since: None,
             was_dropped: false,
         }
@@ -96,6 +98,11 @@ impl Peer {
         self.counts.get(room).copied().unwrap_or(0)
     }
 
+    /// What it carries, if it told.
+    pub fn carried(&self) -> Option<Carried> {
+        self.carried
+    }
+
     /// Whether it said that it ends.
     pub fn has_left(&self) -> bool {
         matches!(self.standing, Standing::Gone { by_its_word: true, .. })
@@ -108,6 +115,7 @@ impl Peer {
 
     /// Takes what it tells.
     pub fn hear(&mut self, changes: Changes, now: Instant, news: &mut News) {
+        self.carried = changes.carried;
         if changes.leaving {
             // What it told at last counts before its users are dropped: of whom it told nobody else must.
             if changes.number == self.number + 1 {
@@ -259,6 +267,7 @@ mod tests {
             came: came.iter().map(|name| user(name)).collect(),
             went: went.iter().map(|name| Went { user: user(name).id, told: false }).collect(),
             counts: Vec::new(),
+            carried: None,
             leaving: false,
         }
     }

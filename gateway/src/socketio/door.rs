@@ -17,6 +17,7 @@ use crate::config::Origins;
 use crate::error::Failure;
 use crate::http::fault::Fault;
 use crate::http::{cors, problem, render};
+use crate::load::Refusal;
 use crate::member::{Socket, Transport};
 use crate::presence::Arrived;
 use crate::shard::Shard;
@@ -54,12 +55,14 @@ pub enum Refused {
     Version,
     /// The body can't be taken.
     Body(Fault),
-    /// Draining, or as many connections as there may be.
-    Full,
+    /// As many connections of one address as there may be.
+    Address,
+    /// No more connections are taken.
+    Busy(Refusal),
 }
 
 #[derive(Serialize)]
-struct Refusal {
+struct Told {
     code: u8,
     message: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -84,14 +87,15 @@ impl Refused {
                 (4, "Forbidden", "pages of this origin may not connect; the operator can allow it")
             }
             Self::Version => (5, "Unsupported protocol version", "EIO must be 3 or 4"),
-            Self::Full => return problem::response(&Failure::Unavailable),
+            Self::Address => return problem::response(&Failure::Unavailable),
+            Self::Busy(refusal) => return problem::response(&refusal.failure()),
         };
         let status = match self {
             Self::Origin => StatusCode::FORBIDDEN,
             Self::Body(fault) => fault.kind().status,
             _ => StatusCode::BAD_REQUEST,
         };
-        let body = serde_json::to_vec(&Refusal { code, message, detail }).unwrap_or_default();
+        let body = serde_json::to_vec(&Told { code, message, detail }).unwrap_or_default();
         with_type(status, "application/json", body)
     }
 
@@ -101,7 +105,8 @@ impl Refused {
             Self::SessionUnknown => "session",
             Self::BadRequest(_) | Self::Body(_) | Self::Overlap => "bad_request",
             Self::Origin => "origin",
-            Self::Full => "full",
+            Self::Address => "address",
+            Self::Busy(refusal) => refusal.reason(),
         }
     }
 }
@@ -162,7 +167,7 @@ async fn serve(
         (None, _) if request.method() != Method::GET => Err(Refused::HandshakeMethod),
         (_, false) if !is_upgrade => Err(Refused::BadRequest("connect with a WebSocket client")),
         (None, true) => begin_polling(shard, params, address),
-        (None, false) if is_brought && shard.gateway.is_at_limit(&address) => Err(Refused::Full),
+        (None, false) if is_brought && shard.gateway.is_at_limit(&address) => Err(Refused::Address),
         (None, false) => begin_websocket(shard, &mut request, params, address),
         (Some(sid), polls) => {
             let found = shard.gateway.sessions.find(&Sid::said(sid));
@@ -188,8 +193,8 @@ async fn serve(
 
 fn new_session(shard: &Shard, params: Params) -> Result<Box<Session>, Refused> {
     let generation = params.generation.as_deref().and_then(Generation::parse).ok_or(Refused::Version)?;
-    if shard.gateway.is_draining() || shard.gateway.is_full() {
-        return Err(Refused::Full);
+    if let Some(refusal) = shard.gateway.refusal() {
+        return Err(Refused::Busy(refusal));
     }
     let sid = Sid::random(shard.gateway.config.sid_tag.as_deref());
     Ok(Box::new(Session::new(sid, generation, params.token, shard.now())))
@@ -199,7 +204,7 @@ fn begin_polling(shard: &Arc<Shard>, params: Params, address: IpAddr) -> Result<
     let session = new_session(shard, params)?;
     let max = shard.gateway.config.connections_of_address_max;
     if shard.gateway.addresses.arrive(&address, max) == Arrived::TooMany {
-        return Err(Refused::Full);
+        return Err(Refused::Address);
     }
     let (sid, generation) = (session.sid.clone(), session.generation);
     let body = polling::first_body(generation, &session.greeting(&shard.gateway.config, &["websocket"]));

@@ -16,6 +16,7 @@ use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::ephemera::Passing;
 
 use crate::error::Failure;
+use crate::load;
 use crate::member::{ConnectionId, Standing};
 use crate::presence::Arrived;
 use crate::shard::{Shard, State};
@@ -70,6 +71,14 @@ impl Shard {
         resume: Resume,
     ) -> Result<(), Failure> {
         let known = self.with(|state| state.connection(id).and_then(|connection| connection.account.clone()));
+        if known.is_none()
+            && let Some(refusal @ (load::Refusal::Memory | load::Refusal::Late)) = self.gateway.refusal()
+        {
+            metrics::counter!(crate::metrics::REFUSED, "reason" => refusal.reason()).increment(1);
+            let after_ms = load::come_back().as_millis() as u64;
+            self.with(|state| state.close(id, CloseCode::TryAgainLater, after_ms));
+            return Ok(());
+        }
         let account = match &token {
             Some(token) => Arc::new(self.gateway.authenticate(token).await?),
             None => known.ok_or(Failure::NotAuthenticated)?,

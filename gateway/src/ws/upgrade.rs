@@ -81,8 +81,8 @@ fn accept(
     if !origin_allowed(request.headers(), &config.origins) {
         return Err(("origin", Failure::OriginForbidden, None));
     }
-    if shard.gateway.is_draining() || shard.gateway.is_full() {
-        return Err(("full", Failure::Unavailable, None));
+    if let Some(refusal) = shard.gateway.refusal() {
+        return Err((refusal.reason(), refusal.failure(), None));
     }
     let token = token(request);
     let (parts, _) = fastwebsockets::upgrade::upgrade(&mut *request)

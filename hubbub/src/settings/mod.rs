@@ -106,6 +106,10 @@ macro_rules! settings_of {
         "Limits" => {
             /// Connections of all clients; beyond it 503 and try again later.
             connections_max: u64 = Count::between(1, 100_000_000), env ["CONNECTIONS_MAX"], default "1000000";
+            /// Memory of this process; beyond it new connections are refused (none given: 9/10 of its cgroup's limit, if it has one).
+            memory_max: Option<u64> = Optional(Bytes::between(16 * MIB, 1024 * 1024 * MIB)), env ["MEMORY_MAX"], default "";
+            /// How late an event loop may be, 3s in a row; beyond it new connections are refused. 0ms: however late.
+            loop_lag_max: Duration = Time::between_ms(0, 60_000), env ["LOOP_LAG_MAX"], default "1s";
             /// Connections of one user; beyond it closed with 4429.
             connections_of_user_max: u64 = Count::between(1, 10_000_000), env ["CONNECTIONS_OF_USER_MAX"], default "1000";
             /// Connections of one address; beyond it closed at once.
@@ -136,6 +140,14 @@ macro_rules! settings_of {
             heartbeat: Duration = Time::between_ms(1_000, 3_600_000), env ["HEARTBEAT"], default "30s";
             /// Over how long the closes are spread when the server drains; it ends 15s later at the latest.
             drain_window: Duration = Time::between_ms(0, 3_600_000), env ["DRAIN_WINDOW"], default "2s";
+        }
+        }
+    };
+    (@ [rebalancing $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Rebalancing" => {
+            /// Connections that are told to come to another gateway a second while there are more than this one's share; 0: none.
+            rebalance_per_second: u64 = Count::between(0, 10_000), env ["REBALANCE_PER_SECOND"], default "20";
         }
         }
     };
@@ -411,7 +423,7 @@ settings_of! {
 settings_of! {
     /// All settings of a gateway in a cluster.
     #[derive(Debug, Clone)]
-    pub struct GatewaySettings [door cluster nats database keyspace accounts limits bots logs traces sampling]
+    pub struct GatewaySettings [door cluster nats database keyspace accounts limits rebalancing bots logs traces sampling]
 }
 
 settings_of! {

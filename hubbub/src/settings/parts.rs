@@ -13,6 +13,7 @@ use hubbub_gateway::config::{Config, Origins as AllowedFrom};
 use hubbub_gateway::forwarded::Proxies;
 use hubbub_gateway::tls::Tls;
 use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
+use hubbub_node::process::memory_limit;
 use hubbub_node::telemetry::LogFormat;
 use hubbub_node::trace::Sampling;
 use hubbub_node::trace::export::Options as TraceOptions;
@@ -226,7 +227,7 @@ pub(crate) fn read(setting: &str, path: &Path) -> Result<String, WrongSettings> 
 }
 
 macro_rules! gateway {
-    ($($settings:ty: $durability:literal, $resync_every:expr;)*) => {
+    ($($settings:ty: $durability:literal, $resync_every:expr, $rebalance:expr;)*) => {
         $(impl $settings {
     /// The gateway's part, with the TLS that was read.
     pub fn gateway(&self, tls: Option<Tls>) -> Config {
@@ -253,6 +254,12 @@ macro_rules! gateway {
             resume_entries_max: self.resume_entries_max,
             rooms_of_user_max: self.rooms_of_user_max as usize,
             connections_max: self.connections_max as usize,
+            memory_max: self.memory_max.or_else(|| Some(memory_limit()? / 10 * 9)),
+            lag_max: self.loop_lag_max,
+            rebalance_per_second: {
+                let per_second: fn(&Self) -> u64 = $rebalance;
+                per_second(self) as u32
+            },
             connections_of_user_max: self.connections_of_user_max as u32,
             connections_of_address_max: self.connections_of_address_max as u32,
             sends_per_second: self.sends_per_second as u32,
@@ -307,6 +314,7 @@ fn rate(per_second: u64, burst: u64) -> Rate {
 }
 
 gateway! {
-    Settings: "disk", None;
-    GatewaySettings: "quorum", Some(Duration::from_secs(60));
+    // There is no other gateway.
+    Settings: "disk", None, |_| 0;
+    GatewaySettings: "quorum", Some(Duration::from_secs(60)), |settings| settings.rebalance_per_second;
 }

@@ -9,6 +9,7 @@ mod bots;
 mod faults;
 mod import;
 mod presence;
+mod rebalancing;
 mod rolling;
 mod traces;
 mod world;

@@ -29,11 +29,13 @@ pub async fn plan() -> Plan {
     Plan { keyspace: Some(Keyspace::shared().await.unwrap()), ..with_own_database() }
 }
 
-/// The program under test, and a database that may be broken. Limits on how much one user may do are far away: these tests are
-/// of other promises.
+/// The program under test, and a database that may be broken. Limits on how much one user may do, and on how late a busy machine
+/// may be, are far away: these tests are of other promises.
 pub fn with_own_database() -> Plan {
     Plan {
-        gateway_flags: vec!["--sends-per-second=100000".into(), "--reads-per-second=100000".into()],
+        gateway_flags: ["--sends-per-second=100000", "--reads-per-second=100000", "--loop-lag-max=0ms"]
+            .map(Into::into)
+            .into(),
         folder: std::env::var_os("HUBBUB_CLUSTER_FOLDER").map(Into::into),
         ..Plan::of(env!("CARGO_BIN_EXE_hubbub"))
     }

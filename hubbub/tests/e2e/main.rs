@@ -12,6 +12,7 @@ mod drain;
 mod foreign_accounts;
 mod import;
 mod kill;
+mod load;
 mod membership;
 mod open;
 mod passing;

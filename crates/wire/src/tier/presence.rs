@@ -1,5 +1,5 @@
 //! What gateways tell each other of their users: changes, each message with a number, so that a lost one is noticed; and
-//! all of it, in pages, to one who asks.
+//! all of it, in pages, to one who asks. And of how much they carry.
 
 use std::sync::Arc;
 
@@ -22,6 +22,9 @@ pub struct Changes {
     /// How many members of a large room are there now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub counts: Vec<(RoomId, u64)>,
+    /// What it carries now; one of an older version does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
     /// It ends, in order: the last message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub leaving: bool,
@@ -32,6 +35,17 @@ impl Changes {
     pub fn is_news(&self) -> bool {
         !(self.came.is_empty() && self.went.is_empty() && self.counts.is_empty())
     }
+}
+
+/// What a gateway carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Connections of all clients.
+    pub connections: u64,
+    /// Whether it takes more of them.
+    pub takes: bool,
+    /// Whether it is letting them go.
+    pub ends: bool,
 }
 
 /// A user's last connection at a gateway closed.
