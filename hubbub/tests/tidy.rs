@@ -25,6 +25,7 @@ impl Source {
         let at_start = ["benches/", "crates/testkit/", "crates/core/src/contract/"];
         at_start.iter().any(|folder| self.path.starts_with(folder))
             || self.path.contains("/tests/")
+            || self.path.contains("/benches/")
             || self.path.ends_with("/tests.rs")
     }
 
