@@ -29,6 +29,9 @@ pub enum Failure {
     /// The account may not chat.
     #[error("this account may not chat: it has no role `user`")]
     RoleMissing,
+    /// An operator banned the user.
+    #[error("this user is banned from this server")]
+    Banned,
     /// The connection belongs to somebody else.
     #[error("this connection belongs to another user; open a new one")]
     OtherUser,
@@ -66,9 +69,11 @@ impl Failure {
                 AccountsError::Unavailable { .. } => Code::Unavailable,
             },
             Self::NotAuthenticated => Code::Unauthorized,
-            Self::RoleMissing | Self::OtherUser | Self::TooManyRooms | Self::OriginForbidden => {
-                Code::Forbidden
-            }
+            Self::RoleMissing
+            | Self::Banned
+            | Self::OtherUser
+            | Self::TooManyRooms
+            | Self::OriginForbidden => Code::Forbidden,
             Self::TooQuick(_) => Code::RateLimited,
             Self::NoBots | Self::BotsAway | Self::Unavailable => Code::Unavailable,
         }
