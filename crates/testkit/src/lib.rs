@@ -3,9 +3,10 @@
 //! [`Hubbub`] is the real program with a data folder of its own: it can be killed, told to end, and started again on the
 //! same port and data, and is killed on drop. [`Person`] has an account there. [`eventually`] waits for a condition and
 //! not for time to pass. [`Nats`] is a real nats-server, [`Cassandra`] a real database, and a [`Cluster`] has
-//! both with every tier; [`RabbitMq`] is a real broker, and [`bots`] talk over it; a [`Proxy`] between two of them can cut them off. A [`Collector`] is sent traces. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
+//! both with every tier; [`RabbitMq`] is a real broker, and [`bots`] talk over it; a [`Proxy`] between two of them can cut them off. A [`Collector`] is sent traces. An [`Operator`] runs `hubbub admin`. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
 //! end, and names every promise that was broken.
 
+mod admin;
 pub mod bots;
 mod cassandra;
 pub mod checker;
@@ -23,6 +24,7 @@ mod schema;
 mod server;
 mod wait;
 
+pub use admin::{Operator, Said};
 pub use cassandra::Cassandra;
 pub use cluster::{Cluster, Plan};
 pub use collector::{Collector, Span};
