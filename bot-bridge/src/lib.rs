@@ -69,7 +69,8 @@ pub async fn serve(ports: Ports, config: Config, end: CancellationToken) -> Resu
     let commands = Commands::new(ports.broker.clone(), catalog.clone());
     let (asked, served) = commands.listen(&*ports.bus).await?;
     let revoked = Arc::new(Revoked::default());
-    let _told = ports.bus.listen(Subject::Control, hear_control(revoked.clone(), ports.banned.clone())).await?;
+    let _told =
+        ports.bus.listen(Subject::Control, hear_control(revoked.clone(), ports.banned.clone())).await?;
     let answers = Arc::new(Answers::new(ports, config, catalog, revoked, end.clone()));
     tokio::join!(commands.work(asked, &tasks, &end), answers.work(&tasks));
     // From here on other bridges are asked.

@@ -115,7 +115,7 @@ impl Failure {
         match self {
             Self::Accounts(AccountsError::InvalidToken) | Self::NotAuthenticated => seed::INVALID_TOKEN,
             Self::Accounts(AccountsError::InvalidCredentials) => seed::INVALID_CREDENTIALS,
-            Self::RoleMissing => seed::ROLE_MISSING,
+            Self::RoleMissing | Self::Banned => seed::ROLE_MISSING,
             Self::Accounts(AccountsError::Unavailable { .. }) => seed::ACCOUNTS_AWAY,
             Self::Refused(Refusal::NoSuchRoom) => seed::NO_SUCH_ROOM,
             _ => attempt.number(),

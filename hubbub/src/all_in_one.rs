@@ -181,12 +181,7 @@ impl Server {
             hubbub_history_service::Config::new(partitions),
             tiers_end.clone(),
         );
-        let bridge = bots.bridge(
-            bus.clone(),
-            &gateway,
-            (partitions, answers_per_second),
-            tiers_end.clone(),
-        );
+        let bridge = bots.bridge(bus.clone(), &gateway, (partitions, answers_per_second), tiers_end.clone());
         let draining = health.condition("draining", "not started");
         draining.is_met();
         let router = hubbub_gateway::http::router(http_state(&gateway, &health, &metrics));

@@ -72,7 +72,10 @@ pub fn hubbub() -> ExitCode {
         "Bring rooms and messages of the MongoDB server before this one into a store, check them, and end",
     ));
     let command = command
-        .subcommand(tier("admin", "Ask a running deployment how it is, and tell it what to do: hubbub admin --help"))
+        .subcommand(tier(
+            "admin",
+            "Ask a running deployment how it is, and tell it what to do: hubbub admin --help",
+        ))
         .subcommand(tier("postman", "Print the HTTP API as a Postman collection, and end"))
         .subcommand(tier(
             "bench",

@@ -192,7 +192,8 @@ impl Reported {
         let now = Instant::now();
         let mut heard = self.lock();
         heard.retain(|_, (_, at)| now.duration_since(*at) < REMEMBERED);
-        let seen = |(report, at): &(Report, Instant)| Seen { report: report.clone(), ago: now.duration_since(*at) };
+        let seen =
+            |(report, at): &(Report, Instant)| Seen { report: report.clone(), ago: now.duration_since(*at) };
         let mut all: Vec<_> = heard.values().map(seen).collect();
         all.sort_by(|a, b| {
             let key = |seen: &Seen| (seen.report.role, seen.report.since, seen.report.node.clone());

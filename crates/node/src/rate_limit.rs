@@ -79,7 +79,10 @@ mod tests {
         let passed = (0..20).filter(|_| limit.check(&"a", start).is_ok()).count();
         assert_eq!(passed, 5);
         assert_eq!(limit.check(&"a", start), Err(Duration::from_millis(100)));
-        assert_eq!((limit.early(&"a", start), limit.early(&"b", start)), (Some(Duration::from_millis(100)), None));
+        assert_eq!(
+            (limit.early(&"a", start), limit.early(&"b", start)),
+            (Some(Duration::from_millis(100)), None)
+        );
         assert!(limit.check(&"b", start).is_ok(), "another key is not concerned");
         let later = start + Duration::from_millis(100);
         assert!(limit.check(&"a", later).is_ok());

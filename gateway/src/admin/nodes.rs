@@ -173,7 +173,11 @@ pub(super) async fn connections(
                 all.more |= more;
             }
             Ok(ToldAgent::NoGateway | ToldAgent::Draining) => {
-                return Err(refusal(Code::BadRequest, Some("node"), "only gateways hold connections of clients"));
+                return Err(refusal(
+                    Code::BadRequest,
+                    Some("node"),
+                    "only gateways hold connections of clients",
+                ));
             }
             Err(_) => all.unanswered.push(node),
         }

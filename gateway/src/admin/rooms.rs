@@ -38,10 +38,7 @@ pub(super) async fn list(
 }
 
 /// A room, as its holder vouches for it. One whose holder does not answer is shown without that, for then it is asked who that is.
-pub(super) async fn show(
-    State(admin): State<Admin>,
-    InRoom(room): InRoom,
-) -> Result<Json<Room>, Fault> {
+pub(super) async fn show(State(admin): State<Admin>, InRoom(room): InRoom) -> Result<Json<Room>, Fault> {
     let partition = admin.gateway.asker.partition(&room);
     let leased = admin.ports.leases.read(partition);
     let (lease, held) = tokio::join!(leased, admin.gateway.asker.sync(&room, 0, Vec::new()));

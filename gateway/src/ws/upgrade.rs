@@ -175,8 +175,7 @@ async fn admitted(reader: Reader, first: Bytes, token: Secret) {
     match shard.greet(id, &None, Some(token), Default::default()).await {
         Ok(()) => {}
         Err(
-            failure
-            @ (Failure::Unavailable | Failure::Accounts(_) | Failure::RoleMissing | Failure::Banned),
+            failure @ (Failure::Unavailable | Failure::Accounts(_) | Failure::RoleMissing | Failure::Banned),
         ) => {
             let code = match failure.code() {
                 Code::Unavailable => hubbub_core::code::CloseCode::TryAgainLater,

@@ -44,7 +44,8 @@ impl Api {
         let uri: Uri = format!("{}{}{path}", self.url, hubbub_wire::admin::PREFIX)
             .parse()
             .map_err(|_| unreached("is not an address; give --url as http://HOST:PORT".into()))?;
-        let mut request = Request::new(Full::new(Bytes::from(body.map_or_else(String::new, |b| b.to_string()))));
+        let mut request =
+            Request::new(Full::new(Bytes::from(body.map_or_else(String::new, |b| b.to_string()))));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.credential.reveal()))
@@ -59,7 +60,8 @@ impl Api {
             let client =
                 Client::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build());
             let (head, body) = client.request(request).await.map_err(|error| chain(&error))?.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| chain(&*error))?;
+            let body =
+                Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| chain(&*error))?;
             Ok((head.status, body.to_bytes()))
         };
         let (status, body) = tokio::time::timeout(CALL_MAX, exchange)
@@ -99,8 +101,12 @@ fn sentence(status: u16, problem: &Value) -> String {
     let said = |name: &str| problem[name].as_str();
     let detail = said("detail").unwrap_or("the answer is not one of Hubbub's");
     let more = match (status, said("code")) {
-        (401, _) => "\nthe credential is not one that this deployment knows: compare --token-file or ADMIN_TOKEN with what the gateways were given",
-        (429, _) => "\ntoo many wrong credentials came from this address; the right one is taken again in a moment",
+        (401, _) => {
+            "\nthe credential is not one that this deployment knows: compare --token-file or ADMIN_TOKEN with what the gateways were given"
+        }
+        (429, _) => {
+            "\ntoo many wrong credentials came from this address; the right one is taken again in a moment"
+        }
         (404, Some("bad_request")) => "\nis --url the admin API's address, and not the public door's?",
         _ => "",
     };

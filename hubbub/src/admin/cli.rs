@@ -23,7 +23,8 @@ const EXIT_UNREACHED: u8 = 2;
 /// Bytes of a token or a credential that are read from a file.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
 
-const ABOUT: &str = "Asks a running deployment how it is, and tells it what to do. Any gateway answers for all of a cluster.";
+const ABOUT: &str =
+    "Asks a running deployment how it is, and tells it what to do. Any gateway answers for all of a cluster.";
 
 const AFTER: &str = "\
 At 3 a.m.:
@@ -60,7 +61,8 @@ fn user(help: &'static str) -> Arg {
 }
 
 fn command() -> Command {
-    let of_node = || option("node", "NODE", "Of one gateway only: its id, a part of that, its host or its address");
+    let of_node =
+        || option("node", "NODE", "Of one gateway only: its id, a part of that, its host or its address");
     let limit = || number("limit", "50", 1_000, "At most so many");
     Command::new("hubbub admin")
         .bin_name("hubbub admin")
@@ -183,7 +185,9 @@ fn credential(file: Option<&Path>) -> Result<Secret, String> {
     let text = text.trim();
     if text.contains(',') {
         // The server's list, most likely: whose name should the audit have?
-        return Err("there are several credentials: put yours alone into a file, and name it by --token-file".into());
+        return Err(
+            "there are several credentials: put yours alone into a file, and name it by --token-file".into(),
+        );
     }
     Ok(Secret::new(text.into()))
 }

@@ -43,7 +43,8 @@ impl Door {
     /// The system's.
     pub async fn serve(self, gateway: Arc<Gateway>, ports: Ports) -> anyhow::Result<()> {
         let Self { listener, credentials, tls } = self;
-        let router = router(gateway, ports, credentials).into_make_service_with_connect_info::<ClientAddress>();
+        let router =
+            router(gateway, ports, credentials).into_make_service_with_connect_info::<ClientAddress>();
         match tls {
             None => axum::serve(listener, router).await,
             Some(tls) => axum::serve(TlsListener::new(listener, tls), router).await,

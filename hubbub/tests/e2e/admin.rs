@@ -56,8 +56,7 @@ fn is_done(said: &Said, words: &str) {
 #[tokio::test]
 async fn the_three_questions_are_answered() {
     // Whoever stops reading is to be seen, not to be closed.
-    let World { server, operator, .. } =
-        World::with(&["--slow-consumer-timeout=1h", "--heartbeat=1h"]).await;
+    let World { server, operator, .. } = World::with(&["--slow-consumer-timeout=1h", "--heartbeat=1h"]).await;
     let room = Room::with_owner(&server, "ann").await;
     let bob = room.member(&server, "bob").await;
 
@@ -74,13 +73,19 @@ async fn the_three_questions_are_answered() {
     let said = operator.run(&["nodes"]).await;
     is_done(&said, id);
     let row = said.out.lines().find(|line| line.contains(id)).unwrap();
-    assert!(row.contains("all-in-one") && row.contains("ready") && row.contains(env!("CARGO_PKG_VERSION")), "{row}");
+    assert!(
+        row.contains("all-in-one") && row.contains("ready") && row.contains(env!("CARGO_PKG_VERSION")),
+        "{row}"
+    );
 
     // Who holds this room?
     let shown = operator.json(&["room", room.id.as_str()]).await;
     assert_eq!(shown["holder"]["node"], id);
     assert_eq!(shown["held"]["head"], room.head().await);
-    assert_eq!((&shown["held"]["members"], &shown["held"]["owner"]), (&2.into(), &room.ann.id.as_str().into()));
+    assert_eq!(
+        (&shown["held"]["members"], &shown["held"]["owner"]),
+        (&2.into(), &room.ann.id.as_str().into())
+    );
     assert!(shown["held"]["epoch"].as_u64().unwrap() > 0);
     let online = |id: &str| {
         let members = shown["members_page"]["members"].as_array().unwrap();
@@ -163,7 +168,10 @@ async fn a_token_is_called_back() {
     assert_eq!(asked(&server, &ann).await.0, 401);
     is_refused(&operator.run_with(&["revoke"], "no token at all").await, "nothing to call back");
     let lines = audited(&server, "revoke");
-    assert!(lines[0].contains(&format!("on=\"{}\"", ann.id)) && lines[0].contains("result=\"ok\""), "{lines:?}");
+    assert!(
+        lines[0].contains(&format!("on=\"{}\"", ann.id)) && lines[0].contains("result=\"ok\""),
+        "{lines:?}"
+    );
     assert!(!server.log().contains(&ann.token));
 }
 
@@ -253,7 +261,9 @@ async fn who_has_no_credential_is_refused_and_written_down() {
     let address: SocketAddr = operator.address().parse().unwrap();
     let answer = request(address, "GET", "/v1/admin/nodes", None, None).await.unwrap();
     assert_eq!((answer.status, &answer.json()["code"]), (401, &"unauthorized".into()), "{answer:?}");
-    for (path, method, status) in [("/v1/admin/no", "GET", 404), ("/v1/admin/nodes", "PATCH", 405), ("/", "GET", 404)] {
+    for (path, method, status) in
+        [("/v1/admin/no", "GET", 404), ("/v1/admin/nodes", "PATCH", 405), ("/", "GET", 404)]
+    {
         let answer = request(address, method, path, Some(&credential), None).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
     }
@@ -278,7 +288,10 @@ async fn who_has_no_credential_is_refused_and_written_down() {
     let lines = audited(&server, "nodes");
     let first = &lines[0];
     assert!(first.contains("who=(nobody)") && first.contains("result=\"unauthorized\""), "{first}");
-    assert!(lines.iter().any(|line| line.contains("who=night-shift") && line.contains("result=\"ok\"")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("who=night-shift") && line.contains("result=\"ok\"")),
+        "{lines:?}"
+    );
     let log = server.log();
     for secret in [&credential, &wrong] {
         assert!(!log.contains(secret.split('.').nth(1).unwrap()), "a secret is in the log");

@@ -79,7 +79,7 @@ impl Verb {
                 content: Content::Text(text) | Content::Link(text) | Content::Image(text), ..
             } => text.len(),
             Self::Answer { text, .. } => text.text().len(),
-            Self::Join | Self::Leave | Self::Kick { .. } => 0,
+            Self::Join | Self::Leave | Self::Kick { .. } | Self::Expel { .. } => 0,
         }
     }
 }
