@@ -128,6 +128,7 @@ impl Answers {
         let mut pause = PAUSE_FIRST;
         loop {
             match self.ports.accounts.validate(token).await {
+                Ok(account) if self.ports.banned.has(&account.user.id) => return Err("banned"),
                 Ok(account) if account.roles.contains(&Role::Bot) => return Ok(account.user),
                 Ok(_) => return Err("role"),
                 Err(AccountsError::Unavailable { .. } | AccountsError::RateLimited { .. }) => {

@@ -20,6 +20,7 @@ use hubbub_core::ids::{Partitions, User};
 use hubbub_core::ports::accounts::{Accounts, Secret};
 use hubbub_core::ports::broker::Broker;
 use hubbub_core::ports::bus::{Bus, BusError, Listener, Message, Subject};
+use hubbub_node::bans::Banned;
 use hubbub_node::revoked::Revoked;
 use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::parcel;
@@ -42,6 +43,8 @@ pub struct Ports {
     pub broker: Arc<dyn Broker>,
     /// Which bot a token stands for.
     pub accounts: Arc<dyn Accounts>,
+    /// Which bots may not answer.
+    pub banned: Arc<Banned>,
 }
 
 /// Settings of a bridge.
@@ -66,7 +69,8 @@ pub async fn serve(ports: Ports, config: Config, end: CancellationToken) -> Resu
     let commands = Commands::new(ports.broker.clone(), catalog.clone());
     let (asked, served) = commands.listen(&*ports.bus).await?;
     let revoked = Arc::new(Revoked::default());
-    let _told = ports.bus.listen(Subject::Control, hear_of_tokens(revoked.clone())).await?;
+    let _told =
+        ports.bus.listen(Subject::Control, hear_control(revoked.clone(), ports.banned.clone())).await?;
     let answers = Arc::new(Answers::new(ports, config, catalog, revoked, end.clone()));
     tokio::join!(commands.work(asked, &tasks, &end), answers.work(&tasks));
     // From here on other bridges are asked.
@@ -78,10 +82,12 @@ pub async fn serve(ports: Ports, config: Config, end: CancellationToken) -> Resu
     Ok(())
 }
 
-/// Tokens that were called back, as gateways tell.
-fn hear_of_tokens(revoked: Arc<Revoked>) -> Listener {
+/// Tokens that were called back and users who were banned, as gateways tell.
+fn hear_control(revoked: Arc<Revoked>, banned: Arc<Banned>) -> Listener {
     Arc::new(move |mut message: Message| match parcel::header(&mut message.payload) {
         Ok(Control::Revoked { token, until, .. }) => revoked.add(token, until),
+        Ok(Control::Banned { user }) => banned.ban(user),
+        Ok(Control::BanLifted { user }) => banned.lift(&user),
         Err(error) => tracing::error!(%error, "the bus brought what can't be read"),
     })
 }

@@ -295,7 +295,7 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Create { .. } => "create",
         Verb::Join => "join",
         Verb::Leave => "leave",
-        Verb::Kick { .. } => "kick",
+        Verb::Kick { .. } | Verb::Expel { .. } => "kick",
         Verb::Topic { .. } => "topic",
         Verb::Answer { .. } => "answer",
         Verb::Send { .. } => "send",

@@ -29,6 +29,9 @@ pub enum Failure {
     /// The account may not chat.
     #[error("this account may not chat: it has no role `user`")]
     RoleMissing,
+    /// An operator banned the user.
+    #[error("this user is banned from this server")]
+    Banned,
     /// The connection belongs to somebody else.
     #[error("this connection belongs to another user; open a new one")]
     OtherUser,
@@ -69,9 +72,11 @@ impl Failure {
                 AccountsError::Unavailable { .. } => Code::Unavailable,
             },
             Self::NotAuthenticated => Code::Unauthorized,
-            Self::RoleMissing | Self::OtherUser | Self::TooManyRooms | Self::OriginForbidden => {
-                Code::Forbidden
-            }
+            Self::RoleMissing
+            | Self::Banned
+            | Self::OtherUser
+            | Self::TooManyRooms
+            | Self::OriginForbidden => Code::Forbidden,
             Self::TooQuick(_) => Code::RateLimited,
             Self::NoBots | Self::BotsAway | Self::Busy(_) | Self::Unavailable => Code::Unavailable,
         }
@@ -113,7 +118,7 @@ impl Failure {
         match self {
             Self::Accounts(AccountsError::InvalidToken) | Self::NotAuthenticated => seed::INVALID_TOKEN,
             Self::Accounts(AccountsError::InvalidCredentials) => seed::INVALID_CREDENTIALS,
-            Self::RoleMissing => seed::ROLE_MISSING,
+            Self::RoleMissing | Self::Banned => seed::ROLE_MISSING,
             Self::Accounts(AccountsError::Unavailable { .. }) => seed::ACCOUNTS_AWAY,
             Self::Refused(Refusal::NoSuchRoom) => seed::NO_SUCH_ROOM,
             _ => attempt.number(),

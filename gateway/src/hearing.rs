@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
-use hubbub_core::ids::{RoomId, Seq};
+use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::ports::bus::{Message, Payload};
 use hubbub_core::position::Arrival;
 use hubbub_wire::native::answer::{self, Event};
@@ -146,7 +146,7 @@ impl State {
     }
 
     /// The leaving user's connections are live up to the leave.
-    fn after_leave(&mut self, room: &RoomId, user: &hubbub_core::ids::UserId) {
+    fn after_leave(&mut self, room: &RoomId, user: &UserId) {
         let connections = self.users.get(user).map_or_else(Vec::new, |user| user.connections.clone());
         for id in connections {
             let Some(connection) = self.connection(id) else { continue };
@@ -292,7 +292,18 @@ impl State {
     }
 
     fn hear_control(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
-        let Control::Revoked { user, token, until } = parcel::header(&mut payload)?;
+        let (user, token, until) = match parcel::header(&mut payload)? {
+            Control::Revoked { user, token, until } => (user, token, until),
+            Control::Banned { user } => {
+                self.banned.ban(user.clone());
+                self.close_banned(&user);
+                return Ok(());
+            }
+            Control::BanLifted { user } => {
+                self.banned.lift(&user);
+                return Ok(());
+            }
+        };
         // First: a hello that is being looked at finds it there, or is found among the connections.
         self.revoked.add(token, until);
         let connections = self.users.get(&user).map_or_else(Vec::new, |user| user.connections.clone());
@@ -302,6 +313,14 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Closes all connections of a user who is banned.
+    pub fn close_banned(&mut self, user: &UserId) {
+        let connections = self.users.get(user).map_or_else(Vec::new, |user| user.connections.clone());
+        for id in connections {
+            self.close_because(id, CloseCode::NotAuthenticated, "banned", 0);
+        }
     }
 
     /// Tells a connection that entries were not sent.

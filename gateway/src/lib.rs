@@ -3,6 +3,7 @@
 //! In reading order: what it is told ([`config`]) and how it fails ([`error`]); what it asks of the other tiers
 //! ([`actions`]); a [`shard`] owns connections and the rooms they are members of; [`fanout`] is the hot path.
 
+pub mod admin;
 pub mod config;
 pub mod error;
 pub mod actions;
@@ -11,6 +12,7 @@ pub mod content;
 pub mod shard;
 pub mod member;
 pub mod room;
+pub mod held;
 pub mod hearing;
 pub mod dialect;
 pub mod fanout;
@@ -35,11 +37,12 @@ pub mod metrics;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hubbub_core::ids::{Partitions, RoomId, User, UserId};
 use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, Role, Secret};
 use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_node::bans::Banned;
 use hubbub_node::rate_limit::RateLimit;
 use hubbub_node::revoked::{Revoked, token_id};
 use hubbub_wire::native::answer::Present;
@@ -54,6 +57,7 @@ use crate::error::Failure;
 use crate::load::{Load, Refusal};
 use crate::peers::{Cluster, Peers};
 use crate::presence::{Arrived, Presence};
+use crate::shard::Shard;
 use crate::socketio::session::Sessions;
 use crate::typing::Typing;
 
@@ -66,6 +70,8 @@ pub struct Ports {
     pub accounts: Arc<dyn Accounts>,
     /// How many partitions there are.
     pub partitions: Partitions,
+    /// Who may not come in.
+    pub banned: Arc<Banned>,
     /// The other gateways; `None` where this is the only one, and nothing is done for others.
     pub cluster: Option<Cluster>,
 }
@@ -86,6 +92,8 @@ pub struct Gateway {
     pub peers: Option<Arc<Peers>>,
     /// Tokens that were called back.
     pub revoked: Arc<Revoked>,
+    /// Users who may not come in.
+    pub banned: Arc<Banned>,
     /// Socket.IO sessions that poll.
     pub sessions: Sessions,
     /// From where.
@@ -105,6 +113,8 @@ pub struct Gateway {
     /// How many connections each shard is to send elsewhere.
     to_send_away: Vec<AtomicU64>,
     present: Mutex<HashMap<RoomId, Vec<u64>>>,
+    /// The event loops: each has the gateway, and ends before it.
+    shards: Mutex<Vec<Weak<Shard>>>,
     draining: AtomicBool,
 }
 
@@ -119,6 +129,7 @@ impl Gateway {
             presence: Presence::default(),
             peers: ports.cluster.map(Peers::new),
             revoked: Arc::default(),
+            banned: ports.banned,
             sessions: Sessions::default(),
             addresses: Presence::default(),
             typing: Typing::default(),
@@ -129,6 +140,7 @@ impl Gateway {
             load: Load::new(config.shards),
             to_send_away: (0..config.shards).map(|_| AtomicU64::new(0)).collect(),
             present: Mutex::default(),
+            shards: Mutex::default(),
             draining: AtomicBool::new(false),
             config,
         })
@@ -139,14 +151,17 @@ impl Gateway {
         self.addresses.count(address) >= self.config.connections_of_address_max
     }
 
-    /// The account of a token that was not called back.
+    /// The account of a token that was not called back, of a user who is not banned.
     ///
     /// # Errors
-    /// As of [`Accounts::validate`].
-    pub async fn validate(&self, token: &Secret) -> Result<Account, AccountsError> {
+    /// `Accounts`, as of [`Accounts::validate`]; `Banned`.
+    pub async fn validate(&self, token: &Secret) -> Result<Account, Failure> {
         let account = self.accounts.validate(token).await?;
-        match self.revoked.has(token_id(token)) {
-            true => Err(AccountsError::InvalidToken),
+        if self.revoked.has(token_id(token)) {
+            return Err(AccountsError::InvalidToken.into());
+        }
+        match self.banned.has(&account.user.id) {
+            true => Err(Failure::Banned),
             false => Ok(account),
         }
     }
@@ -154,7 +169,7 @@ impl Gateway {
     /// The account of a token that may chat.
     ///
     /// # Errors
-    /// `Accounts`, `RoleMissing`.
+    /// `Accounts`, `Banned`, `RoleMissing`.
     pub async fn authenticate(&self, token: &Secret) -> Result<Account, Failure> {
         let account = self.validate(token).await?;
         match account.roles.contains(&Role::User) {

@@ -47,6 +47,9 @@ pub const PEER_SNAPSHOTS: &str = "hubbub_gateway_peer_snapshots_total";
 /// Messages of other gateways that could not be read.
 pub const PEER_UNREADABLE: &str = "hubbub_gateway_peer_unreadable_total";
 
+/// Requests to the admin API, by action and result.
+pub const ADMIN_ACTIONS: &str = "hubbub_gateway_admin_actions_total";
+
 /// Describes them to the recorder.
 pub fn describe() {
     describe_gauge!(CONNECTIONS, Unit::Count, "connections that are open");
@@ -74,6 +77,7 @@ pub fn describe() {
     describe_gauge!(PEERS, Unit::Count, "other gateways that live");
     describe_counter!(PEER_SNAPSHOTS, Unit::Count, "times another gateway was asked for all its users");
     describe_counter!(PEER_UNREADABLE, Unit::Count, "messages of other gateways that could not be read");
+    describe_counter!(ADMIN_ACTIONS, Unit::Count, "requests to the admin API, by action and result");
     describe_counter!(FORKS, Unit::Count, "two contents for one seq; anything above 0 is a defect");
     // There from the start: one that is missing is a tier that is missing, and the first of something is a change.
     [CONNECTIONS, QUEUE_BYTES, SLOW].into_iter().for_each(|name| gauge!(name).increment(0.0));

@@ -13,6 +13,7 @@ use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::map::FastMap;
 use hubbub_core::ports::bus::{Message, Payload};
+use hubbub_node::bans::Banned;
 use hubbub_node::revoked::Revoked;
 use hubbub_wire::socketio::answer as socketio;
 use hubbub_wire::ws::encode;
@@ -173,6 +174,8 @@ pub struct State {
     pub rooms: FastMap<RoomId, RoomHere>,
     /// Tokens that were called back, at all shards.
     pub revoked: Arc<Revoked>,
+    /// Users who are banned, at all shards.
+    pub banned: Arc<Banned>,
     /// Connections that want to hear of new rooms.
     pub watchers: HashSet<ConnectionId>,
     pub(crate) dirty_rooms: Vec<RoomId>,
@@ -213,6 +216,7 @@ impl Shard {
             users: FastMap::default(),
             rooms: FastMap::default(),
             revoked: gateway.revoked.clone(),
+            banned: gateway.banned.clone(),
             watchers: HashSet::new(),
             dirty_rooms: Vec::new(),
             dirty_connections: Vec::new(),
@@ -223,7 +227,7 @@ impl Shard {
             serial: 0,
             last_user: 0,
         };
-        Arc::new(Self {
+        let shard = Arc::new(Self {
             gateway,
             index,
             ear: Arc::default(),
@@ -231,7 +235,9 @@ impl Shard {
             settled: Notify::new(),
             state: Mutex::new(state),
             began: Instant::now(),
-        })
+        });
+        shard.gateway.has_shard(&shard);
+        shard
     }
 
     /// Seconds since the shard began.

@@ -5,6 +5,7 @@
 //! costs what it costs where there is TLS, and nothing where there is none.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,7 +16,8 @@ use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink, split};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -74,6 +76,46 @@ struct Shared {
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Tls").field("certificate", &self.shared.certificate).finish_non_exhaustive()
+    }
+}
+
+/// A listener whose connections have shaken hands.
+pub struct TlsListener {
+    listener: TcpListener,
+    tls: Tls,
+    tasks: TaskTracker,
+    entering: JoinSet<io::Result<(TcpStream, SocketAddr)>>,
+}
+
+impl TlsListener {
+    /// Shakes hands with those who come to `listener`.
+    pub fn new(listener: TcpListener, tls: Tls) -> Self {
+        Self { listener, tls, tasks: TaskTracker::new(), entering: JoinSet::new() }
+    }
+}
+
+impl axum::serve::Listener for TlsListener {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            tokio::select! {
+                (stream, peer) = axum::serve::Listener::accept(&mut self.listener) => {
+                    let (tls, tasks) = (self.tls.clone(), self.tasks.clone());
+                    self.entering.spawn(async move { Ok((tls.enter(stream, &tasks).await?, peer)) });
+                }
+                Some(entered) = self.entering.join_next() => {
+                    if let Ok(Ok(entered)) = entered {
+                        return entered;
+                    }
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
     }
 }
 

@@ -40,8 +40,10 @@ impl Chat {
         tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
         let history = hubbub_history_service::Config::new(partitions);
         tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
-        let gateway =
-            Gateway::new(config, Ports { bus, accounts: Arc::new(accounts), partitions, cluster: None });
+        let gateway = Gateway::new(
+            config,
+            Ports { bus, accounts: Arc::new(accounts), partitions, banned: Arc::default(), cluster: None },
+        );
         let state =
             HttpState { gateway, health: Arc::new(Readiness::default), metrics: Arc::new(String::new) };
         Self { router: router(state), folder, end }

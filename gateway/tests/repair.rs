@@ -125,7 +125,13 @@ impl Chat {
         tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
         let gateway = Gateway::new(
             config,
-            Ports { bus: bus.clone(), accounts: Arc::new(accounts), partitions, cluster: None },
+            Ports {
+                bus: bus.clone(),
+                accounts: Arc::new(accounts),
+                partitions,
+                banned: Arc::default(),
+                cluster: None,
+            },
         );
         let state = HttpState {
             gateway: gateway.clone(),

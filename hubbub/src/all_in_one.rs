@@ -10,19 +10,23 @@ use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
 use hubbub_core::ids::{NodeId, Partitions, User};
-use hubbub_core::ports::accounts::{Accounts, Secret};
+use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::broker::Broker as BrokerPort;
 use hubbub_core::ports::bus::Bus;
 use hubbub_core::ports::store::Store;
 use hubbub_gateway::http::{HttpState, Readiness};
 use hubbub_gateway::tls::Tls;
 use hubbub_gateway::{Gateway, listener};
+use hubbub_node::agent::{Agent, Reported};
+use hubbub_node::bans::Banned;
 use hubbub_node::build_info;
 use hubbub_node::health::{Condition, Health};
 use hubbub_node::telemetry::Metrics;
+use hubbub_wire::tier::agent::Role;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::admin;
 use crate::cluster::bot_bridge;
 use crate::own_bot::OwnBot;
 use crate::settings::{Broker, Settings, Surroundings};
@@ -39,7 +43,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// When the port or the data folder can't be had, or the gateway ended.
 pub async fn serve(settings: Settings, metrics: Metrics, shutdown: CancellationToken) -> anyhow::Result<()> {
     let tls = tls::of(settings.tls_cert.as_ref(), settings.tls_key.as_ref())?;
-    let server = Server::start(&settings, tls.clone(), metrics).await?;
+    let server = Box::pin(Server::start(&settings, tls.clone(), metrics)).await?;
     announce(&settings, &server);
     tokio::select! {
         ended = server.run(shutdown) => ended?,
@@ -80,6 +84,7 @@ struct Server {
     health: Health,
     store_condition: Condition,
     bots: Bots,
+    admin: Option<admin::door::Door>,
     answers_per_second: u32,
     metrics: Arc<Metrics>,
 }
@@ -98,18 +103,22 @@ impl Server {
         let accounts = settings.accounts().choose()?;
         let health = Health::default();
         let bots = Bots::of(settings, &health)?;
+        let admin = settings.admin()?;
         // The port before the data: a second start by mistake should not touch the data folder.
         let address = SocketAddr::new(settings.interface, settings.port);
         let listener =
             TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr()?);
+        let admin = admin::door::Door::bind(admin, tls.clone()).await?;
         let options = Options { commit_pace: settings.commit_pace, ..Options::default() };
         let store = Arc::new(EmbeddedStore::open(&settings.data, options)?);
         let accounts = accounts.open(store.clone()).await?;
         let partitions = Partitions::new(PARTITIONS).context("at least one partition")?;
         let bus = Arc::new(LocalBus::default());
-        let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, cluster: None };
+        // Whoever bans is this process: they need not be read again.
+        let banned = Banned::read(&*store).await?;
+        let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, banned, cluster: None };
         Ok(Self {
             listener,
             url,
@@ -119,6 +128,7 @@ impl Server {
             partitions,
             members_max: usize::try_from(settings.members_max)?,
             bots,
+            admin,
             // Bounded by its setting.
             answers_per_second: settings.bot_answers_per_second as u32,
             store_condition: health.condition("store", "the store was not asked yet"),
@@ -140,18 +150,28 @@ impl Server {
             health,
             store_condition,
             bots,
+            admin,
             answers_per_second,
             metrics,
-            ..
+            url,
         } = self;
         let tiers_end = CancellationToken::new();
         let node = NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?;
+        let leases = Arc::new(LocalLeases::default());
+        let (reported, _heard) = Reported::listen(&*bus).await?;
+        let agent = Agent {
+            node: node.clone(),
+            role: Role::AllInOne,
+            address: url,
+            health: health.clone(),
+            shutdown: shutdown.clone(),
+            insight: Some(gateway.insight()),
+        };
+        let agent = agent.work(bus.clone(), tiers_end.clone());
+        let ports = admin::Ports { leases: leases.clone(), bans: store.clone(), reported };
+        let admin = tiers_end.run_until_cancelled(admin::door::serve(admin, gateway.clone(), ports));
         let worker = hubbub_room_worker::serve(
-            hubbub_room_worker::Ports {
-                bus: bus.clone(),
-                store: store.clone(),
-                leases: Arc::new(LocalLeases::default()),
-            },
+            hubbub_room_worker::Ports { bus: bus.clone(), store: store.clone(), leases },
             hubbub_room_worker::Config { members_max, ..hubbub_room_worker::Config::new(node, partitions) },
             tiers_end.clone(),
         );
@@ -161,12 +181,7 @@ impl Server {
             hubbub_history_service::Config::new(partitions),
             tiers_end.clone(),
         );
-        let bridge = bots.bridge(
-            bus.clone(),
-            gateway.accounts.clone(),
-            (partitions, answers_per_second),
-            tiers_end.clone(),
-        );
+        let bridge = bots.bridge(bus.clone(), &gateway, (partitions, answers_per_second), tiers_end.clone());
         let draining = health.condition("draining", "not started");
         draining.is_met();
         let router = hubbub_gateway::http::router(http_state(&gateway, &health, &metrics));
@@ -185,9 +200,12 @@ impl Server {
             served
         };
         let watch = watch(store.clone(), store_condition, metrics, tiers_end.clone());
-        let (served, (), (), (), bridged) = tokio::join!(door, worker, history, watch, bridge);
+        let (served, (), (), (), bridged, shown, administered) =
+            tokio::join!(door, worker, history, watch, bridge, agent, admin);
         served.context("the gateway ended")?;
         bridged?;
+        shown?;
+        administered.unwrap_or(Ok(()))?;
         // The last handle: its drop waits for the writing thread.
         drop(store);
         Ok(())
@@ -213,12 +231,13 @@ impl Bots {
     async fn bridge(
         self,
         bus: Arc<dyn Bus>,
-        accounts: Arc<dyn Accounts>,
+        gateway: &Gateway,
         (partitions, answers_per_second): (Partitions, u32),
         end: CancellationToken,
     ) -> anyhow::Result<()> {
+        let (accounts, banned) = (gateway.accounts.clone(), gateway.banned.clone());
         let serve = |broker: Arc<dyn BrokerPort>, own_bot| {
-            let ports = hubbub_bot_bridge::Ports { bus, broker, accounts };
+            let ports = hubbub_bot_bridge::Ports { bus, broker, accounts, banned };
             let config = hubbub_bot_bridge::Config { partitions, own_bot, answers_per_second };
             hubbub_bot_bridge::serve(ports, config, end)
         };

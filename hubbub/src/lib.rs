@@ -10,6 +10,7 @@ use hubbub_node::config::Sources;
 use hubbub_node::{build_info, telemetry};
 
 pub mod accounts;
+pub mod admin;
 pub mod all_in_one;
 pub mod bot_token;
 pub mod cluster;
@@ -45,6 +46,7 @@ pub fn hubbub() -> ExitCode {
         Some("bot-token") => return bot_token(sources.after_the_first_word()),
         Some("restored") => return restored(sources.after_the_first_word()),
         Some("import") => return import(sources.after_the_first_word()),
+        Some("admin") => return admin::cli::run(std::env::args_os().skip(2)),
         Some("postman") => return postman(),
         Some("bench") => return tools::bench(std::env::args_os().skip(2)),
         Some("verify") => return tools::bench(std::env::args_os().skip(1)),
@@ -70,6 +72,10 @@ pub fn hubbub() -> ExitCode {
         "Bring rooms and messages of the MongoDB server before this one into a store, check them, and end",
     ));
     let command = command
+        .subcommand(tier(
+            "admin",
+            "Ask a running deployment how it is, and tell it what to do: hubbub admin --help",
+        ))
         .subcommand(tier("postman", "Print the HTTP API as a Postman collection, and end"))
         .subcommand(tier(
             "bench",

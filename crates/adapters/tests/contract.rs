@@ -204,6 +204,15 @@ mod store {
         accounts_and_secrets_survive
     );
 
+    on_an_embedded_store!(banned, open, bans:
+        fresh
+        bans_are_listed_as_they_were_kept
+        a_later_ban_takes_the_place_of_the_one_before
+        a_lifted_ban_is_gone;
+        reopened
+        bans_survive
+    );
+
     #[tokio::test]
     async fn a_store_is_shared() {
         let folder = folder();

@@ -95,6 +95,15 @@ mod contract {
         accounts_and_secrets_survive
     );
 
+    on_cql!(bans:
+        fresh
+        bans_are_listed_as_they_were_kept
+        a_later_ban_takes_the_place_of_the_one_before
+        a_lifted_ban_is_gone;
+        reopened
+        bans_survive
+    );
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_store_is_shared() {
         let store = crate::open(&crate::options().await).await;

@@ -35,6 +35,13 @@ impl<K: Hash + Eq + Clone> RateLimit<K> {
         }
     }
 
+    /// How long to wait, if a request that came now would come too early. Takes none in.
+    pub fn early(&self, key: &K, now: Instant) -> Option<Duration> {
+        let arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        let early = arrivals.next.get(key)?.checked_duration_since(now + self.tolerance)?;
+        (!early.is_zero()).then_some(early)
+    }
+
     /// Takes a request in.
     ///
     /// # Errors
@@ -72,6 +79,10 @@ mod tests {
         let passed = (0..20).filter(|_| limit.check(&"a", start).is_ok()).count();
         assert_eq!(passed, 5);
         assert_eq!(limit.check(&"a", start), Err(Duration::from_millis(100)));
+        assert_eq!(
+            (limit.early(&"a", start), limit.early(&"b", start)),
+            (Some(Duration::from_millis(100)), None)
+        );
         assert!(limit.check(&"b", start).is_ok(), "another key is not concerned");
         let later = start + Duration::from_millis(100);
         assert!(limit.check(&"a", later).is_ok());

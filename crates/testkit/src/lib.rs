@@ -5,9 +5,10 @@
 //! not for time to pass. [`Nats`] is a real nats-server, [`Cassandra`] a real database, of which a test may have
 //! a [`Keyspace`] for itself, and a [`Cluster`] has
 //! both with every tier; [`RabbitMq`] is a real broker, and [`bots`] talk over it; a [`Proxy`] between two of them can cut them off,
-//! and a [`Balancer`] stands before several. A [`Collector`] is sent traces. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
+//! and a [`Balancer`] stands before several. A [`Collector`] is sent traces. An [`Operator`] runs `hubbub admin`. A [`Crowd`] talks and listens, and is judged. [`checker`] is pure: it takes what senders know, what readers saw and what the log holds in the
 //! end, and names every promise that was broken.
 
+mod admin;
 mod balancer;
 pub mod bots;
 mod cassandra;
@@ -26,6 +27,7 @@ mod schema;
 mod server;
 mod wait;
 
+pub use admin::{Operator, Said};
 pub use balancer::Balancer;
 pub use cassandra::{Cassandra, Keyspace};
 pub use cluster::{Cluster, Plan};

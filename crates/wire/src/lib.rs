@@ -1,5 +1,6 @@
 //! What crosses an edge of Hubbub, as bytes: nothing here opens a socket, keeps time or decides anything.
 
+pub mod admin;
 pub mod amqp;
 pub mod native;
 pub mod seed;

@@ -51,7 +51,7 @@ pub async fn register(
 }
 
 problems!(LogInProblems, Accounts:
-    with_body("email"), [AccountsError::InvalidCredentials.into(), too_many(), Fault::AccountsElsewhere, Failure::Unavailable.into()]);
+    with_body("email"), [AccountsError::InvalidCredentials.into(), Failure::Banned.into(), too_many(), Fault::AccountsElsewhere, Failure::Unavailable.into()]);
 
 /// Log in: an access token for address and password.
 #[utoipa::path(post, path = "/v1/accounts/login", tag = "accounts", security(()), request_body = LogIn,
@@ -64,10 +64,12 @@ pub async fn log_in(
     let accounts = built_in(&state)?;
     let (email, password) = (need("email", body.email)?, need("password", body.password)?);
     let token = accounts.log_in(email, password, from).await?;
+    // Only now is it known who that is.
+    state.gateway.validate(&token).await?;
     Ok(Json(Token { token: token.reveal().to_owned() }))
 }
 
-problems!(ValidateProblems, Accounts: with_token());
+problems!(ValidateProblems, Accounts: with_token(), [Failure::Banned.into()]);
 
 /// Who an access token stands for: the answer of an account service. Of a token that came to a bot with a command: who gave it, and
 /// where.
@@ -92,7 +94,7 @@ pub async fn validate(State(state): State<HttpState>, headers: HeaderMap) -> Res
 }
 
 problems!(LogOutProblems, Accounts:
-    with_token(), [Fault::AccountsElsewhere, Failure::Unavailable.into()]);
+    with_token(), [Failure::Banned.into(), Fault::AccountsElsewhere, Failure::Unavailable.into()]);
 
 /// Log out: the access token that comes with the request is refused from now on, and its connections are closed.
 #[utoipa::path(post, path = "/v1/accounts/logout", tag = "accounts",

@@ -26,10 +26,10 @@ pub struct Small<T>(pub T);
 /// A body that may carry a picture: as large as a frame of the WebSocket may be.
 pub struct Large<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<HttpState> for Small<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Small<T> {
     type Rejection = Fault;
 
-    async fn from_request(request: Request, _: &HttpState) -> Result<Self, Fault> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Fault> {
         read_json(request, SMALL_BYTES_MAX).await.map(Self)
     }
 }

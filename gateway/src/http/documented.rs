@@ -45,7 +45,7 @@ pub fn with_token() -> [Fault; 4] {
 
 /// What any operation can end in that needs the token of someone who may chat.
 pub fn signed_in() -> Vec<Fault> {
-    [&with_token()[..], &[Failure::RoleMissing.into()]].concat()
+    [&with_token()[..], &[Failure::RoleMissing.into(), Failure::Banned.into()]].concat()
 }
 
 /// What any operation on a room can end in.

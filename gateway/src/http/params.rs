@@ -9,7 +9,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
-use super::HttpState;
 use super::fault::{Fault, bad_field, no_such_room, unreadable};
 
 /// The room in the path.
@@ -18,19 +17,19 @@ pub struct InRoom(pub RoomId);
 /// The room and the user in the path.
 pub struct InRoomUser(pub RoomId, pub UserId);
 
-impl FromRequestParts<HttpState> for InRoom {
+impl<S: Send + Sync> FromRequestParts<S> for InRoom {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let Path(id) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| no_such_room())?;
         RoomId::parse(&id).map(Self).map_err(|_| no_such_room())
     }
 }
 
-impl FromRequestParts<HttpState> for InRoomUser {
+impl<S: Send + Sync> FromRequestParts<S> for InRoomUser {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
         let path = Path::<(String, String)>::from_request_parts(parts, state).await;
         let Path((room, user)) = path.map_err(|_| no_such_room())?;
         let room = RoomId::parse(&room).map_err(|_| no_such_room())?;
@@ -74,10 +73,10 @@ const NAMES: [&str; 5] = ["cursor", "limit", "before", "after", "kinds"];
 /// The query of a request.
 pub struct Params<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequestParts<HttpState> for Params<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Fault;
 
-    async fn from_request_parts(parts: &mut Parts, _: &HttpState) -> Result<Self, Fault> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Fault> {
         let Query(params) = Query::try_from_uri(&parts.uri).map_err(|rejection| {
             // The text ends in `name: what`, where it is one parameter that is wrong.
             let text = rejection.body_text();

@@ -6,11 +6,10 @@ use axum::response::Response;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use super::fault::{Fault, attempt_of, unreadable};
+use super::fault::{Attempt, Fault, attempt_of, unreadable};
 use super::{HttpState, cors, problem};
 
-/// Carries a request out, turns a failure into a problem document and counts it, and adds the headers that every answer
-/// has.
+/// Carries a request out for whoever may ask, and finishes its answer.
 pub async fn render(State(state): State<HttpState>, request: Request, next: Next) -> Response {
     let origin = cors::admitted(&state.gateway.config.origins, request.headers());
     let attempt = attempt_of(request.uri().path());
@@ -18,12 +17,17 @@ pub async fn render(State(state): State<HttpState>, request: Request, next: Next
         true => cors::preflight(),
         false => next.run(request).await,
     };
-    if let Some(fault) = fault_of(&mut response) {
-        problem::write(&fault, fault.kind().status, attempt, &mut response);
-    }
-    protect(response.headers_mut());
+    finish(attempt, &mut response);
     cors::admit(response.headers_mut(), &state.gateway.config.origins, origin);
     response
+}
+
+/// Turns a failure into a problem document and counts it, and adds the headers that every answer has.
+pub fn finish(attempt: Attempt, response: &mut Response) {
+    if let Some(fault) = fault_of(response) {
+        problem::write(&fault, fault.kind().status, attempt, response);
+    }
+    protect(response.headers_mut());
 }
 
 /// The fault of a handler or an extractor, or the one that stands for a plain refusal of the router.

@@ -118,6 +118,10 @@ impl Shard {
                 // Called back while it was looked at: who closes its connections did not find this one.
                 return Err(AccountsError::InvalidToken.into());
             }
+            if state.banned.has(user) {
+                // Likewise.
+                return Err(Failure::Banned);
+            }
             let Some(connection) = state.connection(id) else { return Err(Failure::Unavailable) };
             match &connection.account {
                 Some(known) if known.user.id != *user => return Err(Failure::OtherUser),

@@ -174,7 +174,9 @@ async fn admitted(reader: Reader, first: Bytes, token: Secret) {
     let (shard, id) = (&reader.shard, reader.id);
     match shard.greet(id, &None, Some(token), Default::default()).await {
         Ok(()) => {}
-        Err(failure @ (Failure::Unavailable | Failure::Accounts(_) | Failure::RoleMissing)) => {
+        Err(
+            failure @ (Failure::Unavailable | Failure::Accounts(_) | Failure::RoleMissing | Failure::Banned),
+        ) => {
             let code = match failure.code() {
                 Code::Unavailable => hubbub_core::code::CloseCode::TryAgainLater,
                 _ => hubbub_core::code::CloseCode::NotAuthenticated,

@@ -282,6 +282,7 @@ impl World {
             bus: line.clone(),
             accounts: self.accounts.clone(),
             partitions: self.partitions,
+            banned: Arc::default(),
             cluster: Some(Cluster { node, roster }),
         };
         let gateway = Gateway::new(config, ports);

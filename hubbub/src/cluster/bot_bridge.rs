@@ -6,8 +6,10 @@ use std::time::Duration;
 use hubbub_adapters::broker::{AmqpBroker, AmqpOptions};
 use hubbub_bot_bridge::{Config, Ports};
 use hubbub_core::ports::broker::Broker as _;
+use hubbub_node::bans::Banned;
 use hubbub_node::health::Condition;
 use hubbub_node::telemetry::Metrics;
+use hubbub_wire::tier::agent::Role;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, door, partitions};
@@ -27,22 +29,22 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let accounts = settings.accounts().choose()?;
-    let node = Node::new("bot-bridge", metrics)?;
+    let node = Node::new(Role::BotBridge, metrics)?;
     let options = settings.broker(format!("hubbub bot-bridge {}", node.id))?;
     let listener = door::bind(settings.interface, settings.port).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, node = %node.id, broker = options.place(), "bot-bridge starts");
     tokio::select! {
         ended = door::answer(listener, None, &node, door::Others::Absent) => ended,
-        ended = work(&settings, accounts, options, &node, &shutdown) => ended,
+        ended = work(&settings, (accounts, options), &node, address.to_string(), &shutdown) => ended,
     }
 }
 
 async fn work(
     settings: &BridgeSettings,
-    accounts: Whose,
-    options: AmqpOptions,
+    (accounts, options): (Whose, AmqpOptions),
     node: &Node,
+    address: String,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<()> {
     let condition = node.health.condition("broker", "not connected yet");
@@ -50,12 +52,13 @@ async fn work(
         let reached = node.reach(settings).await?;
         let partitions = partitions(&*reached.bus).await?;
         let accounts = accounts.open(reached.store.clone()).await?;
-        anyhow::Ok((reached, partitions, accounts))
+        let banned = Banned::read(&*reached.store).await?;
+        anyhow::Ok((reached, partitions, accounts, banned))
     };
     let Some(started) = shutdown.run_until_cancelled(start).await else { return Ok(()) };
-    let (reached, partitions, accounts) = started?;
+    let (reached, partitions, accounts, banned) = started?;
     let broker = Arc::new(AmqpBroker::new(options));
-    let ports = Ports { bus: reached.bus.clone(), broker: broker.clone(), accounts };
+    let ports = Ports { bus: reached.bus.clone(), broker: broker.clone(), accounts, banned: banned.clone() };
     let config = Config {
         partitions,
         own_bot: None,
@@ -64,8 +67,10 @@ async fn work(
     };
     node.serving.is_met();
     tracing::info!("bot-bridge serves");
+    let serve = hubbub_bot_bridge::serve(ports, config, shutdown.clone());
     tokio::select! {
-        served = hubbub_bot_bridge::serve(ports, config, shutdown.clone()) => served?,
+        served = node.shown(&reached, (address, None), shutdown, serve) => served??,
+        () = banned.keep_reading(&*reached.store, |_| {}) => {}
         () = node.watch(&reached, shutdown) => {}
         () = watch(&broker, &condition) => {}
     }

@@ -1,6 +1,5 @@
 //! What every tier answers by HTTP: is it alive, is it ready, how is it.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,12 +11,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use hubbub_gateway::error::Failure;
 use hubbub_gateway::http::problem;
-use hubbub_gateway::tls::Tls;
+use hubbub_gateway::tls::{Tls, TlsListener};
 use hubbub_node::health::{self, Health};
 use hubbub_node::telemetry::Metrics;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tokio_util::task::TaskTracker;
+use tokio::net::TcpListener;
 
 use super::Node;
 
@@ -49,7 +46,7 @@ impl Others {
 }
 
 /// Takes the port.
-pub(super) async fn bind(interface: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
+pub(crate) async fn bind(interface: IpAddr, port: u16) -> anyhow::Result<TcpListener> {
     let address = SocketAddr::new(interface, port);
     TcpListener::bind(address).await.with_context(|| format!("can't listen on {address}"))
 }
@@ -73,45 +70,6 @@ pub(super) async fn answer(
         Some(tls) => axum::serve(TlsListener::new(listener, tls), router).await,
     }
     .context("the HTTP door ended")
-}
-
-/// A listener whose connections have shaken hands.
-struct TlsListener {
-    listener: TcpListener,
-    tls: Tls,
-    tasks: TaskTracker,
-    entering: JoinSet<io::Result<(TcpStream, SocketAddr)>>,
-}
-
-impl TlsListener {
-    fn new(listener: TcpListener, tls: Tls) -> Self {
-        Self { listener, tls, tasks: TaskTracker::new(), entering: JoinSet::new() }
-    }
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        loop {
-            tokio::select! {
-                (stream, peer) = axum::serve::Listener::accept(&mut self.listener) => {
-                    let (tls, tasks) = (self.tls.clone(), self.tasks.clone());
-                    self.entering.spawn(async move { Ok((tls.enter(stream, &tasks).await?, peer)) });
-                }
-                Some(entered) = self.entering.join_next() => {
-                    if let Ok(Ok(entered)) = entered {
-                        return entered;
-                    }
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
 }
 
 async fn ready(State(asked): State<Asked>) -> impl IntoResponse {

@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use hubbub_adapters::leases::NatsLeases;
 use hubbub_core::ports::bus::Subscription;
 use hubbub_gateway::peers::Cluster;
 use hubbub_gateway::tls::Tls;
 use hubbub_gateway::{Gateway, Ports, listener};
+use hubbub_node::agent::Reported;
+use hubbub_node::bans::Banned;
 use hubbub_node::roster::{Roster, give_signs_of_life};
 use hubbub_node::telemetry::Metrics;
+use hubbub_wire::tier::agent::Role;
 use hubbub_wire::tier::node::Tier;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, Reached, door, partitions};
 use crate::accounts::Whose;
+use crate::admin;
 use crate::all_in_one::http_state;
 use crate::settings::GatewaySettings;
 use crate::tls;
@@ -30,8 +35,10 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let accounts = settings.accounts().choose()?;
     let tls = tls::of(settings.tls_cert.as_ref(), settings.tls_key.as_ref())?;
-    let node = Node::new("gateway", metrics)?;
+    let admin = settings.admin()?;
+    let node = Node::new(Role::Gateway, metrics)?;
     let listener = door::bind(settings.interface, settings.port).await?;
+    let admin = admin::door::Door::bind(admin, tls.clone()).await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", listener.local_addr()?);
     tracing::info!(%url, node = %node.id, "gateway starts");
@@ -45,7 +52,10 @@ pub async fn serve(
         started = starting => started,
     };
     let Some(started) = started else { return Ok(()) };
-    let Started { reached, gateway, _roster_heard } = started?;
+    let Started { reached, gateway, reported, _heard } = started?;
+    let leases = Arc::new(NatsLeases::new(&reached.bus));
+    let ports = admin::Ports { leases, bans: reached.store.clone(), reported };
+    let admin = admin::door::serve(admin, gateway.clone(), ports);
     let router = hubbub_gateway::http::router(http_state(&gateway, &node.health, &node.metrics));
     node.serving.is_met();
     tracing::info!(%url, "gateway serves");
@@ -66,14 +76,15 @@ pub async fn serve(
     };
     let serve = async {
         let (served, ()) = tokio::join!(door, signs);
-        // The others would find out by the silence; its last words spare them that.
-        if let Err(error) = reached.bus.reach_server().await {
-            tracing::warn!(%error, "the other gateways were not told that this one ends");
-        }
         served
     };
+    let serve = node.shown(&reached, (url, Some(gateway.insight())), &shutdown, serve);
     tokio::select! {
-        served = serve => served?,
+        served = serve => served??,
+        ended = admin => ended?,
+        () = gateway.banned.keep_reading(&*reached.store, |found| {
+            found.iter().for_each(|user| gateway.close_banned(user));
+        }) => {}
         () = node.watch(&reached, &shutdown) => {}
         ended = tls::reload_when_told(tls.clone()) => ended.context("SIGHUP can't be listened to")?,
     }
@@ -85,7 +96,8 @@ pub async fn serve(
 struct Started {
     reached: Arc<Reached>,
     gateway: Arc<Gateway>,
-    _roster_heard: Subscription,
+    reported: Arc<Reported>,
+    _heard: [Subscription; 2],
 }
 
 async fn start(
@@ -97,8 +109,11 @@ async fn start(
     let reached = node.reach(settings).await?;
     let partitions = partitions(&*reached.bus).await?;
     let accounts = accounts.open(reached.store.clone()).await?;
+    let banned = Banned::read(&*reached.store).await?;
     let (roster, roster_heard) = Roster::listen(&*reached.bus, Tier::Gateway).await?;
+    let (reported, reports_heard) = Reported::listen(&*reached.bus).await?;
     let cluster = Some(Cluster { node: node.id.clone(), roster });
-    let ports = Ports { bus: reached.bus.clone(), accounts, partitions, cluster };
-    Ok(Started { gateway: Gateway::new(settings.gateway(tls), ports), reached, _roster_heard: roster_heard })
+    let ports = Ports { bus: reached.bus.clone(), accounts, partitions, banned, cluster };
+    let gateway = Gateway::new(settings.gateway(tls), ports);
+    Ok(Started { gateway, reached, reported, _heard: [roster_heard, reports_heard] })
 }

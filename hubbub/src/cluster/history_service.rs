@@ -2,6 +2,7 @@
 
 use hubbub_history_service::Config;
 use hubbub_node::telemetry::Metrics;
+use hubbub_wire::tier::agent::Role;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, door};
@@ -16,17 +17,22 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let node = Node::new("history-service", metrics)?;
+    let node = Node::new(Role::HistoryService, metrics)?;
     let listener = door::bind(settings.interface, settings.port).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, node = %node.id, "history-service starts");
     tokio::select! {
         ended = door::answer(listener, None, &node, door::Others::Absent) => ended,
-        ended = work(&settings, &node, &shutdown) => ended,
+        ended = work(&settings, &node, address.to_string(), &shutdown) => ended,
     }
 }
 
-async fn work(settings: &HistorySettings, node: &Node, shutdown: &CancellationToken) -> anyhow::Result<()> {
+async fn work(
+    settings: &HistorySettings,
+    node: &Node,
+    address: String,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
     let start = async {
         let reached = node.reach(settings).await?;
         let partitions = reached.partitions(settings.partitions).await?;
@@ -37,8 +43,9 @@ async fn work(settings: &HistorySettings, node: &Node, shutdown: &CancellationTo
     node.serving.is_met();
     tracing::info!(partitions = partitions.count(), "history-service serves");
     let (bus, store, config) = (reached.bus.clone(), reached.store.clone(), Config::new(partitions));
+    let serve = hubbub_history_service::serve(bus, store, config, shutdown.clone());
     tokio::select! {
-        () = hubbub_history_service::serve(bus, store, config, shutdown.clone()) => {}
+        served = node.shown(&reached, (address, None), shutdown, serve) => served?,
         () = node.watch(&reached, shutdown) => {}
     }
     tracing::info!("drained; all reads are answered");

@@ -12,8 +12,10 @@ use hubbub_adapters::store::CqlStore;
 use hubbub_core::ids::{NodeId, Partitions};
 use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_core::ports::store::{Store, StoreError};
+use hubbub_node::agent::{Agent, Insight};
 use hubbub_node::health::{Condition, Health};
 use hubbub_node::telemetry::Metrics;
+use hubbub_wire::tier::agent::Role;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Query};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::settings::{Database, Nats, SchemaSettings};
 
 pub mod bot_bridge;
-mod door;
+pub(crate) mod door;
 pub mod gateway;
 pub mod history_service;
 pub mod room_worker;
@@ -41,7 +43,7 @@ const AGREE_EVERY: Duration = Duration::from_millis(500);
 /// What a process of a cluster has before it has reached anything.
 struct Node {
     id: NodeId,
-    tier: &'static str,
+    role: Role,
     metrics: Arc<Metrics>,
     health: Health,
     nats: Condition,
@@ -58,12 +60,12 @@ struct Reached {
 }
 
 impl Node {
-    fn new(tier: &'static str, metrics: Metrics) -> anyhow::Result<Self> {
+    fn new(role: Role, metrics: Metrics) -> anyhow::Result<Self> {
         let health = Health::default();
         Ok(Self {
             // Another one at every start.
             id: NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?,
-            tier,
+            role,
             metrics: Arc::new(metrics),
             nats: health.condition("nats", "not connected yet"),
             database: health.condition("database", "not connected yet"),
@@ -75,7 +77,7 @@ impl Node {
     /// Connects to NATS and the database, however long it takes.
     async fn reach(&self, settings: &(impl Nats + Database)) -> anyhow::Result<Arc<Reached>> {
         let bus = async {
-            let bus = NatsBus::connect(&settings.nats(self.tier, &self.id)).await?;
+            let bus = NatsBus::connect(&settings.nats(self.role.as_str(), &self.id)).await?;
             self.nats.is_met();
             anyhow::Ok(bus)
         };
@@ -87,8 +89,40 @@ impl Node {
         // Boxed: they are large, and there is one of each.
         let (bus, store) = tokio::try_join!(Box::pin(bus), Box::pin(store))?;
         let (bus, store) = (Arc::new(bus), Arc::new(store));
-        tracing::info!(node = %self.id, tier = self.tier, "reached NATS and the database");
+        tracing::info!(node = %self.id, tier = self.role.as_str(), "reached NATS and the database");
         Ok(Arc::new(Reached { bus, store, well: Mutex::new(Some(Instant::now())) }))
+    }
+
+    /// Does a tier's work, and shows the process to operators until that is done.
+    async fn shown<T>(
+        &self,
+        reached: &Reached,
+        (address, insight): (String, Option<Insight>),
+        shutdown: &CancellationToken,
+        work: impl Future<Output = T>,
+    ) -> anyhow::Result<T> {
+        let agent = Agent {
+            node: self.id.clone(),
+            role: self.role,
+            address,
+            health: self.health.clone(),
+            shutdown: shutdown.clone(),
+            insight,
+        };
+        let end = CancellationToken::new();
+        let agent = agent.work(reached.bus.clone(), end.clone());
+        let work = async {
+            let done = work.await;
+            end.cancel();
+            done
+        };
+        let (done, shown) = tokio::join!(work, agent);
+        shown?;
+        // Without its last words it would be shown as silent for a while.
+        if let Err(error) = reached.bus.reach_server().await {
+            tracing::warn!(%error, "the others were not told that this process ends");
+        }
+        Ok(done)
     }
 
     /// Keeps readiness and metrics up to date.

@@ -7,6 +7,7 @@ use hubbub_node::roster::{Roster, give_signs_of_life};
 use hubbub_node::telemetry::Metrics;
 use hubbub_room_worker::placement::Placement;
 use hubbub_room_worker::{Config, Ports};
+use hubbub_wire::tier::agent::Role;
 use hubbub_wire::tier::node::Tier;
 use tokio_util::sync::CancellationToken;
 
@@ -22,17 +23,22 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let node = Node::new("room-worker", metrics)?;
+    let node = Node::new(Role::RoomWorker, metrics)?;
     let listener = door::bind(settings.interface, settings.port).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, node = %node.id, "room-worker starts");
     tokio::select! {
         ended = door::answer(listener, None, &node, door::Others::Absent) => ended,
-        ended = work(&settings, &node, &shutdown) => ended,
+        ended = work(&settings, &node, address.to_string(), &shutdown) => ended,
     }
 }
 
-async fn work(settings: &WorkerSettings, node: &Node, shutdown: &CancellationToken) -> anyhow::Result<()> {
+async fn work(
+    settings: &WorkerSettings,
+    node: &Node,
+    address: String,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<()> {
     let start = async {
         let reached = node.reach(settings).await?;
         let partitions = reached.partitions(settings.partitions).await?;
@@ -62,8 +68,9 @@ async fn work(settings: &WorkerSettings, node: &Node, shutdown: &CancellationTok
     node.serving.is_met();
     tracing::info!(partitions = partitions.count(), "room-worker serves");
     let serve = async { tokio::join!(hubbub_room_worker::serve(ports, config, shutdown.clone()), signs) };
+    let serve = node.shown(&reached, (address, None), shutdown, serve);
     tokio::select! {
-        ((), ()) = serve => {}
+        served = serve => { served?; }
         () = node.watch(&reached, shutdown) => {}
     }
     tracing::info!("drained; its partitions are given back");

@@ -71,6 +71,18 @@ macro_rules! settings_of {
         }
         }
     };
+    (@ [admin $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
+        settings_of! { @ [$($more)*] { $($head)* } $($groups)*
+        "Administration" => {
+            /// Credentials of operators, NAME.SECRET with commas between them; a secret has at least 32 characters. None: no admin API.
+            admin_token: Option<Password> = Optional(Secret), env ["ADMIN_TOKEN"], default "";
+            /// TCP port of the admin API, which hubbub admin calls; 0 lets the system choose.
+            admin_port: u16 = Port, env ["ADMIN_PORT"], default "3004";
+            /// Address that the admin API listens on.
+            admin_interface: IpAddr = IpAddress, env ["ADMIN_INTERFACE"], default "127.0.0.1";
+        }
+        }
+    };
     (@ [accounts $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
         settings_of! { @ [$($more)*] { $($head)* } $($groups)*
         "Accounts" => {
@@ -417,13 +429,13 @@ macro_rules! settings_of {
 settings_of! {
     /// All settings of the all-in-one.
     #[derive(Debug, Clone)]
-    pub struct Settings [door data accounts limits rooms bots bridge own_bot broker logs traces sampling surroundings]
+    pub struct Settings [door admin data accounts limits rooms bots bridge own_bot broker logs traces sampling surroundings]
 }
 
 settings_of! {
     /// All settings of a gateway in a cluster.
     #[derive(Debug, Clone)]
-    pub struct GatewaySettings [door cluster nats database keyspace accounts limits rebalancing bots logs traces sampling]
+    pub struct GatewaySettings [door admin cluster nats database keyspace accounts limits rebalancing bots logs traces sampling]
 }
 
 settings_of! {

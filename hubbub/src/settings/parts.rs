@@ -1,5 +1,6 @@
 //! What the groups of settings mean to the parts that they are for.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use hubbub_adapters::bus::{NatsOptions, NatsTls};
 use hubbub_adapters::store::{CqlOptions, CqlTls};
 use hubbub_core::ids::NodeId;
 use hubbub_core::ports::accounts::Secret as Password;
+use hubbub_gateway::admin::credentials::Credentials;
 use hubbub_gateway::config::{Config, Origins as AllowedFrom};
 use hubbub_gateway::forwarded::Proxies;
 use hubbub_gateway::tls::Tls;
@@ -276,6 +278,25 @@ macro_rules! gateway {
         })*
     };
 }
+
+macro_rules! admin {
+    ($($settings:ty)*) => {
+        $(impl $settings {
+            /// Where the admin API is, and for whom; `None` for there is none.
+            ///
+            /// # Errors
+            /// Credentials that are none.
+            pub fn admin(&self) -> Result<Option<(SocketAddr, Credentials)>, WrongSettings> {
+                let Some(list) = &self.admin_token else { return Ok(None) };
+                let credentials = Credentials::parse(list)
+                    .map_err(|bad| WrongSettings(format!("--admin-token (ADMIN_TOKEN) {bad}")))?;
+                Ok(Some((SocketAddr::new(self.admin_interface, self.admin_port), credentials)))
+            }
+        })*
+    };
+}
+
+admin!(Settings GatewaySettings);
 
 macro_rules! accounts {
     ($($settings:ty)*) => {

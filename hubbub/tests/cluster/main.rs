@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod admin;
 mod apart;
 mod bots;
 mod faults;

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hubbub_testkit::{Hubbub, Person, fits, in_time};
+use hubbub_testkit::{Hubbub, Operator, Person, fits, in_time};
 use serde_json::{Value, json};
 
 use crate::plain_http::{Response, ask};
@@ -231,6 +231,7 @@ async fn each_documented_answer_is_seen_and_no_other() {
     walk(&mut described, &server, &sample, &bob.token, "", |_, path| path.ends_with("logout")).await;
 
     without_a_role(&mut described, &sample).await;
+    banned(&mut described, &sample).await;
     too_quick(&mut described).await;
     not_now(&mut described, &sample).await;
     for waiting in slow {
@@ -254,6 +255,21 @@ async fn without_a_role(described: &mut Described, sample: &Sample) {
     let (guest, ann) = (token_of_another_service(&[]), token_of_another_service(&["user"]));
     walk(described, &server, sample, &guest, "", |_, path| needs_token(path)).await;
     walk(described, &server, sample, &ann, "", |_, path| path.starts_with("/v1/accounts")).await;
+}
+
+/// As one who was banned by an operator.
+async fn banned(described: &mut Described, sample: &Sample) {
+    let credential = Operator::new_credential("ops");
+    let flags = Operator::flags(&credential);
+    let server = Hubbub::start(flags.iter().fold(program(), |start, flag| start.with(flag))).await.unwrap();
+    let ann = Person::register(&server, "ann").await.unwrap();
+    let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), &server, &credential).unwrap();
+    operator.json(&["ban", ann.id.as_str()]).await;
+    let statuses = walk(described, &server, sample, &ann.token, "", |_, path| needs_token(path)).await;
+    assert!(statuses.values().all(|status| *status == 403), "{statuses:?}");
+    let login = json!({"email": "ann@example.org", "password": "correct horse battery staple"});
+    let answer = ask(&server, "POST", "/v1/accounts/login", &lines("", ""), &login.to_string()).await;
+    described.see("post", "/v1/accounts/login", &answer);
 }
 
 /// With limits that are reached at once.

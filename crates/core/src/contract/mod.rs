@@ -3,6 +3,7 @@
 
 pub mod account_store;
 pub mod accounts;
+pub mod bans;
 pub mod broker;
 pub mod bus;
 pub mod leases;

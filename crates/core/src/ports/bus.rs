@@ -171,10 +171,14 @@ pub enum Subject {
     Nodes,
     /// Who came and went, a gateway.
     Presence,
-    /// What all nodes must know at once: a token that was revoked.
+    /// What all nodes must know at once: a token that was revoked, a user who was banned.
     Control,
     /// Questions to one node.
     Node(NodeId),
+    /// How each process is, said by itself every few seconds: for operators.
+    Reports,
+    /// What operators want of one process.
+    Agent(NodeId),
 }
 
 impl Subject {

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 pub mod accounts;
+pub mod bans;
 pub mod broker;
 pub mod bus;
 pub mod leases;

@@ -41,6 +41,11 @@ pub enum Verb {
         /// Who is to go.
         member: UserId,
     },
+    /// Remove a member, whoever owns the room: for operators, so only one whose credential was checked may ask for it.
+    Expel {
+        /// Who is to go.
+        member: UserId,
+    },
     /// Give it another topic: for the owner.
     Topic {
         /// Up to 256 characters, checked.
@@ -74,7 +79,7 @@ impl Verb {
                 content: Content::Text(text) | Content::Link(text) | Content::Image(text), ..
             } => text.len(),
             Self::Answer { text, .. } => text.text().len(),
-            Self::Join | Self::Leave | Self::Kick { .. } => 0,
+            Self::Join | Self::Leave | Self::Kick { .. } | Self::Expel { .. } => 0,
         }
     }
 }
@@ -313,7 +318,7 @@ impl Room {
                 None => Err(Refusal::NotMember),
             },
             Verb::Kick { .. } | Verb::Topic { .. } if facts.owner != user.id => Err(Refusal::NotOwner),
-            Verb::Kick { member } => match self.members.contains_key(member) {
+            Verb::Kick { member } | Verb::Expel { member } => match self.members.contains_key(member) {
                 true => Ok(Verdict::Append(Fate::Kick(member), None)),
                 false => Err(Refusal::NoSuchMember),
             },

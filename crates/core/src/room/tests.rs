@@ -35,6 +35,7 @@ fn verbs() -> impl Strategy<Value = Verb> {
         4 => Just(Verb::Join),
         2 => Just(Verb::Leave),
         1 => (0usize..4).prop_map(|n| Verb::Kick { member: user(n).id }),
+        1 => (0usize..4).prop_map(|n| Verb::Expel { member: user(n).id }),
         1 => "[a-z]{0,3}".prop_map(|t| Verb::Topic { topic: t.into() }),
         10 => ("[a-z]{1,3}", key, after).prop_map(|(text, key, after)| Verb::Send {
             content: Content::text(text).unwrap(), key, after }),
@@ -104,8 +105,10 @@ impl Model {
             Verb::Leave if !member => refused(Refusal::NotMember),
             Verb::Leave => None,
             Verb::Kick { .. } | Verb::Topic { .. } if !owner => refused(Refusal::NotOwner),
-            Verb::Kick { member } if !members.contains(member) => refused(Refusal::NoSuchMember),
-            Verb::Kick { .. } | Verb::Topic { .. } => None,
+            Verb::Kick { member } | Verb::Expel { member } if !members.contains(member) => {
+                refused(Refusal::NoSuchMember)
+            }
+            Verb::Kick { .. } | Verb::Expel { .. } | Verb::Topic { .. } => None,
             Verb::Answer { key, .. } => self.first(user, key),
             Verb::Send { key, after, .. } => {
                 if let Some(first) = key.as_ref().and_then(|key| self.first(user, key)) {

@@ -18,6 +18,16 @@ pub enum Control {
         /// When it ends by itself.
         until: Millis,
     },
+    /// A user was banned: no more of them.
+    Banned {
+        /// Who.
+        user: UserId,
+    },
+    /// A user's ban was lifted.
+    BanLifted {
+        /// Whose.
+        user: UserId,
+    },
 }
 
 /// Names a token without giving it away: the first half of its SHA-256.

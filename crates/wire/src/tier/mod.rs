@@ -4,6 +4,7 @@
 //! layout in which they are stored, whose JSON is passed on to clients as it is.
 
 pub mod act;
+pub mod agent;
 pub mod bots;
 pub mod control;
 pub mod ephemera;

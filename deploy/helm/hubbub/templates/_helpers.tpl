@@ -198,6 +198,9 @@ cql-key: /etc/hubbub/tls/cql.key
 {{- if and .tier.accounts $v.accounts.jwtSecret }}
 {{ include "hubbub.secretEnv" (dict "name" "JWT_SECRET" "secret" $v.accounts.jwtSecret) }}
 {{- end }}
+{{- if and .tier.door $v.admin.tokenSecret }}
+{{ include "hubbub.secretEnv" (dict "name" "ADMIN_TOKEN" "secret" $v.admin.tokenSecret) }}
+{{- end }}
 {{- if and .tier.amqp $v.amqp.urlSecret }}
 {{ include "hubbub.secretEnv" (dict "name" "AMQP_URL" "secret" $v.amqp.urlSecret) }}
 {{- end }}

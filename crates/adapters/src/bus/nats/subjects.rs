@@ -26,6 +26,8 @@ impl Subjects {
             Subject::Presence => format!("{prefix}.pres"),
             Subject::Control => format!("{prefix}.ctl"),
             Subject::Node(node) => format!("{prefix}.node.{node}"),
+            Subject::Reports => format!("{prefix}.rep"),
+            Subject::Agent(node) => format!("{prefix}.agent.{node}"),
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn user_id(text: &str) -> Stored<UserId> {
 }
 
 /// Goes through the rows of a statement until `take` has enough, page after page.
-async fn each_row<R>(
+pub(super) async fn each_row<R>(
     db: &Db,
     statement: &PreparedStatement,
     values: impl SerializeRow,

@@ -14,6 +14,7 @@ use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
+use hubbub_core::ports::bans::{Ban, Bans};
 use hubbub_core::ports::store::{
     Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, Stored,
 };
@@ -21,6 +22,7 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use scylla::client::session::Session;
 
 mod accounts;
+mod bans;
 mod connect;
 mod failure;
 mod lists;
@@ -232,5 +234,19 @@ impl AccountStore for CqlStore {
         candidate: Vec<u8>,
     ) -> PortFuture<'_, Result<Vec<u8>, AccountStoreError>> {
         self.run("shared_secret", async move |db| Ok(accounts::shared(&db, name, candidate).await?))
+    }
+}
+
+impl Bans for CqlStore {
+    fn put_ban(&self, ban: Ban) -> PortFuture<'_, Stored<()>> {
+        self.run("put_ban", async move |db| bans::put(&db, ban).await)
+    }
+
+    fn lift_ban(&self, user: UserId) -> PortFuture<'_, Stored<()>> {
+        self.run("lift_ban", async move |db| bans::lift(&db, user).await)
+    }
+
+    fn bans(&self) -> PortFuture<'_, Stored<Vec<Ban>>> {
+        self.run("bans", async move |db| bans::all(&db).await)
     }
 }

@@ -17,7 +17,7 @@ pub(super) const BUCKET_SEQS: u64 = 5_000;
 /// Rooms of so many milliseconds share a partition of the directory: 30 days.
 pub(super) const PERIOD_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     // What is the same for every node: the log's id, the number of partitions, keys that sign tokens.
     "CREATE TABLE IF NOT EXISTS ks.shared (name text PRIMARY KEY, value blob)",
     // Written by nobody who minds: whether a write can be had at all.
@@ -39,6 +39,9 @@ const TABLES: [&str; 12] = [
     "CREATE TABLE IF NOT EXISTS ks.account (email text PRIMARY KEY, id text, name text, password_hash text, created_at bigint)",
     // Who has which id: an account has two names that must both be free.
     "CREATE TABLE IF NOT EXISTS ks.account_id (id text PRIMARY KEY, email text)",
+    // All in one partition, which each gateway reads whole. As with the projections, a lifted ban has a row that says so.
+    "CREATE TABLE IF NOT EXISTS ks.ban (list int, user text, banned boolean, at bigint, banned_by text, reason text, \
+     PRIMARY KEY (list, user))",
 ];
 
 /// Makes the keyspace, if it is not there, with so many replicas in each datacenter.

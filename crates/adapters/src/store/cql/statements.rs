@@ -64,6 +64,9 @@ statements! {
     account: Harmless = "SELECT id, name, password_hash, created_at FROM ks.account WHERE email = ?";
     put_account: Tells = "INSERT INTO ks.account (email, id, name, password_hash, created_at) VALUES (?, ?, ?, ?, ?) IF NOT EXISTS";
     take_account_id: Tells = "INSERT INTO ks.account_id (id, email) VALUES (?, ?) IF NOT EXISTS";
+    put_ban: Harmless = "INSERT INTO ks.ban (list, user, banned, at, banned_by, reason) VALUES (0, ?, true, ?, ?, ?)";
+    lift_ban: Harmless = "INSERT INTO ks.ban (list, user, banned) VALUES (0, ?, false)";
+    bans: Harmless = "SELECT user, banned, at, banned_by, reason FROM ks.ban WHERE list = 0";
     give_account_id_back: Tells = "DELETE FROM ks.account_id WHERE id = ? IF email = ?";
 }
 

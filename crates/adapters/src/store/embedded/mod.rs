@@ -14,6 +14,7 @@
 //! What is on disk is described in `docs/store-format.md`.
 
 mod accounts;
+mod bans;
 mod facts;
 mod failure;
 mod fold;

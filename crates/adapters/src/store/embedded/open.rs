@@ -12,7 +12,7 @@ use super::facts;
 use super::failure::failed;
 use super::fold::fold_all;
 use super::folder::Folder;
-use super::schema::{APPLICATION_ID, CREATE, VERSION};
+use super::schema::{APPLICATION_ID, CREATE, FROM_1, VERSION};
 use super::write_ahead::broken_place;
 
 /// Why a store can't be opened: one line for whoever starts the process.
@@ -106,6 +106,7 @@ pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
             synced.map_err(|error| OpenError::Failed { file: file_of(), inside: error.to_string() })?;
         }
         (APPLICATION_ID, VERSION, _) => {}
+        (APPLICATION_ID, 1, _) => migrate(&db).map_err(inside_of)?,
         (APPLICATION_ID, found, _) if found > VERSION => {
             return Err(OpenError::Newer { file: file_of(), found, known: VERSION });
         }
@@ -207,8 +208,17 @@ fn create(db: &Connection) -> Stored<()> {
     // All in one transaction: a store that was half made is none.
     let made = db.unchecked_transaction().map_err(failed)?;
     made.execute_batch(CREATE).map_err(failed)?;
+    made.execute_batch(FROM_1).map_err(failed)?;
     made.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
     made.pragma_update(None, "user_version", VERSION).map_err(failed)?;
     facts::put_first_facts(&made, log_id)?;
     made.commit().map_err(failed)
+}
+
+/// Makes a store of an earlier version one of ours, or leaves it as it was.
+fn migrate(db: &Connection) -> Stored<()> {
+    let migrated = db.unchecked_transaction().map_err(failed)?;
+    migrated.execute_batch(FROM_1).map_err(failed)?;
+    migrated.pragma_update(None, "user_version", VERSION).map_err(failed)?;
+    migrated.commit().map_err(failed)
 }

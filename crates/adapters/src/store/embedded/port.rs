@@ -3,6 +3,7 @@
 use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
+use hubbub_core::ports::bans::{Ban, Bans};
 use hubbub_core::ports::store::{
     Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, StoreError,
     Stored,
@@ -14,7 +15,7 @@ use super::EmbeddedStore;
 use super::failure::{damaged, unavailable};
 use super::queue::Refused;
 use super::write::{NewEntries, Write};
-use super::{accounts, lists, log};
+use super::{accounts, bans, lists, log};
 
 impl EmbeddedStore {
     /// Hands a write to the writer thread, now; the future is its answer.
@@ -152,5 +153,19 @@ impl AccountStore for EmbeddedStore {
     ) -> PortFuture<'_, Result<Vec<u8>, AccountStoreError>> {
         let kept = self.write(|reply| Write::Secret(name, candidate, reply));
         Box::pin(async move { Ok(kept.await?) })
+    }
+}
+
+impl Bans for EmbeddedStore {
+    fn put_ban(&self, ban: Ban) -> PortFuture<'_, Stored<()>> {
+        self.write(|reply| Write::Ban(Box::new(ban), reply))
+    }
+
+    fn lift_ban(&self, user: UserId) -> PortFuture<'_, Stored<()>> {
+        self.write(|reply| Write::LiftBan(user, reply))
+    }
+
+    fn bans(&self) -> PortFuture<'_, Stored<Vec<Ban>>> {
+        self.readers.run(bans::all)
     }
 }

@@ -1,12 +1,23 @@
 //! The tables. Their page is `docs/store-format.md`: change both together, and the version.
 
 /// Version of the layout of tables and of what is in them. Kept in the file as `user_version`.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 
 /// Says that a SQLite file is a store of ours: "HbSt".
 pub(super) const APPLICATION_ID: i32 = 0x4862_5374;
 
-/// Makes an empty store.
+/// Makes a store of version 1 one of this version.
+pub(super) const FROM_1: &str = "
+CREATE TABLE ban (
+    user   TEXT NOT NULL PRIMARY KEY,
+    at     INTEGER NOT NULL,
+    by     TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    sum    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Makes an empty store, of version 1: what came since follows.
 pub(super) const CREATE: &str = "
 CREATE TABLE fact (
     name  TEXT NOT NULL PRIMARY KEY,

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use hubbub_core::ids::{Epoch, RoomId, Seq};
 use hubbub_core::ports::accounts::AccountStore;
+use hubbub_core::ports::bans::{Ban, Bans};
 use hubbub_core::ports::store::{Append, Segment, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -83,7 +84,7 @@ fn what_is_made_is_for_nobody_else() {
 fn files_that_are_no_store_of_this_version_are_said() {
     let folder = folder_with_a_store();
     change(&folder, "PRAGMA user_version = 7");
-    assert!(said(&folder).ends_with("has version 7 of the store's format; this hubbub knows up to 1"));
+    assert!(said(&folder).ends_with("has version 7 of the store's format; this hubbub knows up to 2"));
 
     let folder = folder_with_a_store();
     change(&folder, "PRAGMA application_id = 7");
@@ -93,6 +94,18 @@ fn files_that_are_no_store_of_this_version_are_said() {
     std::fs::write(folder.path().join("hubbub.db"), "this is no database at all, but long enough ".repeat(9))
         .unwrap();
     assert!(matches!(open(folder.path()), Err(OpenError::Damaged { .. })));
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_is_migrated() {
+    let folder = folder_with_a_store();
+    change(&folder, "DROP TABLE ban; PRAGMA user_version = 1");
+    let store = open(folder.path()).unwrap();
+    let (user, by) = (hubbub_core::ids::UserId::parse("u").unwrap(), "ops".to_owned());
+    let ban = Ban { user, at: hubbub_core::ids::Millis(1), by, reason: String::new() };
+    store.put_ban(ban.clone()).await.unwrap();
+    drop(store);
+    assert_eq!(open(folder.path()).unwrap().bans().await.unwrap(), [ban]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What the writer thread is asked for, and how it is done inside a transaction.
 
 use bytes::Bytes;
-use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
+use hubbub_core::ids::{Epoch, Partition, RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::{AccountRow, AccountStoreError};
+use hubbub_core::ports::bans::Ban;
 use hubbub_core::ports::store::{Projection, Segment, StoreError, Stored};
 use tokio::sync::oneshot;
 
@@ -24,6 +25,8 @@ pub(super) enum Write {
     Claim(Partition, Reply<Epoch>),
     Account(Box<AccountRow>, oneshot::Sender<Result<(), AccountStoreError>>),
     Secret(&'static str, Vec<u8>, Reply<Vec<u8>>),
+    Ban(Box<Ban>, Reply<()>),
+    LiftBan(UserId, Reply<()>),
     /// Only shows whether a commit succeeds.
     Probe(Reply<()>),
 }
@@ -37,6 +40,7 @@ impl Write {
                 Self::Append(new, _) => new.entries.iter().map(|(_, bytes)| bytes.len() + 48).sum(),
                 Self::Project(projection, _) => projection.members.len() * 192,
                 Self::Account(..) | Self::Segment(..) | Self::Claim(..) | Self::Probe(_) => 0,
+                Self::Ban(..) | Self::LiftBan(..) => 0,
                 Self::Secret(_, candidate, _) => candidate.len(),
             }
     }
@@ -47,6 +51,8 @@ impl Write {
             Self::Append(_, reply)
             | Self::Segment(_, _, reply)
             | Self::Project(_, reply)
+            | Self::Ban(_, reply)
+            | Self::LiftBan(_, reply)
             | Self::Probe(reply) => _ = reply.send(Err(error)),
             Self::Claim(_, reply) => _ = reply.send(Err(error)),
             Self::Account(_, reply) => _ = reply.send(Err(error.into())),

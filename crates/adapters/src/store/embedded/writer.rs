@@ -8,6 +8,7 @@ use hubbub_core::ports::store::{StoreError, Stored};
 use rusqlite::Connection;
 
 use super::accounts;
+use super::bans;
 use super::facts;
 use super::failure::{failed, unavailable};
 use super::fold::Fold;
@@ -201,6 +202,8 @@ impl Writer {
             Write::Secret(name, candidate, reply) => {
                 Held::Secret(reply, self.alone(|w| accounts::secret_or(&w.db, name, candidate)))
             }
+            Write::Ban(ban, reply) => Held::Done(reply, self.alone(|w| bans::put(&w.db, &ban))),
+            Write::LiftBan(user, reply) => Held::Done(reply, self.alone(|w| bans::lift(&w.db, &user))),
             Write::Probe(reply) => Held::Done(reply, self.alone(|w| facts::probe(&w.db))),
         }
     }

@@ -26,6 +26,9 @@ const OTHERS_MAX: LevelFilter = LevelFilter::INFO;
 const QUIET: [(&str, LevelFilter); 3] =
     [("scylla", LevelFilter::OFF), ("async_nats", LevelFilter::ERROR), ("lapin", LevelFilter::OFF)];
 
+/// What operators do: logged whatever the level, for it is asked for when it is too late to ask for it.
+const AUDIT: &str = "audit";
+
 /// What is logged: a level, and other levels for some modules.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogFilter(pub(crate) Targets);
@@ -35,7 +38,7 @@ impl LogFilter {
     pub fn level(level: LevelFilter) -> Self {
         let quiet = QUIET.into_iter().filter(|_| level == LevelFilter::INFO);
         let all = quiet.collect::<Targets>().with_default(level.min(OTHERS_MAX));
-        Self(all.with_target(OURS, level))
+        Self(all.with_target(OURS, level).with_target(AUDIT, LevelFilter::INFO))
     }
 
     fn with(self, module: &str, level: LevelFilter) -> Self {
@@ -108,6 +111,13 @@ mod tests {
         let filter = LogLevels.parse("silly").unwrap().0;
         assert!(filter.would_enable("hubbub::cluster", &Level::TRACE));
         assert!(filter.would_enable("lapin", &Level::INFO) && !filter.would_enable("h2", &Level::DEBUG));
+    }
+
+    #[test]
+    fn what_operators_do_is_logged_at_every_level() {
+        for least in ["off", "error", "warn,hubbub=off"] {
+            assert!(LogLevels.parse(least).unwrap().0.would_enable("audit", &Level::INFO), "{least}");
+        }
     }
 
     #[test]
