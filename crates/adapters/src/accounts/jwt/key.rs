@@ -8,6 +8,7 @@
 //! | elliptic curve, P-256 | ES256 |
 //! | elliptic curve, Ed25519 | EdDSA |
 
+use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hubbub_core::ports::accounts::Secret;
@@ -118,30 +119,27 @@ impl Key {
     fn of_rsa(n: &[u8], e: &[u8]) -> Result<Self, &'static str> {
         let n = &n[n.iter().take_while(|byte| **byte == 0).count()..];
         match RSA_BYTES.contains(&n.len()) {
-            true => Self::tried(Algorithm::RS256, DecodingKey::from_rsa_raw_components(n, e)),
+            true => {
+                Ok(Self { algorithm: Algorithm::RS256, decodes: DecodingKey::from_rsa_raw_components(n, e) })
+            }
             false => Err("must be an RSA key of 2,048 to 4,096 bits"),
         }
     }
 
     fn of_p256(point: &[u8]) -> Result<Self, &'static str> {
-        Self::tried(Algorithm::ES256, DecodingKey::from_ec_der(point))
+        check_point(&signature::ECDSA_P256_SHA256_FIXED, point)?;
+        Ok(Self { algorithm: Algorithm::ES256, decodes: DecodingKey::from_ec_der(point) })
     }
 
     fn of_ed25519(key: &[u8]) -> Result<Self, &'static str> {
-        // The library would take the first 32 bytes, and panics if there are fewer.
-        match key.len() {
-            32 => Self::tried(Algorithm::EdDSA, DecodingKey::from_ed_der(key)),
-            _ => Err("must be an Ed25519 key of 32 bytes"),
-        }
+        check_point(&signature::ED25519, key)?;
+        Ok(Self { algorithm: Algorithm::EdDSA, decodes: DecodingKey::from_ed_der(key) })
     }
+}
 
-    /// A key that is a number or a point is looked at by the library when it is used: so it is used once.
-    fn tried(algorithm: Algorithm, decodes: DecodingKey) -> Result<Self, &'static str> {
-        match jsonwebtoken::crypto::verify("", b"", &decodes, algorithm) {
-            Ok(_) => Ok(Self { algorithm, decodes }),
-            Err(_) => Err("is not a point of its curve"),
-        }
-    }
+/// Whether it is a point of its curve: the library would only say of each signature that it is none.
+fn check_point(curve: &'static dyn VerificationAlgorithm, point: &[u8]) -> Result<(), &'static str> {
+    ParsedPublicKey::new(curve, point).map(drop).map_err(|_| "is not a point of its curve")
 }
 
 fn curve(info: &SubjectPublicKeyInfoRef<'_>) -> Option<ObjectIdentifier> {
