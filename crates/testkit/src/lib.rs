@@ -37,7 +37,7 @@ pub use folder::Folder;
 pub use http::{Answer, request, request_with};
 pub use nats::Nats;
 pub use people::Person;
-pub use process::{Hubbub, Start, cache};
+pub use process::{Hubbub, Start, allow_open_files, cache};
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use rustix::process::Signal;

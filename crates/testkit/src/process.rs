@@ -8,12 +8,25 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::http::{Answer, request};
 use crate::{eventually, in_time};
+
+/// Lets this process, and those that it starts, have as many open files as the system allows them.
+///
+/// # Errors
+/// When these are fewer than `wanted`.
+pub fn allow_open_files(wanted: u64) -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.maximum.is_some_and(|most| most < wanted) {
+        bail!("needs {wanted} open files; raise the hard limit (ulimit -Hn)");
+    }
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(())
+}
 
 /// Ports that the system does not give to clients: one that connects while the server is down must not be given the
 /// server's port, or it would talk to itself and keep the server from starting.

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use futures_util::future::try_join_all;
-use hubbub_testkit::{Balancer, Crowd, Hubbub, Parting, Plan, Size, eventually, eventually_within};
+use hubbub_testkit::{
+    Balancer, Crowd, Hubbub, Parting, Plan, Size, allow_open_files, eventually, eventually_within,
+};
 
 use crate::world::{Quiet, plan};
 
@@ -25,6 +27,8 @@ const STORM: f64 = 2.0;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_connections_are_whole_after_each_tier_was_rolled() {
+    // Each connection is one here, and two at the balancer.
+    allow_open_files(8_000).unwrap();
     let mut plan = Plan { nats: 1, ..plan().await };
     plan.gateway_flags.push(format!("--drain-window={}s", WINDOW.as_secs()));
     // What a gateway does that has too many is another test's.
