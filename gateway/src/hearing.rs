@@ -39,7 +39,7 @@ impl State {
             return Ok(());
         }
         let Message { payload, traces } = message;
-        let Committed { batch, entries } = Committed::read(payload)?;
+        let Committed { batch, entries } = Committed::read(room, payload)?;
         self.counts.entries += entries.len() as u64;
         if let (Some(here), Some(last)) = (self.rooms.get_mut(room), entries.last()) {
             here.begin_delivery(last.seq, &traces);

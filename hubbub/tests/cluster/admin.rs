@@ -2,37 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hubbub_client::{Client, Event, Events, Options};
 use hubbub_core::ids::UserId;
-use hubbub_testkit::{Hubbub, Operator, Person, Plan, Said, eventually, in_time};
+use hubbub_testkit::{Hubbub, Operator, Person, Plan, Said, eventually};
 use serde_json::{Value, json};
 
-use crate::world::{Quiet, plan};
+use crate::world::{Quiet, connect, end_of, plan};
 
 /// What another service signs its tokens with.
 const JWT_SECRET: &str = "a secret of another service, of 32 bytes and more";
-
-async fn connect(gateway: &Hubbub, person: &Person) -> (Client, Events) {
-    let options = Options { token: person.token.clone(), ..Options::new(gateway.ws_url()) };
-    in_time("a connection", Client::connect(options)).await.unwrap()
-}
-
-/// The reason of the `bye` and the close code that end a connection.
-async fn end_of(events: &mut Events) -> (String, Option<u16>) {
-    let mut reason = String::new();
-    let ended = async {
-        loop {
-            match events.next().await {
-                Some(Event::Bye(bye)) => reason = bye.reason,
-                Some(Event::Disconnected(disconnected)) => return disconnected.code,
-                Some(_) => {}
-                None => return None,
-            }
-        }
-    };
-    let code = in_time("the connection is closed", ended).await;
-    (reason, code)
-}
 
 fn is_done(said: &Said, words: &str) {
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hubbub_client::raw::{Frame, Raw};
-use hubbub_client::{Client, Entry, Event, Events, Options, What};
+use hubbub_client::{Entry, Event, Events, What};
 use hubbub_core::ids::{RoomId, UserId};
 use hubbub_testkit::{Hubbub, Person, Plan, eventually, in_time};
 use serde_json::json;
 
-use crate::world::{Quiet, plan};
+use crate::world::{Quiet, connect, end_of, plan};
 
 /// After the death of a gateway, how long its people may be shown: what silence takes to be believed and told is half of it.
 const SHOWN_MAX: Duration = Duration::from_secs(10);
@@ -18,11 +18,6 @@ const JWT_SECRET: &str = "a secret of another service, of 32 bytes and more";
 /// Two gateways, and no more of the rest than it takes.
 async fn small() -> Plan {
     Plan { workers: 1, histories: 1, ..plan().await }
-}
-
-async fn connect(gateway: &Hubbub, person: &Person) -> (Client, Events) {
-    let options = Options { token: person.token.clone(), ..Options::new(gateway.ws_url()) };
-    in_time("a connection", Client::connect(options)).await.unwrap()
 }
 
 /// Waits until both gateways hear each other's signs of life.
@@ -83,23 +78,6 @@ async fn shows(gateway: &Hubbub, asker: &Person, room: &RoomId, person: &Person,
         (member["online"] == online).then_some(())
     };
     eventually(&format!("{} is shown online: {online}", person.name), shown).await;
-}
-
-/// The reason of the `bye` and the close code that end a connection.
-async fn end_of(events: &mut Events) -> (String, Option<u16>) {
-    let mut reason = String::new();
-    let ended = async {
-        loop {
-            match events.next().await {
-                Some(Event::Bye(bye)) => reason = bye.reason,
-                Some(Event::Disconnected(disconnected)) => return disconnected.code,
-                Some(_) => {}
-                None => return None,
-            }
-        }
-    };
-    let code = in_time("the connection is closed", ended).await;
-    (reason, code)
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use hubbub_testkit::{Cluster, Crowd, Hubbub, Keyspace, Plan, Size, Verdict};
+use hubbub_client::{Client, Event, Events, Options};
+use hubbub_testkit::{Cluster, Crowd, Hubbub, Keyspace, Person, Plan, Size, Verdict, in_time};
 use tokio::sync::{Mutex, MutexGuard};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -119,4 +120,27 @@ impl World {
         verdict.is_clean();
         verdict
     }
+}
+
+/// The reason of the `bye` and the close code that end a connection.
+pub async fn end_of(events: &mut Events) -> (String, Option<u16>) {
+    let mut reason = String::new();
+    let ended = async {
+        loop {
+            match events.next().await {
+                Some(Event::Bye(bye)) => reason = bye.reason,
+                Some(Event::Disconnected(disconnected)) => return disconnected.code,
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    let code = in_time("the connection is closed", ended).await;
+    (reason, code)
+}
+
+/// A connection of a person at this gateway.
+pub async fn connect(gateway: &Hubbub, person: &Person) -> (Client, Events) {
+    let options = Options { token: person.token.clone(), ..Options::new(gateway.ws_url()) };
+    in_time("a connection", Client::connect(options)).await.unwrap()
 }

@@ -23,16 +23,16 @@ pub struct Committed {
 }
 
 impl Committed {
-    /// Reads one.
+    /// Reads one of this room.
     ///
     /// # Errors
-    /// When it is another version's, or damaged.
-    pub fn read(mut payload: Payload) -> Result<Self, BadParcel> {
+    /// When it is another version's, another room's, or damaged.
+    pub fn read(room: &RoomId, mut payload: Payload) -> Result<Self, BadParcel> {
         if let Some(whole) = payload.take() {
             return Ok(whole);
         }
         let batch: Batch = parcel::header(&mut payload)?;
-        let entries = parcel::entries(&batch.room, payload)?;
+        let entries = parcel::entries(room, payload)?;
         Ok(Self { batch, entries })
     }
 }
@@ -114,9 +114,14 @@ mod tests {
         let bytes = committed.to_bytes();
         assert!(bytes.len() <= committed.size());
         for payload in [Payload::whole(committed.clone()), bytes.into()] {
-            let read = Committed::read(payload).unwrap();
+            let read = Committed::read(&committed.batch.room, payload).unwrap();
             assert_eq!(read.entries, committed.entries);
             assert_eq!(format!("{:?}", read.batch), format!("{:?}", committed.batch));
         }
+        let elsewhere = Committed::read(&RoomId::parse("other").unwrap(), committed.to_bytes().into());
+        assert!(
+            matches!(elsewhere, Err(BadParcel::Entry(_))),
+            "what is read under another room's subject is damage"
+        );
     }
 }
