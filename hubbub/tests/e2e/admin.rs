@@ -98,7 +98,7 @@ async fn the_three_questions_are_answered() {
     assert_eq!(listed["rooms"][0]["id"], room.id.as_str());
 
     // Which client is slow?
-    is_done(&operator.run(&["slow"]).await, "no connection is so");
+    is_done(&operator.run(&["slow"]).await, "no client reads too slowly");
     let stalled = Peer::hello(&bob).await;
     let long = "x".repeat(4_096);
     let slow = eventually("the one that does not read is slow", async || {
