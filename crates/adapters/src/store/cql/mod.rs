@@ -74,7 +74,8 @@ impl CqlStore {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_existing(options: &CqlOptions) -> Stored<Option<Self>> {
-        let has_begun = async || schema::has_begun(&connect::connect(options).await?, &options.keyspace).await;
+        let has_begun =
+            async || schema::has_begun(&connect::connect(options).await?, &options.keyspace).await;
         match Box::pin(patiently(has_begun)).await? {
             true => Self::open(options).await.map(Some),
             false => Ok(None),

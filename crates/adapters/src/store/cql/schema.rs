@@ -46,7 +46,8 @@ const TABLES: [&str; 13] = [
 
 /// Whether a cluster ever began with this keyspace: whether there is a row of what its nodes share.
 pub(super) async fn has_begun(session: &Session, keyspace: &str) -> Stored<bool> {
-    let table = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'shared'";
+    let table =
+        "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'shared'";
     let tables = session.query_unpaged(table, (keyspace,)).await.map_err(unavailable)?;
     if tables.into_rows_result().map_err(unavailable)?.rows_num() == 0 {
         return Ok(false);
