@@ -58,12 +58,21 @@ fn help_config_and_the_page_for_operators_agree() {
 
 #[test]
 fn help_of_a_command_names_it() {
-    for command in
-        ["gateway", "room-worker", "history-service", "bot-bridge", "schema", "bot-token", "restored", "import", "postman", "admin"]
-    {
+    for command in [
+        "gateway",
+        "room-worker",
+        "history-service",
+        "bot-bridge",
+        "schema",
+        "bot-token",
+        "restored",
+        "import",
+        "postman",
+        "admin",
+    ] {
         let (code, help, errors) = run(&[command, "--help"], &[]);
         assert_eq!((code, &*errors), (Some(0), ""), "{command}");
-        assert!(help.contains(&format!("Usage: hubbub {command} ")) , "{help}");
+        assert!(help.contains(&format!("Usage: hubbub {command} ")), "{help}");
     }
 }
 

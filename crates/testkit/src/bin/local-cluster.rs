@@ -1,7 +1,7 @@
 //! A whole cluster on this machine, for whoever wants to look at one: `deploy/local/cluster`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
@@ -99,7 +99,25 @@ fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn show(cluster: &Cluster, folder: &std::path::Path) -> io::Result<()> {
+/// What a Prometheus needs to scrape all of it: a file in the folder.
+fn scraping(cluster: &Cluster, folder: &Path) -> io::Result<PathBuf> {
+    let job = |tier: &str, processes: &[Hubbub]| {
+        let targets: Vec<_> = processes.iter().map(|one| format!("\"{}\"", one.address())).collect();
+        format!("  - {{job_name: hubbub-{tier}, static_configs: [{{targets: [{}]}}]}}\n", targets.join(", "))
+    };
+    let tiers = [
+        ("gateway", &cluster.gateways),
+        ("room-worker", &cluster.workers),
+        ("history-service", &cluster.histories),
+        ("bot-bridge", &cluster.bridges),
+    ];
+    let jobs: String = tiers.iter().map(|(tier, processes)| job(tier, processes)).collect();
+    let file = folder.join("prometheus.yml");
+    std::fs::write(&file, format!("global: {{scrape_interval: 5s}}\nscrape_configs:\n{jobs}"))?;
+    Ok(file)
+}
+
+fn show(cluster: &Cluster, folder: &Path) -> io::Result<()> {
     let of = |tier: &[Hubbub]| {
         let urls: Vec<_> = tier.iter().map(|one| format!("http://{}", one.address())).collect();
         urls.join("  ")
@@ -120,6 +138,7 @@ fn show(cluster: &Cluster, folder: &std::path::Path) -> io::Result<()> {
     writeln!(out, "  NATS              {}", nats.join("  "))?;
     writeln!(out, "  database          {}", cluster.keyspace.database)?;
     writeln!(out, "  logs and data     {}", folder.display())?;
+    writeln!(out, "  to be watched by  prometheus --config.file={}", scraping(cluster, folder)?.display())?;
     writeln!(out, "Each of the tiers answers /healthz, /readyz and /metrics. Try a gateway:")?;
     if let Some(gateway) = cluster.gateways.first() {
         writeln!(out, "  curl http://{}/readyz", gateway.address())?;
