@@ -58,7 +58,7 @@ async fn sigterm_drains() {
 #[tokio::test]
 async fn it_is_unready_first_and_serves_all_who_come_meanwhile() {
     let mut server = Hubbub::start(program().with("--drain-delay=1h")).await.unwrap();
-    let mut room = Room::with_owner(&server, "ann").await;
+    let room = Room::with_owner(&server, "ann").await;
     server.ask_to_end().unwrap();
     let unready = eventually("it is unready", async || {
         let ready = server.get("/readyz", None).await.unwrap();
