@@ -72,7 +72,7 @@ fn help_of_a_command_names_it() {
     ] {
         let (code, help, errors) = run(&[command, "--help"], &[]);
         assert_eq!((code, &*errors), (Some(0), ""), "{command}");
-        assert!(help.contains(&format!("Usage: hubbub {command} ")), "{help}");
+        assert!(help.contains(&format!("Usage: hubbub {command}")), "{help}");
     }
 }
 
