@@ -1,6 +1,6 @@
 //! Names of the metrics of a bridge.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 /// Commands, by what their sender was told: confirmed, no_such_command, help, away, unavailable.
 pub const COMMANDS: &str = "hubbub_bot_commands_total";
@@ -20,6 +20,7 @@ pub fn describe() {
     describe_histogram!(CONFIRM_SECONDS, Unit::Seconds, "from a command to the broker's confirmation");
     describe_counter!(ANSWERS, Unit::Count, "answers of bots, by what became of them");
     describe_counter!(TRIED_AGAIN, Unit::Count, "tries to keep a bot's answer that were made again");
-    // There from the start: whoever scales bridges by it takes none for a failure.
+    // There from the start: whoever scales bridges by the one takes none for a failure, and the first of the other is a change.
     gauge!(WAITING).increment(0.0);
+    counter!(TRIED_AGAIN).increment(0);
 }

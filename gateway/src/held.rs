@@ -1,7 +1,7 @@
 //! What operators are shown of the connections that this gateway holds, and what is done to those of one user.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -10,7 +10,7 @@ use hubbub_node::agent::Insight;
 use hubbub_wire::tier::agent::{CONNECTIONS_MAX, Held, ToldAgent, Which};
 
 use crate::Gateway;
-use crate::member::{Connection, Transport};
+use crate::member::{Connection, ConnectionId, Second, Transport};
 use crate::shard::{Shard, State};
 
 impl Gateway {
@@ -34,7 +34,7 @@ impl Gateway {
             connections.extend(held);
             more |= has_more;
         }
-        connections.sort_by_key(|held| Reverse(held.waiting_bytes));
+        connections.sort_by_key(Held::place);
         more |= connections.len() > limit;
         connections.truncate(limit);
         ToldAgent::Connections { connections, more }
@@ -78,7 +78,46 @@ impl State {
             }
         }
         let shown = |Reverse((_, slot))| Some(shown(self.connections.get(slot)?, now));
-        (most.into_iter().filter_map(shown).collect(), more)
+        let mut held: Vec<_> = most.into_iter().filter_map(shown).collect();
+        if which.slow {
+            held.extend(self.too_slow.of_late(which.user.as_ref(), now));
+        }
+        (held, more)
+    }
+
+    /// Remembers a connection that is about to be closed because it reads too slowly.
+    pub(crate) fn note_too_slow(&mut self, id: ConnectionId) {
+        let now = self.now;
+        if let Some(connection) = self.connection(id) {
+            let closed = shown(connection, now);
+            self.too_slow.note(closed, now);
+        }
+    }
+}
+
+/// The last connections that were closed because they read too slowly: who asks which client is slow asks after that, more often
+/// than within the seconds before.
+#[derive(Default)]
+pub(crate) struct TooSlow(VecDeque<(Second, Held)>);
+
+impl TooSlow {
+    /// How many are remembered, and for how long.
+    const MAX: usize = 100;
+    const KEPT: Second = 600;
+
+    fn note(&mut self, closed: Held, now: Second) {
+        if self.0.len() == Self::MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, closed));
+    }
+
+    fn of_late(&self, user: Option<&UserId>, now: Second) -> impl Iterator<Item = Held> {
+        let meant = move |closed: &Held| user.is_none_or(|user| closed.user.as_ref() == Some(user));
+        self.0.iter().filter_map(move |(at, closed)| {
+            let ago = now.saturating_sub(*at);
+            (ago <= Self::KEPT && meant(closed)).then(|| Held { closed_seconds: Some(ago), ..closed.clone() })
+        })
     }
 }
 
@@ -97,5 +136,6 @@ fn shown(connection: &Connection, now: u32) -> Held {
         rooms: connection.rooms.len(),
         open_seconds: now.saturating_sub(connection.opened),
         silent_seconds: now.saturating_sub(connection.heard),
+        closed_seconds: None,
     }
 }

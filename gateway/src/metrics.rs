@@ -81,5 +81,7 @@ pub fn describe() {
     describe_counter!(FORKS, Unit::Count, "two contents for one seq; anything above 0 is a defect");
     // There from the start: one that is missing is a tier that is missing, and the first of something is a change.
     [CONNECTIONS, QUEUE_BYTES, SLOW].into_iter().for_each(|name| gauge!(name).increment(0.0));
-    [FORKS, BEHIND, PEER_UNREADABLE].into_iter().for_each(|name| counter!(name).increment(0));
+    [FORKS, BEHIND, ASKED_AGAIN, PEER_SNAPSHOTS, PEER_UNREADABLE]
+        .into_iter()
+        .for_each(|name| counter!(name).increment(0));
 }

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::Gateway;
 use crate::fanout::UserNumber;
+use crate::held::TooSlow;
 use crate::member::{Connection, ConnectionId, Second, Socket};
 use crate::room::{RoomHere, SyncCause, SyncNeed};
 use crate::socketio::session::disconnects;
@@ -185,6 +186,7 @@ pub struct State {
     pub(crate) meters: Meters,
     /// What the gauges show of its connections: bytes that wait, and for how many.
     pub(crate) shown_waiting: (usize, usize),
+    pub(crate) too_slow: TooSlow,
     serial: u32,
     last_user: UserNumber,
 }
@@ -223,6 +225,7 @@ impl Shard {
             chores: Vec::new(),
             counts: Counts::default(),
             shown_waiting: (0, 0),
+            too_slow: TooSlow::default(),
             meters: Meters::new(),
             serial: 0,
             last_user: 0,

@@ -221,7 +221,12 @@ impl State {
         let now = self.now;
         let Some(connection) = self.connection(id) else { return };
         match (due, &mut connection.session) {
-            (Due::Close(code), _) => self.close(id, code, 1_000),
+            (Due::Close(code), _) => {
+                if code == CloseCode::SlowConsumer {
+                    self.note_too_slow(id);
+                }
+                self.close(id, code, 1_000);
+            }
             (Due::Ping, Some(session)) => {
                 session.pinged_at = now;
                 self.push(id, socketio::ping());

@@ -47,8 +47,10 @@ pub fn describe() {
     for m in [CACHE_BYTES, IN_FLIGHT] {
         metrics::describe_gauge!(m.name, m.unit, m.description);
     }
-    // There from the start: if it is missing, the tier is.
-    metrics::gauge!(IN_FLIGHT.name).increment(0);
+    // There from the start: if they are missing, the tier is.
+    for m in [CACHE_BYTES, IN_FLIGHT] {
+        metrics::gauge!(m.name).increment(0);
+    }
 }
 
 /// A read that is counted as in flight until this is dropped.

@@ -86,6 +86,7 @@ struct Server {
     bots: Bots,
     admin: Option<admin::door::Door>,
     answers_per_second: u32,
+    drain_delay: Duration,
     metrics: Arc<Metrics>,
 }
 
@@ -133,6 +134,7 @@ impl Server {
             answers_per_second: settings.bot_answers_per_second as u32,
             store_condition: health.condition("store", "the store was not asked yet"),
             health,
+            drain_delay: settings.drain_delay,
             metrics: Arc::new(metrics),
         })
     }
@@ -152,6 +154,7 @@ impl Server {
             bots,
             admin,
             answers_per_second,
+            drain_delay,
             metrics,
             url,
         } = self;
@@ -186,13 +189,15 @@ impl Server {
         draining.is_met();
         let router = hubbub_gateway::http::router(http_state(&gateway, &health, &metrics));
         let door = async {
-            let drain = shutdown.clone();
+            let drain = CancellationToken::new();
             let told = {
                 let (gateway, drain) = (gateway.clone(), drain.clone());
                 async move {
-                    drain.cancelled().await;
+                    shutdown.cancelled().await;
                     draining.is_not_met("the server is draining");
+                    tokio::time::sleep(drain_delay).await;
                     gateway.begin_drain();
+                    drain.cancel();
                 }
             };
             let (served, ()) = tokio::join!(listener::serve(gateway.clone(), listener, router, drain), told);

@@ -9,6 +9,7 @@ use hubbub_core::ports::accounts::AccountStore;
 use hubbub_node::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
+use crate::restored::no_store_in;
 use crate::settings::{BotTokenSettings, Database};
 
 /// Prints a token and nothing else.
@@ -25,11 +26,11 @@ pub async fn print(
     let key = match settings.from_database {
         true => {
             let options = settings.database();
-            let Some(store) = shutdown.run_until_cancelled(Box::pin(CqlStore::open(&options))).await else {
-                return Ok(());
-            };
-            // As a server that begins would.
-            store?.shared_secret(TOKEN_KEY, BuiltIn::new_key()?).await?
+            let opening = Box::pin(CqlStore::open_existing(&options));
+            let Some(store) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
+            let store = store?.with_context(|| no_store_in(&options))?;
+            // As a gateway that begins would.
+            store.shared_secret(TOKEN_KEY, BuiltIn::new_key()?).await?
         }
         false => {
             let data = &settings.data;

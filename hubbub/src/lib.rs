@@ -140,7 +140,10 @@ fn import(sources: Sources) -> ExitCode {
 /// `hubbub postman`.
 fn postman() -> ExitCode {
     let about = "Prints the HTTP API as a Postman collection, made from its OpenAPI description, and ends.";
-    let command = Command::new("postman").version(build_info::version_and_commit()).about(about);
+    let command = Command::new("postman")
+        .bin_name("hubbub postman")
+        .version(build_info::version_and_commit())
+        .about(about);
     match command.try_get_matches_from(std::env::args_os().skip(1)) {
         Ok(_) => {
             print!("{}", postman::collection());

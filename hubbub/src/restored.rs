@@ -1,7 +1,7 @@
 //! `hubbub restored`: what clients saw of a store before it was restored is not to be relied on.
 
 use anyhow::Context;
-use hubbub_adapters::store::{CqlStore, OpenError, embedded};
+use hubbub_adapters::store::{CqlOptions, CqlStore, OpenError, embedded};
 use hubbub_node::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,10 @@ pub async fn run(
     let log_id = match settings.from_database {
         true => {
             let options = settings.database();
-            let renewed = async { CqlStore::open(&options).await?.renew_log().await };
+            let renewed = async {
+                let store = CqlStore::open_existing(&options).await?;
+                anyhow::Ok(store.with_context(|| no_store_in(&options))?.renew_log().await?)
+            };
             match shutdown.run_until_cancelled(Box::pin(renewed)).await {
                 Some(renewed) => renewed?,
                 None => anyhow::bail!("stopped before its end; run it again"),
@@ -38,4 +41,13 @@ pub async fn run(
     };
     println!("the log is {log_id} from now on: clients that saw it before the restore will read it again");
     Ok(())
+}
+
+/// That no cluster has begun with this database, and what to look at.
+pub(crate) fn no_store_in(options: &CqlOptions) -> String {
+    format!(
+        "no cluster has begun with the keyspace {} of the database at {}: it is not restored yet, or --cql or --cql-keyspace names another",
+        options.keyspace,
+        options.nodes.join(",")
+    )
 }

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop where it stands")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use hubbub_core::code::{CloseCode, Code};
+use hubbub_testkit::{labels_of_metrics, page_for_operators};
 
 const LINES_MAX: usize = 600;
 const TIERS: [&str; 4] =
@@ -245,28 +246,63 @@ fn an_operator_can_look_up_every_metric_and_every_line_at_error() {
     none("not in docs/operations.md", missing);
 }
 
-/// The names of our metrics in a text, as `metrics.rs` has them: without what the exposition adds to those of a histogram.
-fn metrics_in(text: &str) -> impl Iterator<Item = &str> {
-    let names = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    names.filter(|name| name.starts_with("hubbub_")).map(|name| {
-        let added = ["_bucket", "_sum", "_count"];
-        added.iter().find_map(|added| name.strip_suffix(added)).unwrap_or(name)
-    })
+/// The queries in what asks Prometheus: its alerts, Grafana's dashboards, the chart's triggers for KEDA.
+fn queries() -> Vec<(String, String)> {
+    let mut queries = Vec::new();
+    for source in files(|name| name.ends_with(".yaml") || name.ends_with(".json")) {
+        let between = match &*source.path {
+            "deploy/prometheus/alerts.yaml" => ("expr:", "labels:"),
+            path if path.starts_with("deploy/grafana/") => ("\"expr\":", "\n"),
+            path if path.starts_with("deploy/helm/hubbub/templates/") => ("\"query\"", "\n"),
+            _ => continue,
+        };
+        let all = source.text.split(between.0).skip(1);
+        queries.extend(
+            all.map(|rest| {
+                (source.path.clone(), rest.split(between.1).next().unwrap_or_default().to_owned())
+            }),
+        );
+    }
+    assert!(queries.len() > 100, "{}", queries.len());
+    queries
 }
 
 #[test]
-fn alerts_dashboards_and_autoscaling_ask_for_metrics_that_there_are() {
-    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
-    let known: Vec<_> = metrics_in(&page).collect();
+fn alerts_dashboards_and_autoscaling_ask_for_metrics_and_labels_that_there_are() {
+    // Of whoever scrapes, and of a histogram.
+    const NOT_OURS: [&str; 5] = ["job", "instance", "namespace", "service", "le"];
+    let page = page_for_operators();
+    let known = labels_of_metrics(&page);
     let mut unknown = Vec::new();
-    let asking = ["deploy/prometheus/", "deploy/grafana/", "deploy/helm/hubbub/templates/"];
-    for source in files(|name| name.ends_with(".yaml") || name.ends_with(".json")) {
-        if asking.iter().any(|folder| source.path.starts_with(folder)) {
-            let missing = metrics_in(&source.text).filter(|name| !known.contains(name));
-            unknown.extend(missing.map(|name| format!("{}: {name}", source.path)));
+    for (path, query) in queries() {
+        let asked = labels_of_metrics(&query);
+        let mut there: BTreeSet<&str> = NOT_OURS.into();
+        for (name, labels) in &asked {
+            match known.get(name) {
+                None => unknown.push(format!("{path}: {name}")),
+                Some(known) => {
+                    there.extend(known);
+                    let wrong =
+                        labels.iter().filter(|label| !known.contains(*label) && !NOT_OURS.contains(label));
+                    unknown.extend(wrong.map(|label| format!("{path}: {name} has no label {label}")));
+                }
+            }
         }
+        let grouped = query.split("by (").skip(1).filter_map(|rest| rest.split(')').next());
+        let wrong =
+            grouped.flat_map(|by| by.split(',')).map(str::trim).filter(|label| !there.contains(label));
+        unknown.extend(wrong.map(|label| format!("{path}: no metric has the label {label} in {query}")));
     }
     none("not in docs/operations.md", unknown);
+}
+
+#[test]
+fn every_metric_that_operators_read_of_is_in_the_code() {
+    let literals: String = rust().iter().map(|source| source.in_service().to_owned()).collect();
+    let page = page_for_operators();
+    let gone =
+        labels_of_metrics(&page).into_keys().filter(|name| !literals.contains(name)).map(str::to_owned);
+    none("in docs/operations.md alone", gone.collect());
 }
 
 #[test]

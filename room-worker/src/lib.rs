@@ -76,6 +76,7 @@ const REST: Duration = Duration::from_secs(1);
 pub async fn serve(ports: Ports, config: Config, shutdown: CancellationToken) {
     metrics::describe();
     let partitions = config.partitions;
+    ::metrics::gauge!(metrics::PARTITIONS.name).set(partitions.count());
     let tier = Arc::new(Tier { ports, config });
     let mut tasks = JoinSet::new();
     let mut by_task = HashMap::new();

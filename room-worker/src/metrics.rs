@@ -58,6 +58,9 @@ pub const HANDED_OVER: Metric =
 /// Gauge.
 pub const PARTITIONS_HELD: Metric =
     metric("hubbub_worker_partitions_held", Unit::Count, "partitions held and served");
+/// Gauge.
+pub const PARTITIONS: Metric =
+    metric("hubbub_worker_partitions", Unit::Count, "partitions that there are, whoever holds them");
 /// Counter.
 pub const RECOVERIES: Metric = metric(
     "hubbub_worker_recoveries_total",
@@ -82,12 +85,14 @@ pub fn describe() {
     for m in [COMMIT_SECONDS, BATCH_ENTRIES, TURN_SECONDS] {
         metrics::describe_histogram!(m.name, m.unit, m.description);
     }
-    for m in [ROOMS_OPEN, ASKS_HELD, PARTITIONS_HELD] {
+    for m in [ROOMS_OPEN, ASKS_HELD, PARTITIONS_HELD, PARTITIONS] {
         metrics::describe_gauge!(m.name, m.unit, m.description);
     }
     // There from the start: one that is missing is a tier that is missing, and the first of something is a change.
     metrics::gauge!(PARTITIONS_HELD.name).increment(0);
-    metrics::counter!(FENCED.name).increment(0);
+    for m in [FENCED, HANDED_OVER, STORE_RETRIES, PUBLISH_FAILURES] {
+        metrics::counter!(m.name).increment(0);
+    }
 }
 
 /// Handles of what is counted for each batch: a look-up each time would cost as much as the batch.

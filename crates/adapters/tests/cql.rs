@@ -187,6 +187,16 @@ async fn a_log_that_was_renewed_is_another_one_with_the_same_entries() {
 }
 
 #[tokio::test]
+async fn a_keyspace_with_which_no_cluster_began_is_not_made_by_who_looks_for_one() {
+    let options = options().await;
+    let existing = async || in_time("an answer", CqlStore::open_existing(&options)).await.unwrap();
+    assert!(existing().await.is_none());
+    assert!(existing().await.is_none(), "the first look made it");
+    let store = open(&options).await;
+    assert_eq!(existing().await.unwrap().log_id(), store.log_id());
+}
+
+#[tokio::test]
 async fn the_keyspace_of_another_cluster_is_refused() {
     let ours = options().await;
     let store = open(&ours).await;

@@ -1,6 +1,5 @@
 //! Which processes there are, what they hold, and how one is told to drain.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -182,7 +181,7 @@ pub(super) async fn connections(
             Err(_) => all.unanswered.push(node),
         }
     }
-    all.connections.sort_by_key(|connection| Reverse(connection.held.waiting_bytes));
+    all.connections.sort_by_key(|connection| connection.held.place());
     all.more |= all.connections.len() > limit;
     all.connections.truncate(limit);
     Ok(Json(all))

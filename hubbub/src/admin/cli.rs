@@ -93,7 +93,7 @@ fn command() -> Command {
                 option("after", "USER", "List members after this one").value_parser(|text: &str| UserId::parse(text)),
             ]),
             Command::new("slow")
-                .about("Clients that read too slowly: what waits for each, since when it is behind, who and from where")
+                .about("Clients that read too slowly, or were closed for it within ten minutes: what waits for each, since when it is behind, who and from where")
                 .args([of_node(), limit()]),
             Command::new("connections").about("Connections of clients, those first that most waits for").args([
                 option("user", "USER", "Of one user only").value_parser(|text: &str| UserId::parse(text)),
@@ -210,10 +210,13 @@ async fn carry_out(api: &Api, matches: &ArgMatches) -> Result<Shown, Failed> {
             Ok((tables::rooms(&rooms), answer))
         }
         "room" => show_room(api, of).await,
-        "slow" => connections(api, of, "&slow=true".into()).await,
+        "slow" => {
+            let none = "no client reads too slowly, and none was closed for it within ten minutes";
+            connections(api, of, "&slow=true".into(), none).await
+        }
         "connections" => {
             let user = of.get_one::<UserId>("user").map(|user| format!("&user={user}"));
-            connections(api, of, user.unwrap_or_default()).await
+            connections(api, of, user.unwrap_or_default(), "there is no such connection").await
         }
         "drain" => {
             let node = escaped(of.get_one::<String>("node").map_or("", String::as_str));
@@ -267,11 +270,11 @@ async fn show_room(api: &Api, of: &ArgMatches) -> Result<Shown, Failed> {
     Ok((tables::room(&shown, members.as_ref()), answer))
 }
 
-async fn connections(api: &Api, of: &ArgMatches, more: String) -> Result<Shown, Failed> {
+async fn connections(api: &Api, of: &ArgMatches, more: String, none: &str) -> Result<Shown, Failed> {
     let node = of.get_one::<String>("node").map(|node| format!("&node={}", escaped(node)));
     let path = format!("/connections?limit={}{more}{}", count(of, "limit"), node.unwrap_or_default());
     let (all, answer) = api.get::<Connections>(&path).await?;
-    Ok((tables::connections(&all), answer))
+    Ok((tables::connections(&all, none), answer))
 }
 
 async fn revoke(api: &Api) -> Result<Shown, Failed> {

@@ -122,13 +122,17 @@ pub(super) fn nodes(all: &Nodes) -> String {
     text
 }
 
-/// Connections of clients.
-pub(super) fn connections(all: &Connections) -> String {
+/// Connections of clients, or the words for that there are none.
+pub(super) fn connections(all: &Connections, none: &str) -> String {
     let row = |connection: &hubbub_wire::admin::Connection| {
         let held = &connection.held;
         [
             bytes(held.waiting_bytes),
-            held.behind_seconds.map_or_else(|| "-".into(), |behind| seconds(behind.into())),
+            match (held.closed_seconds, held.behind_seconds) {
+                (Some(ago), _) => format!("closed {} ago", seconds(ago.into())),
+                (None, Some(behind)) => seconds(behind.into()),
+                (None, None) => "-".into(),
+            },
             held.user.as_ref().map_or_else(|| "(no hello yet)".into(), ToString::to_string),
             held.address.to_string(),
             held.kind.clone(),
@@ -140,7 +144,7 @@ pub(super) fn connections(all: &Connections) -> String {
     };
     let heads = ["WAITING", "BEHIND", "USER", "ADDRESS", "KIND", "ROOMS", "OPEN", "SILENT", "GATEWAY"];
     let mut text = match all.connections.is_empty() {
-        true => "no connection is so\n".into(),
+        true => format!("{none}\n"),
         false => table(heads, all.connections.iter().map(row).collect()),
     };
     if all.more {

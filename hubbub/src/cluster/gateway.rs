@@ -59,9 +59,13 @@ pub async fn serve(
     let router = hubbub_gateway::http::router(http_state(&gateway, &node.health, &node.metrics));
     node.serving.is_met();
     tracing::info!(%url, "gateway serves");
+    let closing = CancellationToken::new();
     let drain = async {
         shutdown.cancelled().await;
+        node.serving.is_not_met("the process is draining");
+        tokio::time::sleep(settings.drain_delay).await;
         gateway.begin_drain();
+        closing.cancel();
     };
     let listener = TcpListener::from_std(listener)?;
     let leaving = CancellationToken::new();
@@ -70,7 +74,7 @@ pub async fn serve(
         give_signs_of_life(reached.bus.clone(), node.id.clone(), Tier::Gateway, || true, leaving.clone());
     let door = async {
         let (served, ()) =
-            tokio::join!(listener::serve(gateway.clone(), listener, router, shutdown.clone()), drain);
+            tokio::join!(listener::serve(gateway.clone(), listener, router, closing.clone()), drain);
         leaving.cancel();
         served.context("the gateway ended")
     };

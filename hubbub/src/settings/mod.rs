@@ -150,6 +150,8 @@ macro_rules! settings_of {
             hello_timeout: Duration = Time::between_ms(1_000, 600_000), env ["HELLO_TIMEOUT"], default "10s";
             /// Silence after which a connection is pinged; after twice as much it is closed.
             heartbeat: Duration = Time::between_ms(1_000, 3_600_000), env ["HEARTBEAT"], default "30s";
+            /// How long the server serves on, unready, after it was told to end: until whoever asks /readyz sends nobody new.
+            drain_delay: Duration = Time::between_ms(0, 3_600_000), env ["DRAIN_DELAY"], default "0ms";
             /// Over how long the closes are spread when the server drains; it ends 15s later at the latest.
             drain_window: Duration = Time::between_ms(0, 3_600_000), env ["DRAIN_WINDOW"], default "2s";
         }

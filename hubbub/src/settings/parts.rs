@@ -63,7 +63,7 @@ pub trait Broker {
     fn broker(&self, name: String) -> Result<AmqpOptions, WrongSettings>;
 }
 
-/// How long after its window a drain may still take.
+/// How long after its delay and its window a drain may still take.
 const DRAIN_GRACE: Duration = Duration::from_secs(15);
 
 fn pair<T: Clone, U: Clone>(one: &Option<T>, other: &Option<U>) -> Option<(T, U)> {
@@ -101,10 +101,10 @@ macro_rules! traces {
 }
 
 telemetry! {
-    Settings: |settings| settings.drain_window, |settings| {
+    Settings: |settings| settings.drain_delay + settings.drain_window, |settings| {
         traces!(settings, "hubbub", (settings.otel_traces_sampler, settings.otel_traces_sampler_arg))
     };
-    GatewaySettings: |settings| settings.drain_window, |settings| {
+    GatewaySettings: |settings| settings.drain_delay + settings.drain_window, |settings| {
         traces!(settings, "hubbub-gateway", (settings.otel_traces_sampler, settings.otel_traces_sampler_arg))
     };
     // Nothing comes in at these that was not sampled at a gateway.

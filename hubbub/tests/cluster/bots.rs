@@ -11,7 +11,9 @@ use hubbub_client::{Client, Events, What};
 use hubbub_core::code::Code;
 use hubbub_core::ids::{Key, RoomId, Seq};
 use hubbub_testkit::bots::{Bot, node_bot};
-use hubbub_testkit::{Cluster, Hubbub, Person, Plan, RabbitMq, eventually, in_time};
+use hubbub_testkit::{
+    Cluster, Hubbub, Person, Plan, RabbitMq, eventually, in_time, shows_what_is_documented,
+};
 use tokio::task::JoinSet;
 
 use crate::world::{Quiet, plan};
@@ -166,6 +168,10 @@ async fn each_command_is_answered_once_whatever_is_killed_on_the_way() {
         more_are_acked(GIVERS).await;
         bridge.restart().await.unwrap();
         reaches_its_broker(bridge).await;
+    }
+    let Cluster { gateways, workers, histories, bridges, .. } = &*cluster;
+    for process in [gateways, workers, histories, bridges].into_iter().flatten() {
+        shows_what_is_documented(process).await;
     }
     end.store(true, Ordering::Relaxed);
     let mut expected = BTreeMap::new();

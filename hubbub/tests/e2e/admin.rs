@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use hubbub_client::raw::Frame;
-use hubbub_testkit::{Hubbub, Operator, Person, Said, Start, eventually, in_time, request};
+use hubbub_testkit::{
+    Hubbub, Operator, Person, Said, Start, eventually, in_time, request, shows_what_is_documented,
+};
 use serde_json::{Value, json};
 
 use crate::common::{Room, program, server};
@@ -98,7 +100,7 @@ async fn the_three_questions_are_answered() {
     assert_eq!(listed["rooms"][0]["id"], room.id.as_str());
 
     // Which client is slow?
-    is_done(&operator.run(&["slow"]).await, "no connection is so");
+    is_done(&operator.run(&["slow"]).await, "no client reads too slowly");
     let stalled = Peer::hello(&bob).await;
     let long = "x".repeat(4_096);
     let slow = eventually("the one that does not read is slow", async || {
@@ -296,6 +298,7 @@ async fn who_has_no_credential_is_refused_and_written_down() {
     for secret in [&credential, &wrong] {
         assert!(!log.contains(secret.split('.').nth(1).unwrap()), "a secret is in the log");
     }
+    shows_what_is_documented(&server).await;
     let metrics = server.get("/metrics", None).await.unwrap().text;
     let counted = "hubbub_gateway_admin_actions_total{action=\"nodes\",result=\"unauthorized\"}";
     assert!(metrics.contains(counted), "{counted}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use hubbub_testkit::checker::{self, History, Outcome, Seen};
-use hubbub_testkit::{Hubbub, in_time};
+use hubbub_testkit::{Hubbub, eventually, in_time};
 
 use crate::common::{Room, program, send, server, whole_log};
 use crate::peer::Peer;
@@ -53,6 +53,25 @@ async fn sigterm_drains() {
     let client = crate::common::connect(&bob).await;
     let log: Vec<Seen> = whole_log(&client, &room.id).await.iter().map(Seen::from).collect();
     assert_eq!(checker::check(&History { sent, log, ..History::default() }), []);
+}
+
+#[tokio::test]
+async fn it_is_unready_first_and_serves_all_who_come_meanwhile() {
+    let mut server = Hubbub::start(program().with("--drain-delay=1h")).await.unwrap();
+    let room = Room::with_owner(&server, "ann").await;
+    server.ask_to_end().unwrap();
+    let unready = eventually("it is unready", async || {
+        let ready = server.get("/readyz", None).await.unwrap();
+        (ready.status == 503).then_some(ready.text)
+    })
+    .await;
+    assert!(unready.contains("the server is draining"), "{unready}");
+    // Whoever is there goes on, and who was on their way is let in.
+    room.send_many(1).await;
+    let bob = room.member(&server, "bob").await;
+    Peer::hello(&bob).await;
+    server.ask_to_end().unwrap();
+    assert_eq!(server.ended().await.unwrap().code(), Some(143));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use hubbub_client::Error;
 use hubbub_client::event::Behind;
 use hubbub_core::ids::{Key, Seq};
 use hubbub_testkit::checker::{self, History, Reader, Seen, Step};
-use hubbub_testkit::{Hubbub, eventually, in_time};
+use hubbub_testkit::{Hubbub, Operator, eventually, in_time};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -88,8 +88,12 @@ async fn a_reader_that_stops_reading_is_told_and_costs_no_memory() {
 
 #[tokio::test]
 async fn one_that_never_reads_again_is_closed() {
+    let credential = Operator::new_credential("night-shift");
+    let flags = Operator::flags(&credential);
+    let program = flags.iter().fold(program(), |program, flag| program.with(flag));
     let server =
-        Hubbub::start(program().with("--slow-consumer-timeout=1s").with("--heartbeat=1h")).await.unwrap();
+        Hubbub::start(program.with("--slow-consumer-timeout=1s").with("--heartbeat=1h")).await.unwrap();
+    let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), &server, &credential).unwrap();
     let room = Room::with_owner(&server, "ann").await;
     let bob = room.member(&server, "bob").await;
     let mut peer = Peer::hello(&bob).await;
@@ -99,6 +103,10 @@ async fn one_that_never_reads_again_is_closed() {
     flood(&room, SENT).await;
     eventually("the slow consumer is closed", async || (connections().await == before - 1.0).then_some(()))
         .await;
+    // Whoever asks after that is told who it was.
+    let slow = operator.json(&["slow"]).await["connections"].clone();
+    assert_eq!((slow.as_array().unwrap().len(), &slow[0]["user"]), (1, &bob.id.as_str().into()), "{slow}");
+    assert!(slow[0]["closed_seconds"].is_u64(), "{slow}");
     // What the kernel had taken can still be read, and then the end; a code comes only if there was room for it.
     let ending = peer.ending().await;
     assert!(matches!(ending.code, None | Some(4413)), "{ending:?}");

@@ -57,6 +57,26 @@ fn help_config_and_the_page_for_operators_agree() {
 }
 
 #[test]
+fn help_of_a_command_names_it() {
+    for command in [
+        "gateway",
+        "room-worker",
+        "history-service",
+        "bot-bridge",
+        "schema",
+        "bot-token",
+        "restored",
+        "import",
+        "postman",
+        "admin",
+    ] {
+        let (code, help, errors) = run(&[command, "--help"], &[]);
+        assert_eq!((code, &*errors), (Some(0), ""), "{command}");
+        assert!(help.contains(&format!("Usage: hubbub {command}")), "{help}");
+    }
+}
+
+#[test]
 fn flag_before_environment_before_file_before_default() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("hubbub.toml"), "port = 1\nheartbeat = \"1m\"\ninstances = 3\n")

@@ -50,10 +50,13 @@ impl Sources {
         }
     }
 
-    /// Without the first word after the program, which said what the rest is for.
+    /// Without the first word after the program, which said what the rest is for: it becomes part of the program's name, and
+    /// so of the usage that help shows.
     pub fn after_the_first_word(mut self) -> Self {
         if self.args.len() > 1 {
-            self.args.remove(1);
+            let word = self.args.remove(1);
+            self.args[0].push(" ");
+            self.args[0].push(word);
         }
         self
     }

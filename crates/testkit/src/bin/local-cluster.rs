@@ -1,11 +1,11 @@
 //! A whole cluster on this machine, for whoever wants to look at one: `deploy/local/cluster`.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use hubbub_testkit::{Cluster, Hubbub, Nats, Plan};
+use hubbub_testkit::{Cluster, Hubbub, Nats, Operator, Plan};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs NATS, a database and every tier of Hubbub on this machine until it is told to end (Ctrl-C, SIGTERM).
@@ -50,6 +50,13 @@ async fn main() -> anyhow::Result<()> {
     let beside = || anyhow::Ok(std::env::current_exe()?.with_file_name("hubbub"));
     let program = cli.program.map_or_else(beside, Ok)?;
     anyhow::ensure!(program.exists(), "there is no program at {}; build it, or name it", program.display());
+    let credential = Operator::new_credential("operator");
+    let mut gateway_flags = cli.gateway_flag;
+    // Whoever brings credentials has their own.
+    let has_own = gateway_flags.iter().any(|flag| flag.starts_with("--admin-token"));
+    if !has_own {
+        gateway_flags.extend(Operator::flags(&credential));
+    }
     let plan = Plan {
         folder: Some(cli.folder.clone()),
         nats: cli.nats,
@@ -57,9 +64,9 @@ async fn main() -> anyhow::Result<()> {
         workers: cli.workers,
         histories: cli.histories,
         bridges: cli.bridges,
-        gateway_flags: cli.gateway_flag,
+        gateway_flags,
         worker_flags: cli.worker_flag,
-        ..Plan::of(program)
+        ..Plan::of(&program)
     };
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let told_to_end = async {
@@ -74,6 +81,13 @@ async fn main() -> anyhow::Result<()> {
         () = &mut told_to_end => return Ok(()),
     };
     show(&cluster, &cli.folder)?;
+    if !has_own && let Some(gateway) = cluster.gateways.first() {
+        let operator = Operator::of(&program, gateway, &credential)?;
+        let mut out = io::stdout().lock();
+        writeln!(out, "As an operator, in another shell:")?;
+        writeln!(out, "  export ADMIN_URL=http://{} ADMIN_TOKEN={credential}", operator.address())?;
+        writeln!(out, "  {} admin nodes", program.display())?;
+    }
     told_to_end.await;
     cluster.end(say).await?;
     say("ended");
@@ -85,7 +99,25 @@ fn say(line: &str) {
     let _ = writeln!(io::stdout(), "{line}");
 }
 
-fn show(cluster: &Cluster, folder: &std::path::Path) -> io::Result<()> {
+/// What a Prometheus needs to scrape all of it: a file in the folder.
+fn scraping(cluster: &Cluster, folder: &Path) -> io::Result<PathBuf> {
+    let job = |tier: &str, processes: &[Hubbub]| {
+        let targets: Vec<_> = processes.iter().map(|one| format!("\"{}\"", one.address())).collect();
+        format!("  - {{job_name: hubbub-{tier}, static_configs: [{{targets: [{}]}}]}}\n", targets.join(", "))
+    };
+    let tiers = [
+        ("gateway", &cluster.gateways),
+        ("room-worker", &cluster.workers),
+        ("history-service", &cluster.histories),
+        ("bot-bridge", &cluster.bridges),
+    ];
+    let jobs: String = tiers.iter().map(|(tier, processes)| job(tier, processes)).collect();
+    let file = folder.join("prometheus.yml");
+    std::fs::write(&file, format!("global: {{scrape_interval: 5s}}\nscrape_configs:\n{jobs}"))?;
+    Ok(file)
+}
+
+fn show(cluster: &Cluster, folder: &Path) -> io::Result<()> {
     let of = |tier: &[Hubbub]| {
         let urls: Vec<_> = tier.iter().map(|one| format!("http://{}", one.address())).collect();
         urls.join("  ")
@@ -106,6 +138,7 @@ fn show(cluster: &Cluster, folder: &std::path::Path) -> io::Result<()> {
     writeln!(out, "  NATS              {}", nats.join("  "))?;
     writeln!(out, "  database          {}", cluster.keyspace.database)?;
     writeln!(out, "  logs and data     {}", folder.display())?;
+    writeln!(out, "  to be watched by  prometheus --config.file={}", scraping(cluster, folder)?.display())?;
     writeln!(out, "Each of the tiers answers /healthz, /readyz and /metrics. Try a gateway:")?;
     if let Some(gateway) = cluster.gateways.first() {
         writeln!(out, "  curl http://{}/readyz", gateway.address())?;

@@ -1,5 +1,6 @@
 //! What each process says of itself for operators, and what they may want of it.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use hubbub_core::ids::{Millis, NodeId, UserId};
@@ -94,7 +95,7 @@ pub enum AskAgent {
 pub struct Which {
     /// Only those of this user.
     pub user: Option<UserId>,
-    /// Only those that something waits for, or that are behind.
+    /// Only those that something waits for, or that are behind; and those that were closed for it of late.
     pub slow: bool,
     /// At most so many, those first that most waits for: up to [`CONNECTIONS_MAX`].
     pub limit: usize,
@@ -138,4 +139,14 @@ pub struct Held {
     pub open_seconds: u32,
     /// For how many seconds nothing was heard of it.
     pub silent_seconds: u32,
+    /// How many seconds ago it was closed because it read too slowly. Then it is not there any more, and the rest is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_seconds: Option<u32>,
+}
+
+impl Held {
+    /// Its place in a list: those that are there first, and of them those that most waits for.
+    pub fn place(&self) -> impl Ord + use<> {
+        (self.closed_seconds, Reverse(self.waiting_bytes))
+    }
 }

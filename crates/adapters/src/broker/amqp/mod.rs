@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::broker::{Broker, BrokerError, Delivery, Outgoing};
-use metrics::{Unit, describe_counter, describe_gauge, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -74,8 +74,9 @@ impl AmqpBroker {
         describe_gauge!(CONNECTED, Unit::Count, "connections to the bots' broker: 2 when all is well");
         describe_counter!(FAILED, Unit::Count, "connections to the bots' broker that were lost or not made");
         describe_counter!(STAMPED, Unit::Count, "answers of bots that had no message_id and were given one");
-        // There from the start: a broker that was never reached is seen too.
+        // There from the start: a broker that was never reached is seen too, and the first of something is a change.
         gauge!(CONNECTED).increment(0.0);
+        [FAILED, STAMPED].into_iter().for_each(|name| counter!(name).increment(0));
         let end = CancellationToken::new();
         let (outgoing, to_send) = mpsc::channel(OUTGOING_MAX);
         let (to_receive, incoming) = mpsc::channel(usize::from(UNSETTLED_MAX));

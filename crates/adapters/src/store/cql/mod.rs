@@ -69,6 +69,19 @@ impl CqlStore {
         Box::pin(Self::opened(options)).await
     }
 
+    /// The same where a cluster has begun before. Without one nothing is made, and there is `None`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_existing(options: &CqlOptions) -> Stored<Option<Self>> {
+        let has_begun =
+            async || schema::has_begun(&connect::connect(options).await?, &options.keyspace).await;
+        match Box::pin(patiently(has_begun)).await? {
+            true => Self::open(options).await.map(Some),
+            false => Ok(None),
+        }
+    }
+
     async fn opened(options: &CqlOptions) -> Stored<Self> {
         let db = patiently(async || Self::prepare(options).await).await?;
         let (log_id, cluster, version) = patiently(async || {

@@ -44,6 +44,19 @@ const TABLES: [&str; 13] = [
      PRIMARY KEY (list, user))",
 ];
 
+/// Whether a cluster ever began with this keyspace: whether there is a row of what its nodes share.
+pub(super) async fn has_begun(session: &Session, keyspace: &str) -> Stored<bool> {
+    let table =
+        "SELECT table_name FROM system_schema.tables WHERE keyspace_name = ? AND table_name = 'shared'";
+    let tables = session.query_unpaged(table, (keyspace,)).await.map_err(unavailable)?;
+    if tables.into_rows_result().map_err(unavailable)?.rows_num() == 0 {
+        return Ok(false);
+    }
+    let row = format!("SELECT name FROM \"{keyspace}\".shared LIMIT 1");
+    let rows = session.query_unpaged(row, ()).await.map_err(unavailable)?;
+    Ok(rows.into_rows_result().map_err(unavailable)?.rows_num() > 0)
+}
+
 /// Makes the keyspace, if it is not there, with so many replicas in each datacenter.
 pub(super) async fn make_keyspace(session: &Session, keyspace: &str, replication: u8) -> Stored<()> {
     let statement = format!(
