@@ -24,6 +24,8 @@ use crate::retry::patiently;
 /// Rows and bytes of one read. No gap between rows is so long: it is at most a batch.
 const ROWS_MAX: u64 = 2_000;
 const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of content that are enough for one part: a read may find twice as many at once, and is not followed by another then.
+const PART_BYTES: usize = 512 * 1024;
 /// Reads of one part: of a room that had many holders each finds little.
 const READS_MAX: usize = 32;
 
@@ -181,7 +183,7 @@ impl Walk {
             let erased = Append { room: self.room.clone(), epoch: segment.epoch, entries: erased };
             self.store.erase(erased).await.map_err(|error| OpenError::of(&self.room, error))?;
         }
-        Ok(match self.rows as u64 >= ROWS_MAX || self.bytes >= READ_BYTES_MAX {
+        Ok(match self.rows as u64 >= ROWS_MAX || self.bytes >= PART_BYTES {
             true => Step::Enough,
             false => Step::More,
         })
