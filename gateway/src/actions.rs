@@ -12,7 +12,7 @@ use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_core::trace::TraceContext;
 use hubbub_node::trace::{self, Span};
-use hubbub_wire::tier::act::{Ask, Synced, Told, What};
+use hubbub_wire::tier::act::{Ask, EraseFrom, Erased, Synced, Told, What};
 use hubbub_wire::tier::bots::{AskBots, Command, CommandFacts, ToldBots};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Joined, Listed, Member, Query, Replay};
@@ -89,7 +89,9 @@ impl Asker {
                 Ok((Told::Done(Answer::Refused(refusal)), _)) => Err(refusal.into()),
                 Ok((Told::Done(answer), _)) => Ok(answer),
                 Ok((Told::NoSuchRoom, _)) => Err(Refusal::NoSuchRoom.into()),
-                Ok((Told::Unavailable | Told::Moved | Told::Synced(_), _)) => Err(Failure::Unavailable),
+                Ok((Told::Unavailable | Told::Moved | Told::Synced(_) | Told::Erased(_), _)) => {
+                    Err(Failure::Unavailable)
+                }
                 Err(failure) => Err(failure),
             };
             if let Err(failure) = &answer {
@@ -112,7 +114,25 @@ impl Asker {
         match told {
             Told::Synced(synced) => Ok((synced, parcel::entries(room, payload)?)),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-            Told::Unavailable | Told::Moved | Told::Done(_) => Err(Failure::Unavailable),
+            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Erased(_) => Err(Failure::Unavailable),
+        }
+    }
+
+    /// Has a part of a log gone through for a user's messages to erase, and says where to go on.
+    ///
+    /// # Errors
+    /// `Refused` when there is no such room; `Unavailable`, and then it may have been done, and can be done again.
+    pub async fn erase(
+        &self,
+        room: RoomId,
+        by: User,
+        author: UserId,
+        from: Option<EraseFrom>,
+    ) -> Result<Erased, Failure> {
+        match self.ask(room, What::Erase { by, author, from }, None).await?.0 {
+            Told::Erased(erased) => Ok(erased),
+            Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
+            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) => Err(Failure::Unavailable),
         }
     }
 
@@ -246,6 +266,19 @@ impl Asker {
         }
     }
 
+    /// A page of the rooms that a user is or was a member of, and the id to go on after.
+    pub async fn rooms_ever_of(
+        &self,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: u32,
+    ) -> Result<(Vec<RoomId>, Option<RoomId>), Failure> {
+        match self.query(&Query::RoomsEverOf { user, after, limit }).await?.0 {
+            Found::RoomsEverOf { rooms, next } => Ok((rooms, next)),
+            _ => Err(Failure::Unavailable),
+        }
+    }
+
     /// A page of the directory, and the cursor of the next one.
     pub async fn directory(
         &self,
@@ -306,7 +339,7 @@ fn name(verb: &Verb) -> &'static str {
 /// to leave would be in again by a second asking to join, and what has no key would be there twice.
 fn may_be_asked_twice(what: &What) -> bool {
     match what {
-        What::Sync { .. } => true,
+        What::Sync { .. } | What::Erase { .. } => true,
         What::Do { verb, .. } => matches!(verb, Verb::Create { .. } | Verb::Send { key: Some(_), .. }),
     }
 }

@@ -64,7 +64,12 @@ impl State {
             match synced.position.arrival(entry.seq) {
                 Arrival::Next => self.accept(room, entry),
                 Arrival::Repeat => {
-                    if here.recent_at(entry.seq).is_some_and(|first| first.json != entry.json) {
+                    // One of the two may be from before it was erased.
+                    let is_other = |first: &Entry| {
+                        let erased = first.kind == Kind::Erased || entry.kind == Kind::Erased;
+                        !erased && first.json != entry.json
+                    };
+                    if here.recent_at(entry.seq).is_some_and(is_other) {
                         metrics::counter!(crate::metrics::FORKS).increment(1);
                         tracing::error!(%room, seq = %entry.seq, "two contents for one seq");
                     }
@@ -93,13 +98,17 @@ impl State {
         match entry.kind {
             Kind::Join => self.before_join(room, &entry),
             Kind::Leave => self.note_leave(room, &entry),
-            Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot => {}
+            Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot | Kind::Erase | Kind::Erased => {}
         }
         let Some(here) = self.rooms.get_mut(room) else { return };
         let Some(synced) = &mut here.synced else { return };
         synced.position.advance(entry.seq);
         if let Some(facts) = &entry.facts {
             synced.facts = facts.clone();
+        }
+        if entry.kind == Kind::Erase {
+            synced.erased = entry.seq;
+            here.obey(room, &entry);
         }
         here.remember(entry.clone());
         let left = (entry.kind == Kind::Leave).then(|| entry.user.clone());

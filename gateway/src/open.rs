@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hubbub_core::entry::Entry;
+use hubbub_core::entry::{Entry, obey_all};
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::room::RoomInfo;
 use hubbub_wire::native::answer::{self, Opened};
@@ -87,7 +87,7 @@ impl Shard {
 
     async fn snapshot(&self, room: &RoomId, limit: u32) -> Result<Snapshot, Failure> {
         let (synced, entries) = self.gateway.asker.sync(room, limit, Vec::new()).await?;
-        let read_to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+        let read_to = synced.read_to();
         let mut snapshot = Snapshot { info: synced.info, entries, read_to };
         self.complete(room, &mut snapshot, limit).await?;
         Ok(snapshot)
@@ -131,6 +131,7 @@ impl State {
             let since = self.rooms.get(room).and_then(|here| here.recent_after(head, position));
             let Some(mut since) = since else { return Meeting::TooOld };
             snapshot.entries.append(&mut since);
+            obey_all(room, &mut snapshot.entries);
         }
         // A page ends at its limit of bytes as well: what it could not read is no reason to read again.
         match head > position && snapshot.missing(limit) > 0 {

@@ -100,7 +100,7 @@ impl Shard {
         self.subscribe(room).await?;
         let asked_at = self.with(|state| state.position(room));
         let (synced, newest) = self.gateway.asker.sync(room, SYNC_ENTRIES, Vec::new()).await?;
-        let read_to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+        let read_to = synced.read_to();
         let mut missing = self.with(|state| state.take_sync(room, asked_at, synced, newest));
         while let Some(after) = missing {
             let replay = Replay {
@@ -251,6 +251,7 @@ impl State {
             }
             Some(known) => {
                 known.epoch = known.epoch.max(synced.epoch);
+                known.erased = known.erased.max(synced.erased);
                 let position = known.position.0;
                 let covered = newest.first().is_some_and(|first| first.seq <= position.next());
                 if position >= head {

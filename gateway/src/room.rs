@@ -39,12 +39,14 @@ pub struct Synchronized {
     pub live_at: Instant,
     /// How many members the room has.
     pub member_count: u64,
+    /// The last entry that said that messages were erased.
+    pub erased: Seq,
 }
 
 impl Synchronized {
     /// Up to where the log may be read.
     pub fn read_to(&self) -> ReadTo {
-        ReadTo { epoch: self.epoch, head: self.position.0 }
+        ReadTo { epoch: self.epoch, head: self.position.0, erased: self.erased }
     }
 }
 
@@ -114,6 +116,12 @@ impl RoomHere {
         }
     }
 
+    /// Forgets what an entry says is erased.
+    pub fn obey(&mut self, room: &RoomId, order: &Entry) {
+        self.recent.iter_mut().for_each(|entry| _ = entry.obey(room, order));
+        self.recent_bytes = self.recent.iter().map(|entry| entry.json.len()).sum();
+    }
+
     /// Forgets the newest: the log is another one.
     pub fn forget_recent(&mut self) {
         self.recent.clear();
@@ -163,6 +171,7 @@ impl RoomHere {
             live_from: synced.info.head,
             live_at: Instant::now(),
             member_count: synced.info.members,
+            erased: synced.erased,
         });
     }
 

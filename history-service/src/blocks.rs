@@ -29,6 +29,8 @@ struct Place {
     room: RoomId,
     first: u64,
     last: u64,
+    /// As of which erasure: what was read before one is not what is there.
+    erased: Seq,
 }
 
 /// A part of a log, as far as it was read.
@@ -62,7 +64,7 @@ impl Blocks {
         for size in SIZES {
             let first = (seq - 1) / size * size + 1;
             let last = (first + size - 1).min(read_to.head.0);
-            let place = Place { room: room.clone(), first, last };
+            let place = Place { room: room.clone(), first, last, erased: read_to.erased };
             if let Block::Whole(entries) = self.block(place, size, read_to).await? {
                 return Ok(entries);
             }
@@ -94,7 +96,7 @@ impl Blocks {
 
 /// Reads a block over the segments that it lies in. All of it is committed: what is missing is damage.
 async fn read_block(store: Arc<dyn Store>, place: Place, read_to: ReadTo) -> Result<Block, Failure> {
-    let Place { room, first, last } = place;
+    let Place { room, first, last, .. } = place;
     let segments = store.segments(room.clone()).await.map_err(|error| Failure::of_log(&room, error))?;
     let pieces =
         pieces(&segments, read_to.epoch, first..=last).map_err(|broken| Failure::broken(&room, &broken))?;

@@ -29,10 +29,12 @@ pub(crate) async fn sync(tier: &Tier, room: &RoomId, until: Instant) -> Result<R
         };
         let failed = match tier.bus.request(&subject, parcel::pack(&ask).into(), left.min(PATIENCE)).await {
             Ok(mut told) => match parcel::header(&mut told)? {
-                Told::Synced(synced) => return Ok(ReadTo { epoch: synced.epoch, head: synced.info.head }),
+                Told::Synced(synced) => return Ok(synced.read_to()),
                 Told::NoSuchRoom => return Err(Failure::NoSuchRoom),
                 Told::Unavailable | Told::Moved => "it is not able just now".to_owned(),
-                Told::Done(_) => return Err(Failure::Holder("it answered something else".into())),
+                Told::Done(_) | Told::Erased(_) => {
+                    return Err(Failure::Holder("it answered something else".into()));
+                }
             },
             Err(error @ BusError::TooLarge) => return Err(Failure::Holder(error.to_string())),
             Err(error) => error.to_string(),

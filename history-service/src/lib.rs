@@ -153,6 +153,10 @@ async fn find(tier: &Tier, mut payload: Payload, until: Instant) -> Result<Bytes
             ("members", parcel::pack(&members::of_room(&*tier.store, room, after, limit).await?))
         }
         Query::RoomsOf { user } => ("rooms_of", parcel::pack(&members::rooms_of(&*tier.store, user).await?)),
+        Query::RoomsEverOf { user, after, limit } => {
+            let found = members::rooms_ever_of(&*tier.store, user, after, limit).await?;
+            ("rooms_ever_of", parcel::pack(&found))
+        }
         Query::Facts => {
             let (log, partitions) = (tier.store.log_id(), tier.config.partitions.count());
             ("facts", parcel::pack(&Found::Facts { log, partitions }))

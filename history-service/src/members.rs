@@ -50,3 +50,18 @@ pub(crate) async fn rooms_of(store: &dyn Store, user: UserId) -> Result<Found, F
         }
     }
 }
+
+/// A page of the rooms that a user is or was a member of.
+pub(crate) async fn rooms_ever_of(
+    store: &dyn Store,
+    user: UserId,
+    after: Option<RoomId>,
+    limit: u32,
+) -> Result<Found, Failure> {
+    let limit = (limit.max(1) as usize).min(ROOMS_A_READ);
+    let mut rooms = store.rooms_ever_of(user, after, limit + 1).await?;
+    let more = rooms.len() > limit;
+    rooms.truncate(limit);
+    let next = rooms.last().filter(|_| more).cloned();
+    Ok(Found::RoomsEverOf { rooms, next })
+}

@@ -1,4 +1,5 @@
-//! Parts of logs in memory. What is committed never changes, so nothing here goes stale; the oldest used goes first.
+//! Parts of logs in memory. What is committed never changes as long as nothing is erased, and what is erased is asked for by
+//! another key: so nothing here goes stale. The longest unused goes first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

@@ -104,7 +104,7 @@ impl Committed {
             // Found at the first touch: what lists lack of them is brought now.
             None => self.unprojected.insist(),
         }
-        entries.into_iter().for_each(|entry| self.tail.push(entry));
+        entries.into_iter().for_each(|entry| self.tail.push(room, entry));
     }
 
     /// A projection is in the store: tells what waited for it.

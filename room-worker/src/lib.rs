@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 mod append;
 mod commit;
 pub mod config;
+mod erasing;
 mod error;
 mod heads;
 mod holding;

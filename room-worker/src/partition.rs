@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::Tier;
 use crate::commit::Covered;
+use crate::erasing::{Order, Slice};
 use crate::error::OpenError;
 use crate::heads::{Busy, HEADS_EVERY};
 use crate::inbox::{Asked, Inbox};
@@ -52,6 +53,8 @@ pub(crate) enum Done {
     Appended(RoomId, Vec<Entry>, Instant),
     Fence(Epoch),
     Projected(RoomId, Seq),
+    /// A part of a log was gone through for messages to erase.
+    Erased(RoomId, Box<Order>, Result<Slice, OpenError>),
 }
 
 type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -236,7 +239,11 @@ impl Writer {
         let Some(slot) = self.rooms.get_mut(room) else { return };
         let missing = slot.decide(turn);
         let origin = slot.open.as_ref().map(|open| open.link.origin);
+        let ordered = slot.open.as_ref().is_some_and(|open| open.has_orders());
         self.list(room);
+        if ordered {
+            self.start_erasing(room);
+        }
         if let (Some(missing), Some(origin)) = (missing, origin) {
             let (store, room) = (self.tier.ports.store.clone(), room.clone());
             self.work.push(Box::pin(async move {
@@ -246,7 +253,7 @@ impl Writer {
         }
     }
 
-    fn list(&mut self, room: &RoomId) {
+    pub(crate) fn list(&mut self, room: &RoomId) {
         let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
         if open.has_batch() && !std::mem::replace(&mut open.listed.to_append, true) {
             self.to_append.push(room.clone());
@@ -281,6 +288,10 @@ impl Writer {
                 Ok(())
             }
             Done::Fence(epoch) => self.on_fence(epoch),
+            Done::Erased(room, order, slice) => {
+                self.on_erased(&room, *order, slice);
+                Ok(())
+            }
             Done::Projected(room, mark) => {
                 if let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) {
                     open.committed.projected(mark, &self.voice, &mut self.outcomes);

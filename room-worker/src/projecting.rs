@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 
 use hubbub_core::entry::{Entry, Kind, RoomFacts};
-use hubbub_core::ids::{Millis, RoomId, Seq, User, UserId};
+use hubbub_core::ids::{Millis, RoomId, Seq, UserId};
 use hubbub_core::ports::store::{MemberChange, Projection};
-use serde::Deserialize;
 
 /// Entries and bytes of log after which a mark is projected even if no list changes: so much is read again at a first touch.
 const MARK_EVERY_ENTRIES: u64 = 1_000;
@@ -26,19 +25,9 @@ pub(crate) struct Unprojected {
     changes: HashMap<UserId, MemberChange>,
     facts: Option<RoomFacts>,
     created_at: Option<Millis>,
+    erased: Option<Seq>,
     in_flight: bool,
     must: bool,
-}
-
-#[derive(Deserialize)]
-struct Shown {
-    user: User,
-}
-
-/// Who an entry is about, with the name that it shows.
-pub(crate) fn shown_user(entry: &Entry) -> User {
-    let named_by_id = || User { id: entry.user.clone(), name: entry.user.as_str().into() };
-    serde_json::from_slice(&entry.json).map_or_else(|_| named_by_id(), |shown: Shown| shown.user)
 }
 
 /// Whether an entry changes a list.
@@ -57,6 +46,7 @@ impl Unprojected {
             changes: HashMap::new(),
             facts: None,
             created_at: None,
+            erased: None,
             in_flight: false,
             must: false,
         }
@@ -66,13 +56,16 @@ impl Unprojected {
     pub(crate) fn push(&mut self, entry: &Entry, members: u64) {
         (self.upto, self.upto_at, self.members) = (entry.seq, entry.at, members);
         self.bytes += entry.json.len();
+        if entry.kind == Kind::Erase {
+            self.erased = Some(entry.seq);
+        }
         if !is_listed(entry) {
             return;
         }
         self.must = true;
         if matches!(entry.kind, Kind::Join | Kind::Leave) {
-            let user = shown_user(entry);
-            let change = MemberChange { user, seq: entry.seq, member: entry.kind == Kind::Join };
+            let change =
+                MemberChange { user: entry.shown_user(), seq: entry.seq, member: entry.kind == Kind::Join };
             self.changes.insert(entry.user.clone(), change);
         }
         if let Some(facts) = &entry.facts {
@@ -103,6 +96,7 @@ impl Unprojected {
             member_count: self.members,
             mark: self.upto,
             mark_at: self.upto_at,
+            erased: self.erased.take(),
         })
     }
 
@@ -129,6 +123,7 @@ impl Unprojected {
 #[cfg(test)]
 mod tests {
     use hubbub_core::entry::Says;
+    use hubbub_core::ids::User;
     use hubbub_core::limits::Content;
 
     use super::*;

@@ -15,7 +15,7 @@ use hubbub_core::chain::{pieces, unbroken};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
 use hubbub_core::ports::store::{Append, Read, RoomRow, Segment, Store};
-use hubbub_core::room::Room;
+use hubbub_core::room::{Projected, Room};
 
 use crate::append::put_segment;
 use crate::error::OpenError;
@@ -250,7 +250,9 @@ async fn replayed(
         None => Room::new(id, members_max),
         Some(row) => {
             let members = members(store, &id).await?;
-            Room::projected(id, members_max, row.facts, members, (row.mark, row.mark_at))
+            let mark = (row.mark, row.mark_at);
+            let projected = Projected { facts: row.facts, members, mark, erased: row.erased };
+            Room::projected(id, members_max, projected)
         }
     };
     found.iter().for_each(|entry| room.replay(entry));

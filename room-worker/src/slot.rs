@@ -8,11 +8,12 @@ use hubbub_core::held::Held;
 use hubbub_core::ids::{Epoch, LogId, Millis, RoomId, Seq};
 use hubbub_core::ports::bus::Payload;
 use hubbub_core::room::{Action, Answer, Room};
-use hubbub_wire::tier::act::{Synced, Told, What};
+use hubbub_wire::tier::act::{Erased, Synced, Told, What};
 use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
 
 use crate::commit::{Committed, Covered};
+use crate::erasing::{Order, Reached, Scope, Slice};
 use crate::inbox::Asker;
 use crate::metrics::Outcomes;
 use crate::recovery::{Link, Opened};
@@ -44,7 +45,12 @@ pub(crate) struct Due {
 
 enum Say {
     Done(Answer),
-    Synced { synced: Box<Synced>, newest: u32 },
+    Synced {
+        synced: Box<Synced>,
+        newest: u32,
+    },
+    /// How many messages, and the entry that says so.
+    Erased(u64, Answer),
     NoSuchRoom,
 }
 
@@ -137,6 +143,9 @@ pub(crate) struct OpenRoom {
     landed_since: Option<Instant>,
     held: Held<Due>,
     pub(crate) traced: Traced,
+    /// Orders to erase that came, and how many are being carried out.
+    orders: Vec<Order>,
+    erasing: usize,
     /// A fence read that runs has something of this room.
     covered: bool,
     /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of
@@ -168,6 +177,8 @@ impl OpenRoom {
             landed_since: None,
             held: Held::default(),
             traced: Traced::default(),
+            orders: Vec::new(),
+            erasing: 0,
             covered: false,
             listed: Listed::default(),
         }
@@ -185,13 +196,19 @@ impl OpenRoom {
                 self.next.extend(decision.entry);
                 (Say::Done(decision.answer), decision.rests_on)
             }
+            What::Erase { by, author, from } if self.room.info().is_some() => {
+                self.orders.push(Order { by, author, from, asker: ask.asker });
+                return;
+            }
+            What::Erase { .. } => (Say::NoSuchRoom, self.room.head()),
             What::Sync { newest, mut users } => {
                 users.retain(|user| self.room.is_member(user));
                 let say = match self.room.info() {
                     None => Say::NoSuchRoom,
                     Some(info) => {
                         let epoch = self.link.epoch_of(info.head, turn.epoch);
-                        let synced = Box::new(Synced { info, log: turn.log, epoch, members: users });
+                        let erased = self.room.erased();
+                        let synced = Box::new(Synced { info, log: turn.log, epoch, members: users, erased });
                         Say::Synced { synced, newest: newest.min(NEWEST_MAX) }
                     }
                 };
@@ -199,6 +216,37 @@ impl OpenRoom {
             }
         };
         self.held.hold(rests_on, Due { asker: ask.asker, say });
+    }
+
+    /// Whether orders to erase came that nobody carries out yet.
+    pub(crate) fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// The orders to erase that came since, and which part of the log they are about: what is in the store by now.
+    pub(crate) fn take_orders(&mut self, own: Epoch) -> (Vec<Order>, Scope) {
+        self.erasing += self.orders.len();
+        let newest = self.link.epoch_of(self.durable, own);
+        (std::mem::take(&mut self.orders), Scope { newest, head: self.durable, own })
+    }
+
+    /// An order was carried out as far as it was asked for; at the end of the log the room says so.
+    pub(crate) fn carried_out(&mut self, order: Order, slice: Option<Slice>, turn: &Turn) {
+        self.erasing = self.erasing.saturating_sub(1);
+        // Dropped, it is unavailable.
+        let Some(Slice { count, reached }) = slice else { return };
+        let told = |next, seq| Payload::whole(Told::Erased(Erased { count, next, seq }));
+        match reached {
+            Reached::Here(next) => order.asker.tell(told(Some(next), None)),
+            Reached::End { last: Seq(0), .. } => order.asker.tell(told(None, None)),
+            Reached::End { last, said } => {
+                said.into_iter().for_each(|said| self.room.learn_erasure(&order.author, said));
+                let decision = self.room.erase(&order.by, &order.author, last, turn.at);
+                self.next.extend(decision.entry);
+                let say = Say::Erased(count, decision.answer);
+                self.held.hold(decision.rests_on, Due { asker: order.asker, say });
+            }
+        }
     }
 
     /// Whether a batch could be sent to the store.
@@ -256,7 +304,8 @@ impl OpenRoom {
 
     fn is_quiet(&self) -> bool {
         let appended = self.next.is_empty() && !self.appending && self.landed.is_empty();
-        appended && self.held.is_empty() && !self.covered && self.committed.is_quiet()
+        let orders = self.orders.is_empty() && self.erasing == 0;
+        appended && orders && self.held.is_empty() && !self.covered && self.committed.is_quiet()
     }
 }
 
@@ -267,10 +316,18 @@ impl Due {
             Say::Done(Answer::Refused(refusal)) => refusal.code().as_str(),
             Say::Done(_) => "ok",
             Say::Synced { .. } => "synced",
+            Say::Erased(..) => "erased",
             Say::NoSuchRoom => Code::NoSuchRoom.as_str(),
         });
         let payload = match self.say {
             Say::Done(answer) => Payload::whole(Told::Done(answer)),
+            Say::Erased(count, answer) => {
+                let seq = match answer {
+                    Answer::Kept { seq, .. } => Some(seq),
+                    Answer::Made(_) | Answer::Refused(_) => None,
+                };
+                Payload::whole(Told::Erased(Erased { count, next: None, seq }))
+            }
             Say::NoSuchRoom => Payload::whole(Told::NoSuchRoom),
             Say::Synced { synced, newest } => {
                 let (room, head) = (synced.info.id.clone(), synced.info.head);

@@ -8,7 +8,6 @@ use hubbub_wire::tier::event::{Batch, Committed, ENTRY_OVERHEAD, Heads, Joined, 
 use hubbub_wire::tier::parcel;
 
 use crate::metrics::{self, BatchMeters};
-use crate::projecting::shown_user;
 use crate::traced::{TracedEntry, is_in};
 
 /// Bytes with which a payload ends. One more entry and all headers still fit the bus.
@@ -41,7 +40,7 @@ impl Announcement {
             Self::Made(RoomMade { id, name, topic, owner: facts.owner.clone() })
         });
         let joined = (entry.kind == Kind::Join)
-            .then(|| Self::Joined(Joined { room: room.clone(), user: shown_user(entry), seq: entry.seq }));
+            .then(|| Self::Joined(Joined { room: room.clone(), user: entry.shown_user(), seq: entry.seq }));
         made.into_iter().chain(joined)
     }
 }

@@ -66,10 +66,12 @@ export function noticeRow(words: string, about: string, bad: boolean): HTMLLIEle
 
 /** A message in one line, for who listens. */
 export function inWords(entry: Message): string {
+  if (entry.kind === "erased") return `${entry.user.name}: a message that was erased`;
   return `${entry.user.name}: ${entry.image ? "sent a picture" : entry.text ?? ""}`;
 }
 
-function contentOf(entry: Message): Content {
+function contentOf(entry: Message): Content | undefined {
+  if (entry.kind === "erased") return undefined;
   return entry.image ? { image: entry.image } : { text: entry.text ?? "" };
 }
 
@@ -78,10 +80,11 @@ function continues(before: Entry | undefined, entry: { user: User; at: number })
     && entry.at - before.at < GROUP && dayOf(before.at) === dayOf(entry.at);
 }
 
-function said(user: User, content: Content, joins: boolean, bot: boolean, state: Node | undefined, time: Node): HTMLElement {
+function said(user: User, content: Content | undefined, joins: boolean, bot: boolean, state: Node | undefined, time: Node): HTMLElement {
   const body = h("div", { class: "said" });
   if (!joins) body.append(h("p", { class: "who" }, bdi(user.name), bot && h("span", { class: "badge" }, "Bot"), time));
-  body.append("image" in content ? picture(content.image, user.name) : words(content.text));
+  if (!content) body.append(h("p", { class: "text soft" }, "This message was erased."));
+  else body.append("image" in content ? picture(content.image, user.name) : words(content.text));
   return h("div", { class: "message-grid" }, joins ? h("span", { class: "hung" }, time) : avatar(user), body, state);
 }
 
@@ -111,6 +114,7 @@ function happened(entry: Exclude<Entry, Message>): (Node | string)[] {
   const who = () => bdi(entry.user.name);
   if (entry.type === "join") return [who(), " joined"];
   if (entry.type === "topic") return entry.topic ? [who(), " set the topic to ", h("q", { dir: "auto" }, entry.topic)] : [who(), " removed the topic"];
+  if (entry.type === "erase") return [entry.by ? bdi(entry.by.name) : "An operator", " erased what ", who(), " had written"];
   // After a kick the server knows the one who went by id alone.
   return entry.by ? [bdi(entry.by.name), " removed ", who()] : [who(), " left"];
 }

@@ -1,4 +1,4 @@
-import type { Entry } from "../sdk/index.ts";
+import { obeyed, type Entry, type Erase } from "../sdk/index.ts";
 
 /** So many entries are kept and shown at once; a reader who goes on leaves the other end behind. */
 export const ENTRIES_MAX = 400;
@@ -48,6 +48,18 @@ export class LogWindow {
     }
     this.#count(added, 1);
     return { added, gone: this.#excess(() => this.#entries.shift()) };
+  }
+
+  /** Forgets what an entry says is erased; gives the places of what changed. */
+  obey(order: Erase): number[] {
+    const changed: number[] = [];
+    this.#entries = this.#entries.map((entry, at) => {
+      const left = obeyed(entry, order);
+      if (left !== entry && !(entry.type === "message" && entry.kind === "erased")) changed.push(at);
+      return left;
+    });
+    this.#chars = this.#entries.reduce((sum, entry) => sum + weight(entry), 0);
+    return changed;
   }
 
   #count(entries: Entry[], sign: number): void {

@@ -5,7 +5,7 @@ import { LogWindow } from "./log-window.ts";
 import { say } from "./notices.ts";
 import { asSaid } from "./words.ts";
 import type { Chat } from "./chat.ts";
-import type { Entry } from "../sdk/index.ts";
+import type { Entry, Erase } from "../sdk/index.ts";
 
 /** Entries of one read. */
 const PAGE = 100;
@@ -145,6 +145,7 @@ export class Timeline {
     if (entry.type === "message" && entry.user.id !== this.#chat.me.id) say(inWords(entry));
     if (!foot && entry.type === "message") this.#missed += 1;
     if (this.#window.live && this.#window.last > 0 && entry.seq > this.#window.last + 1) this.#window.live = false;
+    if (entry.type === "erase") this.#hold(() => this.#obey(entry));
     if (this.#window.live) this.#hold(() => this.#append([entry]));
     else if (foot) void this.toNewest();
     if (foot && this.#window.live) this.#toFoot();
@@ -160,6 +161,11 @@ export class Timeline {
     if (this.#followsFoot) await this.toNewest();
     else this.#onScroll();
     this.#showJump();
+  }
+
+  /** What is erased is shown no more, wherever the reader is in the log. */
+  #obey(order: Erase): void {
+    for (const at of this.#window.obey(order)) this.#again(this.#window.entries[at]!, this.#window.entries[at - 1]);
   }
 
   #append(newer: Entry[]): void {

@@ -47,7 +47,8 @@ interface Placed {
 /** A message. */
 export interface Message extends Placed {
   type: "message";
-  kind: "text" | "link" | "image" | "bot";
+  /** `erased`: what it said is gone, and it has neither text nor image. */
+  kind: "text" | "link" | "image" | "bot" | "erased";
   text?: string;
   /** Data URL. */
   image?: string;
@@ -73,8 +74,16 @@ export interface Topic extends Placed {
   topic: string;
 }
 
+/** All messages of `user` up to `upto` are erased: what is shown of them is to be blanked, as [`obeyed`] does. */
+export interface Erase extends Placed {
+  type: "erase";
+  upto: number;
+  /** Who had it done. */
+  by?: User;
+}
+
 /** One element of a room's log. */
-export type Entry = Message | Join | Leave | Topic;
+export type Entry = Message | Join | Leave | Topic | Erase;
 
 /** What a client may send. */
 export interface Limits {
@@ -125,7 +134,7 @@ export interface Sent {
 }
 
 /** Kinds of entries that `history` can be asked for. */
-export type Kind = "message" | "join" | "leave" | "topic" | "text" | "link" | "image" | "bot";
+export type Kind = "message" | "join" | "leave" | "topic" | "erase" | "text" | "link" | "image" | "bot" | "erased";
 
 /** What to say. */
 export type Content = { text: string } | { image: string };

@@ -40,6 +40,15 @@ pub enum What {
     Image(String),
     /// A message of a bot.
     Bot(String),
+    /// A message that was erased: only its place is left.
+    Erased,
+    /// All messages of the entry's user up to `upto` are erased: forget what you have of them.
+    Erase {
+        /// The last of them.
+        upto: Seq,
+        /// Who had it done.
+        by: Option<User>,
+    },
     /// An entry of a type or kind that this client doesn't know: its name.
     Other(String),
 }
@@ -53,6 +62,7 @@ struct Shown {
     user: User,
     at: Millis,
     by: Option<User>,
+    upto: Option<Seq>,
     topic: Option<String>,
     kind: Option<String>,
     text: Option<String>,
@@ -71,6 +81,9 @@ impl<'de> Deserialize<'de> for Entry {
             ("message", Some("link")) => What::Link(shown.text.unwrap_or_default()),
             ("message", Some("image")) => What::Image(shown.image.unwrap_or_default()),
             ("message", Some("bot")) => What::Bot(shown.text.unwrap_or_default()),
+            ("message", Some("erased")) => What::Erased,
+            // Without a place it says nothing of any message.
+            ("erase", _) => What::Erase { upto: shown.upto.unwrap_or_default(), by: shown.by },
             ("message", kind) => What::Other(kind.unwrap_or("message").into()),
             (type_name, _) => What::Other(type_name.into()),
         };
@@ -109,6 +122,9 @@ mod tests {
         );
         assert_eq!(read(r#""type":"message","kind":"image","image":"data:""#), What::Image("data:".into()));
         assert_eq!(read(r#""type":"message","kind":"bot","text":"b""#), What::Bot("b".into()));
+        assert_eq!(read(r#""type":"message","kind":"erased""#), What::Erased);
+        let erase = read(r#""type":"erase","upto":6,"by":{"id":"admin","name":"Admin"}"#);
+        assert!(matches!(erase, What::Erase { upto: Seq(6), by: Some(_) }));
         assert_eq!(read(r#""type":"message","kind":"poll""#), What::Other("poll".into()));
         assert_eq!(read(r#""type":"pinned""#), What::Other("pinned".into()));
     }

@@ -51,13 +51,17 @@ pub enum Kind {
     Image = 6,
     /// A message: a bot's answer.
     Bot = 7,
+    /// An operator had the messages of a user erased. Made when they are.
+    Erase = 8,
+    /// A message whose content was erased.
+    Erased = 9,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Join, Self::Leave, Self::Topic, Self::Text, Self::Link, Self::Image, Self::Bot]
-            .into_iter()
-            .find(|k| *k as u8 == number)
+        use Kind::{Bot, Erase, Erased, Image, Join, Leave, Link, Text, Topic};
+        let all = [Join, Leave, Topic, Text, Link, Image, Bot, Erase, Erased];
+        all.into_iter().find(|k| *k as u8 == number)
     }
 
     /// The entry's `type` on the wire.
@@ -66,8 +70,14 @@ impl Kind {
             Self::Join => "join",
             Self::Leave => "leave",
             Self::Topic => "topic",
-            Self::Text | Self::Link | Self::Image | Self::Bot => "message",
+            Self::Text | Self::Link | Self::Image | Self::Bot | Self::Erased => "message",
+            Self::Erase => "erase",
         }
+    }
+
+    /// Whether an entry of this kind says something that its author may want gone.
+    pub fn has_content(self) -> bool {
+        matches!(self, Self::Text | Self::Link | Self::Image | Self::Bot)
     }
 
     /// Whether `name` asks for entries of this kind: a `type`, or a message's `kind`.
@@ -77,7 +87,8 @@ impl Kind {
             Self::Link => "link",
             Self::Image => "image",
             Self::Bot => "bot",
-            Self::Join | Self::Leave | Self::Topic => "",
+            Self::Erased => "erased",
+            Self::Join | Self::Leave | Self::Topic | Self::Erase => "",
         };
         name == self.type_name() || (name == kind && !kind.is_empty())
     }
@@ -113,6 +124,27 @@ pub struct Entry {
     pub json: Bytes,
 }
 
+/// What an entry says of its user's messages: all up to one are erased.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erasure {
+    /// The last of them.
+    pub upto: Seq,
+    /// The entry that says so.
+    pub seq: Seq,
+    /// When that was.
+    pub at: Millis,
+}
+
+/// Erases, in memory, what later ones of these consecutive entries say is erased.
+pub fn obey_all(room: &RoomId, entries: &mut [Entry]) {
+    for at in 0..entries.len() {
+        let (before, [order, ..]) = entries.split_at_mut(at) else { return };
+        if order.kind == Kind::Erase {
+            before.iter_mut().for_each(|entry| _ = entry.obey(room, order));
+        }
+    }
+}
+
 /// Bytes that should be an entry and are not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("entry {seq} of room {room} is damaged: {what}")]
@@ -134,6 +166,8 @@ struct Shown<'a> {
     user: &'a User,
     #[serde(skip_serializing_if = "Option::is_none")]
     by: Option<&'a User>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upto: Option<Seq>,
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -163,13 +197,22 @@ pub enum Says<'a> {
     Message(&'a Content),
     /// A bot's answer.
     Bot(&'a BotText),
+    /// The user's messages were erased.
+    Erase {
+        /// Who had it done.
+        by: &'a User,
+        /// The last of them, and all before it.
+        upto: Seq,
+    },
+    /// A message without what it said.
+    Erased,
 }
 
 impl Entry {
     /// Makes an entry and its JSON.
     pub fn new(room: &RoomId, seq: Seq, at: Millis, user: &User, key: Option<Key>, says: Says<'_>) -> Self {
         let (mut by, mut topic, mut text, mut image, mut message_kind) = (None, None, None, None, None);
-        let mut error = false;
+        let (mut error, mut erased_upto) = (false, None);
         let (kind, facts) = match says {
             Says::Join(facts) => (Kind::Join, facts.cloned()),
             Says::Leave { by: remover } => {
@@ -202,6 +245,14 @@ impl Entry {
                 (text, error, message_kind) = (Some(answer.text()), answer.is_complaint(), Some("bot"));
                 (Kind::Bot, None)
             }
+            Says::Erase { by: operator, upto } => {
+                (by, erased_upto) = (Some(operator), Some(upto));
+                (Kind::Erase, None)
+            }
+            Says::Erased => {
+                message_kind = Some("erased");
+                (Kind::Erased, None)
+            }
         };
         let shown = Shown {
             type_name: kind.type_name(),
@@ -209,6 +260,7 @@ impl Entry {
             seq,
             user,
             by,
+            upto: erased_upto,
             topic,
             kind: message_kind,
             text,
@@ -220,6 +272,51 @@ impl Entry {
         // Writing plain strings and numbers to memory has no error to return.
         serde_json::to_writer(&mut json, &shown).expect("an entry is always valid JSON");
         Self { seq, at, kind, user: user.id.clone(), key, facts, json: json.into() }
+    }
+
+    /// Whose it is, with the name that it shows.
+    pub fn shown_user(&self) -> User {
+        #[derive(Deserialize)]
+        struct Shown {
+            user: User,
+        }
+        let named_by_id = || User { id: self.user.clone(), name: self.user.as_str().into() };
+        serde_json::from_slice(&self.json).map_or_else(|_| named_by_id(), |shown: Shown| shown.user)
+    }
+
+    /// What is left of it when its content is erased: its place, time, user and key. Always the same bytes, also of one that was
+    /// erased before; `None` if there is no content in an entry of its kind.
+    pub fn erased(&self, room: &RoomId) -> Option<Self> {
+        (self.kind.has_content() || self.kind == Kind::Erased)
+            .then(|| Self::new(room, self.seq, self.at, &self.shown_user(), self.key.clone(), Says::Erased))
+    }
+
+    /// What it says of its user's messages, if it says that they are erased.
+    pub fn erasure(&self) -> Option<Erasure> {
+        #[derive(Deserialize)]
+        struct Shown {
+            upto: Seq,
+        }
+        if self.kind != Kind::Erase {
+            return None;
+        }
+        // Made by `Entry::new` and kept under a checksum.
+        let Shown { upto } = serde_json::from_slice(&self.json).ok()?;
+        Some(Erasure { upto, seq: self.seq, at: self.at })
+    }
+
+    /// Erases this one, in memory, if `order` is the entry that says so of it. Whether it was.
+    pub fn obey(&mut self, room: &RoomId, order: &Self) -> bool {
+        let is_meant = self.kind.has_content()
+            && self.user == order.user
+            && order.erasure().is_some_and(|erasure| self.seq <= erasure.upto);
+        match is_meant.then(|| self.erased(room)).flatten() {
+            Some(erased) => {
+                *self = erased;
+                true
+            }
+            None => false,
+        }
     }
 
     /// The bytes of this entry in the layout above.
@@ -344,6 +441,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_erased_keeps_its_place_and_nothing_that_was_said() {
+        let content = Content::text("a secret".into()).unwrap();
+        let key = Key::parse("k").ok();
+        let said = Entry::new(&room(), Seq(7), Millis(9), &user("u1"), key.clone(), Says::Message(&content));
+        let erased = said.erased(&room()).unwrap();
+        let shown: serde_json::Value = serde_json::from_slice(&erased.json).unwrap();
+        let expected = serde_json::json!({"type": "message", "room": "lobby", "seq": 7, "kind": "erased", "at": 9,
+            "user": {"id": "u1", "name": "Ann \"A\""}});
+        assert_eq!(shown, expected);
+        assert_eq!((erased.seq, erased.at, &erased.user, &erased.key), (Seq(7), Millis(9), &said.user, &key));
+        assert_eq!(erased.erased(&room()), Some(erased.clone()), "the same bytes, however often");
+        let joined = Entry::new(&room(), Seq(1), Millis(1), &user("u1"), None, Says::Join(None));
+        assert_eq!(joined.erased(&room()), None);
+    }
+
+    #[test]
+    fn an_order_to_erase_is_obeyed_by_those_it_names() {
+        let said = |user: &User, seq| {
+            let content = Content::text("x".into()).unwrap();
+            Entry::new(&room(), Seq(seq), Millis(9), user, None, Says::Message(&content))
+        };
+        let (ann, admin) = (user("ann"), user("admin"));
+        let order =
+            Entry::new(&room(), Seq(9), Millis(9), &ann, None, Says::Erase { by: &admin, upto: Seq(7) });
+        let obeys = |mut entry: Entry| entry.obey(&room(), &order);
+        assert!(obeys(said(&ann, 7)) && obeys(said(&ann, 1)));
+        assert!(!obeys(said(&ann, 8)) && !obeys(said(&user("bob"), 7)) && !obeys(order.clone()));
+        let shown: serde_json::Value = serde_json::from_slice(&order.json).unwrap();
+        assert_eq!(
+            (&shown["type"], &shown["upto"], &shown["by"]["id"]),
+            (&"erase".into(), &7.into(), &"admin".into())
+        );
+    }
+
+    #[test]
     fn an_entry_of_another_room_or_place_is_damage() {
         let entry = Entry::new(&room(), Seq(1), Millis(1), &user("u1"), None, Says::Join(None));
         let bytes = entry.encode(&room());
@@ -364,7 +496,8 @@ mod tests {
             let content = Content::text(text).unwrap();
             let key = key.map(|k| Key::parse(&k).unwrap());
             for says in [Says::Join(Some(&facts)), Says::Topic(&facts), Says::Message(&content),
-                         Says::Bot(&answer), Says::Leave { by: Some(&user("o")) }] {
+                         Says::Bot(&answer), Says::Leave { by: Some(&user("o")) },
+                         Says::Erase { by: &user("o"), upto: Seq(seq - 1) }, Says::Erased] {
                 let entry = Entry::new(&room(), Seq(seq), Millis(at), &user("u"), key.clone(), says);
                 prop_assert_eq!(Entry::decode(&room(), Seq(seq), entry.encode(&room())), Ok(entry));
             }

@@ -3,6 +3,7 @@
 use hubbub_core::ids::{Epoch, LogId, Millis, NodeId, Partition, RoomId, Seq, UserId};
 use serde::{Deserialize, Serialize};
 
+use crate::tier::act::EraseFrom;
 use crate::tier::agent::{Held, Report};
 
 /// Where it is.
@@ -161,6 +162,36 @@ pub struct Draining {
 pub struct Kicked {
     /// The entry that says so.
     pub seq: Seq,
+}
+
+/// `GET users/{user}/rooms`: rooms that the user is or was a member of, by ascending id.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RoomsOfUser {
+    /// The page.
+    pub rooms: Vec<RoomId>,
+    /// The `after` of the next page, if there is one.
+    pub next: Option<RoomId>,
+}
+
+/// `POST rooms/{id}/erasures` takes this: a part of the room's log is gone through.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Erase {
+    /// Whose messages.
+    pub user: UserId,
+    /// Where to go on: the `next` of the answer before, as it is; to begin, nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<EraseFrom>,
+}
+
+/// `POST rooms/{id}/erasures` was done.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Erased {
+    /// How many messages were erased in this part.
+    pub erased: u64,
+    /// The `from` of the next part, if that was not the last.
+    pub next: Option<EraseFrom>,
+    /// With the last part: the entry that says that all of the user's messages up to then are erased; null if there is none of theirs.
+    pub seq: Option<Seq>,
 }
 
 /// `POST revocations` takes this.

@@ -24,9 +24,9 @@ use crate::metrics::ADMIN_ACTIONS;
 #[derive(Clone)]
 pub(super) struct Operator(pub(super) String);
 
-/// On whom something was done, where the path does not say it: an extension of the answer.
+/// On whom or what something was done, where the path does not say it: an extension of the answer. Made of ids.
 #[derive(Clone)]
-pub(super) struct On(pub(super) UserId);
+pub(super) struct On(pub(super) String);
 
 /// Lets those in who have a credential, and writes down what was done.
 pub(super) async fn guard(State(admin): State<Admin>, mut request: Request, next: Next) -> Response {
@@ -44,7 +44,7 @@ pub(super) async fn guard(State(admin): State<Admin>, mut request: Request, next
         Err(fault) => fault.into_response(),
     };
     let on = match response.extensions().get::<On>() {
-        Some(On(user)) => user.to_string(),
+        Some(On(what)) => what.clone(),
         None => names_in(&path),
     };
     let result = match response.extensions().get::<Fault>() {
@@ -86,6 +86,8 @@ fn action(method: &Method, path: &str) -> &'static str {
         ("GET" | "HEAD", ["rooms", _]) => "room",
         ("GET" | "HEAD", ["rooms", _, "members"]) => "members",
         ("DELETE", ["rooms", _, "members", _]) => "kick",
+        ("POST", ["rooms", _, "erasures"]) => "erase",
+        ("GET" | "HEAD", ["users", _, "rooms"]) => "rooms_of_user",
         ("POST", ["revocations"]) => "revoke",
         ("GET" | "HEAD", ["bans"]) => "bans",
         ("PUT", ["bans", _]) => "ban",

@@ -1,17 +1,23 @@
-//! Rooms: which there are, who holds one and who is in it; and removing a member.
+//! Rooms: which there are, who holds one and who is in it; removing a member, and erasing what one said.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use hubbub_core::code::Code;
 use hubbub_core::ids::{User, UserId};
 use hubbub_core::room::{Answer, Verb};
-use hubbub_wire::admin::{Holder, Kicked, Listed, Member, Members, Room, RoomHeld, Rooms};
+use hubbub_node::build_info;
+use hubbub_wire::admin::{Erase, Holder, Kicked, Listed, Member, Members, Room, RoomHeld, Rooms};
+use hubbub_wire::tier::act::Erased;
 use serde::Deserialize;
 
-use super::Admin;
+use super::guard::On;
 use super::nodes::node;
+use super::{Admin, refusal};
 use crate::error::Failure;
+use crate::http::body::Small;
 use crate::http::fault::{Fault, no_such_room};
 use crate::http::params::{InRoom, InRoomUser, ListParams, Params, limit};
 
@@ -98,14 +104,42 @@ pub(super) async fn members(
     Ok(Json(Members { members: shown.collect(), next }))
 }
 
+/// What members are shown: that it was an operator, and not which.
+fn nobody_in_the_room() -> Result<User, Fault> {
+    let id = UserId::parse("admin").map_err(|_| no_such_room())?;
+    Ok(User { id, name: Arc::from("Admin") })
+}
+
+/// Erases what a user said, in a part of a room's log.
+///
+/// A process of another version may not know what an erased message is, so none may be among those that run.
+pub(super) async fn erase(
+    State(admin): State<Admin>,
+    InRoom(room): InRoom,
+    Small(Erase { user, from }): Small<Erase>,
+) -> Result<Response, Fault> {
+    let own = build_info::version_and_commit();
+    let all = admin.ports.reported.all();
+    if let Some(other) = all.into_iter().find(|seen| !seen.is_silent() && seen.report.version != own) {
+        let (node, version) = (other.report.node, other.report.version);
+        let message = format!(
+            "{node} is of version {version}, and this gateway of {own}: messages are erased when all are of one version"
+        );
+        return Err(refusal(Code::Conflict, None, message));
+    }
+    let by = nobody_in_the_room()?;
+    let asker = &admin.gateway.asker;
+    let Erased { count, next, seq } = asker.erase(room.clone(), by, user.clone(), from).await?;
+    let answer = Json(hubbub_wire::admin::Erased { erased: count, next, seq });
+    Ok((Extension(On(format!("{user} in {room}"))), answer).into_response())
+}
+
 /// Removes a member, in the name of nobody in the room.
 pub(super) async fn kick(
     State(admin): State<Admin>,
     InRoomUser(room, member): InRoomUser,
 ) -> Result<Json<Kicked>, Fault> {
-    // What members are shown: that it was an operator, and not which.
-    let id = UserId::parse("admin").map_err(|_| no_such_room())?;
-    let operator = User { id, name: Arc::from("Admin") };
+    let operator = nobody_in_the_room()?;
     match admin.gateway.asker.act(room, operator, Verb::Expel { member }, None).await? {
         Answer::Kept { seq, .. } => Ok(Json(Kicked { seq })),
         Answer::Made(_) | Answer::Refused(_) => Err(Failure::Unavailable.into()),

@@ -1,4 +1,4 @@
-//! Users: calling a token back, and who may not come in at all.
+//! Users: where they have been, calling a token back, and who may not come in at all.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,20 +7,45 @@ use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use hubbub_core::code::Code;
-use hubbub_core::ids::{Millis, UserId};
+use hubbub_core::ids::{Millis, RoomId, UserId};
 use hubbub_core::ports::accounts::{AccountsError, Secret};
 use hubbub_core::ports::bans::{Ban, REASON_CHARS_MAX};
 use hubbub_core::ports::bus::Subject;
 use hubbub_core::ports::store::StoreError;
-use hubbub_wire::admin::{self, Reason, Revoke, Revoked};
+use hubbub_wire::admin::{self, Reason, Revoke, Revoked, RoomsOfUser};
 use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::parcel;
+use serde::Deserialize;
 
 use super::guard::{On, Operator};
 use super::{Admin, refusal};
 use crate::error::Failure;
 use crate::http::body::Small;
 use crate::http::fault::{Fault, bad_field};
+use crate::http::params::{Params, limit};
+
+/// Most rooms of one page.
+const ROOMS_MAX: u32 = 1_000;
+
+/// A page of a user's rooms.
+#[derive(Deserialize)]
+pub(super) struct RoomParams {
+    /// After this room.
+    after: Option<RoomId>,
+    /// At most so many.
+    limit: Option<u32>,
+}
+
+/// The rooms that a user is or was a member of: only there a person can have said something.
+pub(super) async fn rooms(
+    State(admin): State<Admin>,
+    Who(user): Who,
+    Params(RoomParams { after, limit: given }): Params<RoomParams>,
+) -> Result<Json<RoomsOfUser>, Fault> {
+    let limit = limit(given, 50, ROOMS_MAX)?;
+    let (rooms, next) = admin.gateway.asker.rooms_ever_of(user, after, limit).await?;
+    Ok(Json(RoomsOfUser { rooms, next }))
+}
 
 /// Calls a token back.
 pub(super) async fn revoke(
@@ -39,7 +64,7 @@ pub(super) async fn revoke(
     };
     let (user, until) = (account.user.id, account.expires_at);
     admin.gateway.revoke(user.clone(), &token, until)?;
-    Ok((Extension(On(user.clone())), Json(Revoked { user, until })).into_response())
+    Ok((Extension(On(user.to_string())), Json(Revoked { user, until })).into_response())
 }
 
 /// All who are banned.

@@ -188,7 +188,7 @@ impl Gateway {
     /// both ways is known by its id.
     async fn switch(&self, callback: Callback, page: Page) -> Result<Option<Bytes>, Failure> {
         let (synced, _) = self.asker.sync(&page.room, 0, Vec::new()).await?;
-        let read_to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+        let read_to = synced.read_to();
         let users = self.users_of(&page.room).await?;
         let entries = self.messages(page, Some(read_to)).await?;
         let room = &synced.info;
@@ -223,7 +223,8 @@ impl Gateway {
                 room: page.room.clone(),
                 range: Range::Before(before),
                 limit: u32::try_from(wanted).unwrap_or(PAGE_ENTRIES_MAX).min(PAGE_ENTRIES_MAX),
-                kinds: vec!["message".into()],
+                // Without those that were erased.
+                kinds: ["text", "link", "image", "bot"].map(str::to_owned).into(),
                 read_to,
             };
             let read = self.asker.replay(replay).await?;

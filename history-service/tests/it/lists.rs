@@ -20,6 +20,7 @@ async fn made(world: &World, name: &str, at: u64, members: &[&str]) {
         member_count: members.len() as u64,
         mark: Seq(members.len() as u64),
         mark_at: Millis(at),
+        erased: None,
     };
     world.store.project(projection).await.unwrap();
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, Seq};
 use hubbub_core::ports::bus::{PAYLOAD_BYTES_MAX, Subject};
-use hubbub_core::ports::store::Segment;
+use hubbub_core::ports::store::{Append, Segment};
+use hubbub_wire::tier::act::ReadTo;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, PAGE_BYTES_MAX, Query, Range, Replay};
 use proptest::prelude::*;
@@ -183,4 +184,22 @@ async fn a_full_service_says_so_at_once() {
     let first = futures_util::future::select_all(asked).await.0;
     let found: Found = parcel::header(&mut first.unwrap()).unwrap();
     assert!(matches!(found, Found::Unavailable), "{found:?}");
+}
+
+#[tokio::test]
+async fn what_was_kept_before_an_erasure_is_not_found_after_it() {
+    let world = World::new().await;
+    let lobby = room("lobby");
+    let said: Vec<_> = (1..=300).map(|seq| text(&lobby, seq, &format!("a secret, {seq}"))).collect();
+    world.log(&lobby, said.clone()).await;
+    let before = ReadTo { erased: Seq(0), ..read_to(1, 300) };
+    let ask = |to| replay(&lobby, Range::After(Seq(0)), 200, Some(to));
+    let (found, _) = world.page(ask(before)).await.unwrap();
+    assert_eq!(found, said[..200]);
+    let left: Vec<_> = said.iter().map(|entry| entry.erased(&lobby).unwrap()).collect();
+    let erased = Append { room: lobby.clone(), epoch: Epoch(1), entries: left.clone() };
+    world.store.erase(erased).await.unwrap();
+    // Who was told of the entry that says so asks as of that.
+    let after = ReadTo { erased: Seq(301), ..before };
+    assert_eq!(world.page(ask(after)).await.unwrap().0, left[..200]);
 }

@@ -101,7 +101,7 @@ impl World {
             let info = RoomInfo { id: ask.room.clone(), facts, head: to.head, members: 1 };
             reply.send(parcel::pack(&match ask.room.as_str() {
                 "nobody-made-it" => Told::NoSuchRoom,
-                _ => Told::Synced(Synced { info, log, epoch: to.epoch, members: vec![] }),
+                _ => Told::Synced(Synced { info, log, epoch: to.epoch, members: vec![], erased: to.erased }),
             }));
         });
         (asked, self.bus.serve(Subject::Act(PARTITION), server).await.unwrap())
@@ -153,5 +153,5 @@ pub fn replay(room: &RoomId, range: Range, limit: u32, to: Option<ReadTo>) -> Re
 }
 
 pub fn read_to(epoch: u64, head: u64) -> ReadTo {
-    ReadTo { epoch: Epoch(epoch), head: Seq(head) }
+    ReadTo { epoch: Epoch(epoch), head: Seq(head), erased: Seq(0) }
 }

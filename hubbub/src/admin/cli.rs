@@ -13,6 +13,7 @@ use hubbub_wire::admin::{Bans, Connections, Draining, Kicked, Members, Nodes, Re
 use serde_json::{Value, json};
 
 use super::call::{Api, Failed, understood};
+use super::erase::erase;
 use super::tables;
 use crate::process::EXIT_USAGE;
 
@@ -37,6 +38,13 @@ such a gateway, with its environment, no option is needed. An https --url trusts
 SSL_CERT_FILE. Every command is written into the log of the gateway that answers, with NAME (target `audit`).
 
 Exit codes: 0 done; 1 refused, or not possible just now; 2 nobody answered at --url; 64 the command line is wrong.";
+
+const ERASE: &str = "\
+Erase a user's messages for good, in every room that they are or were in.
+
+The messages keep their places, without what they said; an entry of the room's log tells those who are there. What the user
+writes after that stays: ban them first. Members stay members. It goes through each room's log from its beginning, shows on a
+terminal how far it is, and can be stopped and run again: what is done is done. There is no way back.";
 
 /// An argument by its place.
 fn place(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -112,6 +120,18 @@ fn command() -> Command {
             Command::new("kick")
                 .about("Remove a member from a room; they may join again")
                 .args([room("The room's id"), user("The member's id")]),
+            Command::new("erase")
+                .about("Erase a user's messages for good, in every room that they are or were in")
+                .long_about(ERASE)
+                .args([
+                    user("Their id"),
+                    option("room", "ROOM", "In this room only").value_parser(|text: &str| RoomId::parse(text)),
+                    Arg::new("every-room")
+                        .long("every-room")
+                        .action(ArgAction::SetTrue)
+                        .conflicts_with("room")
+                        .help("In every room of the directory: for a bot, which need not be a member to write"),
+                ]),
             Command::new("revoke").about(
                 "Call an access token back, which is read from standard input: refused everywhere, its connections closed",
             ),
@@ -193,7 +213,7 @@ fn credential(file: Option<&Path>) -> Result<Secret, String> {
 }
 
 /// What is shown for eyes, and what the API said.
-type Shown = (String, Value);
+pub(super) type Shown = (String, Value);
 
 async fn carry_out(api: &Api, matches: &ArgMatches) -> Result<Shown, Failed> {
     let Some((command, of)) = matches.subcommand() else { unreachable!("clap asks for one") };
@@ -230,6 +250,7 @@ async fn carry_out(api: &Api, matches: &ArgMatches) -> Result<Shown, Failed> {
             let (Kicked { seq }, answer) = understood(api.call(Method::DELETE, &path, None).await?)?;
             Ok((format!("{user} is no member of {room} any more, by its entry {seq}\n"), answer))
         }
+        "erase" => erase(api, of).await,
         "revoke" => revoke(api).await,
         "ban" => {
             let user = id::<UserId>(of, "user");
@@ -295,7 +316,7 @@ async fn revoke(api: &Api) -> Result<Shown, Failed> {
 }
 
 /// An argument that clap has checked, and asked for.
-fn id<T: Clone + Send + Sync + 'static>(of: &ArgMatches, name: &str) -> T {
+pub(super) fn id<T: Clone + Send + Sync + 'static>(of: &ArgMatches, name: &str) -> T {
     of.get_one::<T>(name).cloned().unwrap_or_else(|| unreachable!("clap asks for {name}"))
 }
 
@@ -304,7 +325,7 @@ fn count(of: &ArgMatches, name: &str) -> u32 {
 }
 
 /// A text as part of a path or a query.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut to = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -4,6 +4,7 @@
 mod call;
 pub mod cli;
 pub mod door;
+mod erase;
 mod tables;
 
 pub use hubbub_gateway::admin::Ports;

@@ -7,6 +7,7 @@
 mod admin;
 mod apart;
 mod bots;
+mod erase;
 mod faults;
 mod import;
 mod presence;

@@ -10,6 +10,7 @@ mod big;
 mod bots;
 mod common;
 mod drain;
+mod erase;
 mod foreign_accounts;
 mod import;
 mod kill;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use hubbub_testkit::{Hubbub, Person};
+use hubbub_testkit::{Hubbub, Operator, Person};
 use serde_json::{Value, json};
 
 use crate::program;
@@ -12,7 +12,9 @@ use crate::talk::Talk;
 
 #[tokio::test]
 async fn each_described_message_is_seen() {
+    let credential = Operator::new_credential("ops");
     let server = program().with("--resume-entries-max=2").with("--drain-window=0ms");
+    let server = Operator::flags(&credential).iter().fold(server, |start, flag| start.with(flag));
     let server = Hubbub::start(server).await.unwrap();
     let (mut ann, mut bob) = (Talk::silent(&server).await, Talk::silent(&server).await);
     let (ann_is, bob_is) =
@@ -52,6 +54,9 @@ async fn each_described_message_is_seen() {
     }
     see(ann.hear("topic").await);
     see(ann.hear("leave").await);
+    let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), &server, &credential).unwrap();
+    operator.json(&["erase", bob_is.id.as_str()]).await;
+    see(ann.hear("erase").await);
     bob.done(json!({"type": "join", "room": room})).await;
     drop(bob);
     see(ann.hear("presence").await);

@@ -14,7 +14,6 @@ use crate::log_reader::read_log;
 use crate::world::*;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_core::ports::bus::{Message, Subject};
-use hubbub_wire::tier::act::ReadTo;
 
 /// A world with one room, `lobby`, whose worker's operations of a kind wait at a gate once `shut`.
 struct Gated {
@@ -289,7 +288,7 @@ async fn many_at_once_are_answered_in_the_order_of_the_log() {
     assert!(heard.batches().len() < 1_000, "they share batches");
     let (synced, newest) = world.synced(&lobby, 5).await;
     assert_eq!(newest.iter().map(|e| e.seq.0).collect::<Vec<_>>(), [2_997, 2_998, 2_999, 3_000, 3_001]);
-    let log = read_log(&world.store, &lobby, ReadTo { epoch: synced.epoch, head: synced.info.head }).await;
+    let log = read_log(&world.store, &lobby, synced.read_to()).await;
     assert_eq!(log[1..], heard.entries());
     worker.shut_down().await;
     assert_eq!(world.store.room(lobby).await.unwrap().unwrap().mark, Seq(3_001), "marked at shutdown");

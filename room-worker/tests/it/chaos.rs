@@ -145,7 +145,7 @@ impl Chaos {
             if let Some((Told::Synced(synced), entries)) = self.ask(room, sync(20)).await {
                 let mut told = told.lock().unwrap();
                 told.show(self.seed, &parcel::entries(room, entries).expect("entries"));
-                let read_to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+                let read_to = synced.read_to();
                 told.heads.push((read_to, synced.info.members));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -224,7 +224,7 @@ impl Chaos {
         let mut logs = Vec::new();
         for (room, told) in &self.rooms {
             let (synced, _) = self.world.synced(room, 0).await;
-            let to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+            let to = synced.read_to();
             let log = read_log(&self.world.store, room, to).await;
             let told = std::mem::take(&mut *told.lock().unwrap());
             self.check_log(&log, &told);

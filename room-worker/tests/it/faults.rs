@@ -21,6 +21,7 @@ pub enum Op {
     Segments,
     PutSegment,
     Append,
+    Erase,
     Read,
     Project,
     Lists,
@@ -125,6 +126,10 @@ impl Store for Faulty {
         on!(self, Append, inner => inner.append(append))
     }
 
+    fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {
+        on!(self, Erase, inner => inner.erase(erased))
+    }
+
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {
         on!(self, Read, inner => inner.read(read))
     }
@@ -144,6 +149,15 @@ impl Store for Faulty {
         limit: usize,
     ) -> PortFuture<'_, Stored<Vec<MemberRow>>> {
         on!(self, Lists, inner => inner.members(room, after, limit))
+    }
+
+    fn rooms_ever_of(
+        &self,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomId>>> {
+        on!(self, Lists, inner => inner.rooms_ever_of(user, after, limit))
     }
 
     fn rooms_of(
@@ -182,7 +196,7 @@ pub fn bad_weather(seed: u64, calm: Arc<AtomicBool>) -> impl Fn(Op) -> Fault + S
             return Fault::None;
         }
         let some_time = Duration::from_micros(rng.u64(..8_000));
-        let writes = matches!(op, Op::Claim | Op::PutSegment | Op::Append | Op::Project);
+        let writes = matches!(op, Op::Claim | Op::PutSegment | Op::Append | Op::Erase | Op::Project);
         match rng.u8(..4) {
             0 => Fault::Delay(some_time),
             1 => Fault::Before,

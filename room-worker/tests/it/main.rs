@@ -4,6 +4,7 @@
 
 mod answers;
 mod chaos;
+mod erasing;
 mod faults;
 mod log_reader;
 mod offline;

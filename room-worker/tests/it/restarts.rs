@@ -11,7 +11,7 @@ use hubbub_core::limits::Content;
 use hubbub_core::ports::leases::Leases;
 use hubbub_core::ports::store::{Append, Segment};
 use hubbub_core::room::{Answer, Refusal, Verb};
-use hubbub_wire::tier::act::{ReadTo, Told};
+use hubbub_wire::tier::act::Told;
 use tokio::time::Instant;
 
 use crate::faults::{Fault, Op};
@@ -57,7 +57,7 @@ async fn a_room_survives_restart_with_members_keys_and_order() {
     assert_eq!(world.act(&lobby, "bob", create("lobby")).await, Answer::Refused(Refusal::RoomTaken));
     let (synced, _) = world.synced(&lobby, 0).await;
     assert_eq!((synced.info.head, synced.info.members), (Seq(13), 1));
-    let log = read_log(&world.store, &lobby, ReadTo { epoch: synced.epoch, head: synced.info.head }).await;
+    let log = read_log(&world.store, &lobby, synced.read_to()).await;
     assert!(log.is_sorted_by_key(|e| (e.seq, e.at)));
     worker.shut_down().await;
 }
@@ -110,7 +110,7 @@ async fn an_entry_written_but_never_acked_is_found_once() {
     assert_eq!(world.kept(&lobby, "ann", say("one", Some("k"), None)).await, 2);
     assert!(heard.seqs().contains(&2), "readers who missed it are told");
     let (synced, _) = world.synced(&lobby, 0).await;
-    let log = read_log(&world.store, &lobby, ReadTo { epoch: synced.epoch, head: synced.info.head }).await;
+    let log = read_log(&world.store, &lobby, synced.read_to()).await;
     assert_eq!(log.iter().filter(|e| e.key.is_some()).count(), 1);
     let store = &world.store;
     until("the lists are brought up to it", async || {
@@ -171,7 +171,7 @@ async fn what_was_vouched_for_is_not_cut_by_a_late_segment() {
     let fourth = world.worker();
     assert_eq!(world.kept(&lobby, "ann", say("of the first", Some("k"), None)).await, 2);
     let (synced, _) = world.synced(&lobby, 0).await;
-    let to = ReadTo { epoch: synced.epoch, head: synced.info.head };
+    let to = synced.read_to();
     let log = read_log(&world.store, &lobby, to).await;
     assert_eq!(log[1..], [entry("of the first", "k")]);
     fourth.shut_down().await;

@@ -41,7 +41,8 @@ interface Placed {
 /** A message. */
 export interface Message extends Placed {
     type: "message";
-    kind: "text" | "link" | "image" | "bot";
+    /** `erased`: what it said is gone, and it has neither text nor image. */
+    kind: "text" | "link" | "image" | "bot" | "erased";
     text?: string;
     /** Data URL. */
     image?: string;
@@ -63,8 +64,15 @@ export interface Topic extends Placed {
     type: "topic";
     topic: string;
 }
+/** All messages of `user` up to `upto` are erased: what is shown of them is to be blanked, as [`obeyed`] does. */
+export interface Erase extends Placed {
+    type: "erase";
+    upto: number;
+    /** Who had it done. */
+    by?: User;
+}
 /** One element of a room's log. */
-export type Entry = Message | Join | Leave | Topic;
+export type Entry = Message | Join | Leave | Topic | Erase;
 /** What a client may send. */
 export interface Limits {
     text_chars: number;
@@ -116,7 +124,7 @@ export interface Sent {
     command?: string;
 }
 /** Kinds of entries that `history` can be asked for. */
-export type Kind = "message" | "join" | "leave" | "topic" | "text" | "link" | "image" | "bot";
+export type Kind = "message" | "join" | "leave" | "topic" | "erase" | "text" | "link" | "image" | "bot" | "erased";
 /** What to say. */
 export type Content = {
     text: string;

@@ -116,3 +116,18 @@ test("days have their names, characters are counted as the server does", () => {
   assert.match(day(now - 400 * 86_400_000, now), /2025/);
   assert.equal(characters("a🫧é"), 3);
 });
+
+test("what is erased is shown no more, and all else is", () => {
+  const user = (id) => ({ id, name: id });
+  const said = (seq, id, more = {}) => ({ type: "message", kind: "text", room: "r", seq, user: user(id), at: seq, text: `${id} said`, ...more });
+  const log = [said(1, "bob"), said(2, "ann"), said(3, "bob", { kind: "image", text: undefined, image: "data:" }),
+    { type: "topic", room: "r", seq: 4, user: user("bob"), at: 4, topic: "t" }, said(5, "bob", { key: "k" }), said(6, "bob")];
+  const window = new LogWindow();
+  window.show(log, true);
+  const order = { type: "erase", room: "r", seq: 7, user: user("bob"), at: 7, upto: 5, by: user("admin") };
+  assert.deepEqual(window.obey(order), [0, 2, 4]);
+  const left = (seq) => ({ type: "message", kind: "erased", room: "r", seq, user: user("bob"), at: seq });
+  assert.deepEqual(window.entries, [left(1), log[1], left(3), log[3], left(5), log[5]]);
+  assert.deepEqual(window.obey(order), [], "there is nothing more to forget");
+  assert.deepEqual(window.obey({ ...order, room: "other", upto: 9 }), []);
+});

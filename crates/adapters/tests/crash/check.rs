@@ -61,6 +61,7 @@ pub fn projection(room: &RoomId, mark: u64) -> Projection {
         member_count: members_at(mark).len() as u64,
         mark: Seq(mark),
         mark_at: Millis(mark),
+        erased: None,
     }
 }
 

@@ -68,6 +68,7 @@ fn made(room: &str, created_at: u64, mark: u64) -> Projection {
         member_count: 0,
         mark: Seq(mark),
         mark_at: Millis(created_at + mark),
+        erased: None,
     }
 }
 
@@ -81,6 +82,7 @@ fn later(room: &str, mark: u64, members: Vec<MemberChange>) -> Projection {
         member_count: mark,
         mark: Seq(mark),
         mark_at: Millis(mark),
+        erased: None,
     }
 }
 
@@ -239,6 +241,67 @@ pub async fn a_read_sees_what_was_written_before_it(store: &dyn Store) {
     }
 }
 
+fn erased(room: &str, entries: &[Entry]) -> Vec<Entry> {
+    entries.iter().map(|entry| entry.erased(&id(room)).expect("a message")).collect()
+}
+
+/// What was erased is not served again: not by a read after it, whether the entry came just now, in a small write or a large one; not
+/// when its first write is repeated, in part or whole; not of another store of the same data. All else is as it was.
+pub async fn what_was_erased_is_gone(open: Open<'_>) {
+    let large = entry("r", 7, &"x".repeat(4_000));
+    let mut all = entries("r", 1..=6);
+    all.push(large);
+    all.extend((8..=30).map(|seq| entry("r", seq, &"long ".repeat(800))));
+    let mut expected = all.clone();
+    {
+        let store = open();
+        append(&*store, "r", 3, all[..6].to_vec()).await;
+        append(&*store, "r", 4, all[..6].to_vec()).await;
+        for gone in [1..4, 4..5] {
+            let left = erased("r", &all[gone.clone()]);
+            expected[gone].clone_from_slice(&left);
+            for _ in 0..2 {
+                let left = Append { room: id("r"), epoch: Epoch(3), entries: left.clone() };
+                store.erase(left).await.expect("erased");
+            }
+            assert_eq!(read(&*store, "r", 3, 1..=6).await, expected[..6]);
+        }
+        assert_eq!(read(&*store, "r", 4, 1..=6).await, all[..6], "another epoch's rows are others");
+        // The large ones come at once, and the small ones once more with them.
+        append(&*store, "r", 3, all.clone()).await;
+        append(&*store, "r", 3, all[2..3].to_vec()).await;
+        assert_eq!(read(&*store, "r", 3, 1..=u64::MAX).await, expected);
+        let left = erased("r", &all[6..9]);
+        expected[6..9].clone_from_slice(&left);
+        store.erase(Append { room: id("r"), epoch: Epoch(3), entries: left }).await.expect("erased");
+        append(&*store, "r", 3, all[5..8].to_vec()).await;
+        append(&*store, "r", 3, entries("r", 31..=32)).await;
+        expected.extend(entries("r", 31..=32));
+        assert_eq!(read(&*store, "r", 3, 1..=u64::MAX).await, expected);
+    }
+    let store = open();
+    assert_eq!(read(&*store, "r", 3, 1..=u64::MAX).await, expected);
+    for (seq, entry) in (1..).zip(&expected) {
+        assert_eq!(read(&*store, "r", 3, seq..=seq).await, std::slice::from_ref(entry));
+    }
+}
+
+/// Where messages were erased is kept with the mark, by order of the log.
+pub async fn the_last_erasure_is_projected(store: &dyn Store) {
+    let erased_of = async || store.room(id("r")).await.expect("a room").expect("is there").erased;
+    store.project(made("r", 1, 1)).await.expect("projected");
+    assert_eq!(erased_of().await, Seq(0));
+    for (mark, erased, expected) in [(9, Some(8), 8), (12, None, 8), (7, Some(5), 8), (20, Some(19), 19)] {
+        let projection = Projection { erased: erased.map(Seq), ..later("r", mark, vec![]) };
+        store.project(projection).await.expect("projected");
+        assert_eq!(erased_of().await, Seq(expected));
+    }
+    store.project(made("other", 1, 1)).await.expect("projected");
+    let listed = store.directory(None, ALL).await.expect("directory");
+    let listed: Vec<_> = listed.into_iter().map(|row| (row.room, row.erased)).collect();
+    assert_eq!(listed, [(id("r"), Seq(19)), (id("other"), Seq(0))]);
+}
+
 /// The segments of a room are listed by epoch, with what was written; those of other rooms are not among them.
 pub async fn segments_are_listed_by_epoch(store: &dyn Store) {
     assert_eq!(store.segments(id("r")).await.expect("segments"), []);
@@ -285,6 +348,7 @@ pub async fn what_was_acked_survives(open: Open<'_>) {
             member_count: 30,
             mark: Seq(30),
             mark_at: Millis(30),
+            erased: Seq(0),
         };
         assert_eq!(row, expected);
         let members = members_of(&*store, room).await;
@@ -384,6 +448,31 @@ pub async fn rooms_of_a_user_come_in_pages(store: &dyn Store) {
         found.extend(page.into_iter().map(|row| (row.room.as_str().to_owned(), row.joined.0)));
     }
     assert_eq!(found, expected);
+}
+
+/// The rooms that a user is or was in come by ascending id, in pages that join exactly.
+pub async fn rooms_that_a_user_was_ever_in_come_in_pages(store: &dyn Store) {
+    for n in 1..=20u64 {
+        let members = vec![change("ann", n, true), change("ann2", n, true), change("bob", n, n % 2 == 0)];
+        let room = format!("r{n:02}");
+        store.project(Projection { members, ..made(&room, n, n) }).await.expect("projected");
+        let gone = vec![change("ann", n + 1, n % 3 == 0)];
+        store.project(later(&room, n + 1, gone)).await.expect("projected");
+    }
+    let all: Vec<_> = (1..=20).map(|n| id(&format!("r{n:02}"))).collect();
+    for (user_id, limit) in [("ann", 7), ("ann", ALL), ("bob", 1)] {
+        let (mut after, mut found) = (None, Vec::new());
+        loop {
+            let page = store.rooms_ever_of(user(user_id).id, after.clone(), limit).await.expect("rooms");
+            assert!(page.len() <= limit);
+            let Some(last) = page.last() else { break };
+            after = Some(last.clone());
+            found.extend(page);
+        }
+        assert_eq!(found, all, "{user_id}");
+    }
+    assert_eq!(store.rooms_ever_of(user("an").id, None, ALL).await.expect("rooms"), []);
+    assert_eq!(rooms_of(store, "ann").await.len(), 6);
 }
 
 /// The directory has every room once, the newest first, in pages that join exactly, also for rooms made at the same instant.

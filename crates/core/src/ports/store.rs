@@ -8,6 +8,8 @@
 //! - An `Err(Unavailable)` of a write means *unknown*: it may be there, it may come later.
 //! - A read that begins after a write returned sees it ([`Store::fence`] too: a plain read, not a
 //!   transaction; that it comes *after* the write is what makes it enough).
+//! - One thing may be taken back: what a message says ([`Store::erase`]). It is gone for good: no read that begins after the
+//!   `Ok` shows it, and no append that is repeated brings it back.
 //! - Projections ([`Store::project`]) are cells ordered by seq: a late or repeated one changes nothing newer.
 //! - What is damaged is [`StoreError::Damaged`], never served and never skipped.
 //!
@@ -103,6 +105,8 @@ pub struct Projection {
     pub mark: Seq,
     /// The time of the entry at `mark`: those after it are never given an earlier one.
     pub mark_at: Millis,
+    /// The last entry that says that messages were erased, if there is one since the projection before.
+    pub erased: Option<Seq>,
 }
 
 /// A room as its projection shows it.
@@ -120,6 +124,8 @@ pub struct RoomRow {
     pub mark: Seq,
     /// The time of the entry at `mark`.
     pub mark_at: Millis,
+    /// The last entry up to the mark that says that messages were erased; 0 if there is none.
+    pub erased: Seq,
 }
 
 /// A member of a room.
@@ -194,6 +200,12 @@ pub trait Store: Send + Sync + 'static {
     /// `Damaged` when a row that is there can't be read.
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<Entry>>>;
 
+    /// Writes once more entries that are there, without what they said: each is what [`Entry::erased`] left of it. Any write of them
+    /// as they were, before or after this one, has no effect from here on.
+    ///
+    /// An `Ok` means that the former bytes are served to nobody. How long they can still be found in files is each store's to say.
+    fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>>;
+
     /// Brings projections up to the log.
     fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>>;
 
@@ -215,6 +227,14 @@ pub trait Store: Send + Sync + 'static {
         after: Option<RoomId>,
         limit: usize,
     ) -> PortFuture<'_, Stored<Vec<JoinedRoom>>>;
+
+    /// The rooms that a user is or was a member of, by ascending id, after `after`, at most `limit`: where they may have said something.
+    fn rooms_ever_of(
+        &self,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomId>>>;
 
     /// Rooms, the newest first, from `after` on, at most `limit`.
     fn directory(&self, after: Option<DirectoryCursor>, limit: usize)

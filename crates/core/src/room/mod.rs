@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
-use crate::entry::{Entry, Kind, RoomFacts, Says};
+use crate::entry::{Entry, Erasure, Kind, RoomFacts, Says};
 use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
 use crate::limits::{BotText, Content, REPEAT_WINDOW};
 use crate::map::FastMap;
@@ -191,6 +191,23 @@ pub struct Room {
     head: Seq,
     head_at: Millis,
     keys: KeyWindow,
+    /// The log's last entry that says that something was erased.
+    erased: Seq,
+    /// What is known of whose messages are erased: the newest word about a user, as far as it came here.
+    erasures: FastMap<UserId, Erasure>,
+}
+
+/// A room as its lists show it at its mark.
+#[derive(Debug, Clone)]
+pub struct Projected<M> {
+    /// Name, topic, owner.
+    pub facts: RoomFacts,
+    /// Each member, with the seq of their join.
+    pub members: M,
+    /// The last entry that the lists know of, and its time.
+    pub mark: (Seq, Millis),
+    /// The last entry up to there that says that something was erased; 0 if there is none.
+    pub erased: Seq,
 }
 
 impl Room {
@@ -204,18 +221,20 @@ impl Room {
             head: Seq(0),
             head_at: Millis(0),
             keys: KeyWindow::starting_at(Seq(0)),
+            erased: Seq(0),
+            erasures: FastMap::default(),
         }
     }
 
-    /// A room as projected up to and with the entry at `mark` (its seq and time); what came after is [`replay`](Self::replay)ed. Keys at or before the mark are
-    /// not known and will be asked for ([`missing_keys`](Self::missing_keys)).
+    /// A room as projected up to and with the entry at its mark; what came after is [`replay`](Self::replay)ed. Keys at or before the mark are
+    /// not known and will be asked for ([`missing_keys`](Self::missing_keys)); whose messages were erased has to be learnt before more are
+    /// ([`learn_erasure`](Self::learn_erasure)).
     pub fn projected(
         id: RoomId,
         members_max: usize,
-        facts: RoomFacts,
-        members: impl IntoIterator<Item = (UserId, Seq)>,
-        (mark, mark_at): (Seq, Millis),
+        projected: Projected<impl IntoIterator<Item = (UserId, Seq)>>,
     ) -> Self {
+        let Projected { facts, members, mark: (mark, mark_at), erased } = projected;
         Self {
             id,
             facts: Some(facts),
@@ -224,6 +243,8 @@ impl Room {
             head: mark,
             head_at: mark_at,
             keys: KeyWindow::starting_at(mark),
+            erased,
+            erasures: FastMap::default(),
         }
     }
 
@@ -246,7 +267,11 @@ impl Room {
             Kind::Leave => {
                 self.members.remove(&entry.user);
             }
-            Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot => {}
+            Kind::Erase => {
+                self.erased = entry.seq;
+                entry.erasure().into_iter().for_each(|erasure| self.learn_erasure(&entry.user, erasure));
+            }
+            Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot | Kind::Erased => {}
         }
         if let Some(facts) = &entry.facts {
             self.facts = Some(facts.clone());
@@ -277,6 +302,28 @@ impl Room {
         let keyed =
             entries.iter().filter_map(|e| Some(((e.seq, e.at), KeyHash::of(&e.user, e.key.as_ref()?))));
         self.keys.learn(from, keyed);
+    }
+
+    /// Takes what an entry that is in the log says of a user's messages.
+    pub fn learn_erasure(&mut self, author: &UserId, erasure: Erasure) {
+        if self.erasures.get(author).is_none_or(|known| known.upto < erasure.upto) {
+            self.erasures.insert(author.clone(), erasure);
+        }
+    }
+
+    /// Decides that all messages of `author` up to `upto` are erased. The entry says that it is so: whoever asks has made it so
+    /// before, and has let the room learn the last entry of the log that says so of `author`. If that is enough, it is the answer.
+    pub fn erase(&mut self, by: &User, author: &UserId, upto: Seq, at: Millis) -> Decision {
+        if let Some(known) = self.erasures.get(author).filter(|known| known.upto >= upto) {
+            let answer = Answer::Kept { seq: known.seq, at: Some(known.at) };
+            return Decision { entry: None, answer, rests_on: self.head };
+        }
+        let (seq, at) = (self.head.next(), self.head_at.max(at));
+        // As of a member who is removed: the machine keeps ids only.
+        let whose = User { id: author.clone(), name: author.as_str().into() };
+        let entry = Entry::new(&self.id, seq, at, &whose, None, Says::Erase { by, upto });
+        self.apply(&entry, None);
+        Decision { entry: Some(entry), answer: Answer::Kept { seq, at: Some(at) }, rests_on: seq }
     }
 
     /// Decides on an action, on the newest state. The entry, if there is one, is part of the state from here on: it is
@@ -417,6 +464,11 @@ impl Room {
     /// The time of the last entry: the next one's is never lower. 0 if there is none.
     pub fn head_at(&self) -> Millis {
         self.head_at
+    }
+
+    /// The log's last entry that says that something was erased, committed or not; 0 if there is none.
+    pub fn erased(&self) -> Seq {
+        self.erased
     }
 
     /// The members at the head, in no order.

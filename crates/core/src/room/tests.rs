@@ -19,6 +19,11 @@ enum Step {
         at: u64,
         verb: Verb,
     },
+    /// All that a user said up to then is erased.
+    Erase {
+        user: usize,
+        at: u64,
+    },
     /// A new holder: the room is loaded from what its log says.
     Takeover {
         mark: usize,
@@ -46,7 +51,8 @@ fn verbs() -> impl Strategy<Value = Verb> {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let act = (0usize..4, 0u64..1_000, verbs()).prop_map(|(user, at, verb)| Step::Act { user, at, verb });
-    let step = prop_oneof![20 => act, 1 => (0usize..50).prop_map(|mark| Step::Takeover { mark })];
+    let erase = (0usize..4, 0u64..1_000).prop_map(|(user, at)| Step::Erase { user, at });
+    let step = prop_oneof![20 => act, 2 => erase, 1 => (0usize..50).prop_map(|mark| Step::Takeover { mark })];
     proptest::collection::vec(step, 1..60)
 }
 
@@ -122,6 +128,16 @@ impl Model {
         }
     }
 
+    /// The last thing that a user said, erased or not.
+    fn last_of(&self, user: &UserId) -> Option<Seq> {
+        let said = |e: &&Entry| e.user == *user && (e.kind.has_content() || e.kind == Kind::Erased);
+        self.log.iter().rev().find(said).map(|e| e.seq)
+    }
+
+    fn last_erase_of(&self, user: &UserId) -> Option<&Entry> {
+        self.log.iter().rev().find(|e| e.user == *user && e.kind == Kind::Erase)
+    }
+
     fn load(&self, mark: usize) -> Room {
         let id = RoomId::parse("r").unwrap();
         let mark = mark.min(self.log.len());
@@ -129,7 +145,10 @@ impl Model {
             None => Room::new(id, 100),
             Some(facts) => {
                 let members = self.members(mark).into_iter().map(|u| (u.clone(), self.joined(mark, &u)));
-                Room::projected(id, 100, facts, members, (Seq(mark as u64), self.log[mark - 1].at))
+                let erased = self.log[..mark].iter().rev().find(|e| e.kind == Kind::Erase);
+                let erased = erased.map_or(Seq(0), |e| e.seq);
+                let mark = (Seq(mark as u64), self.log[mark - 1].at);
+                Room::projected(id, 100, Projected { facts, members, mark, erased })
             }
         };
         let from = if room.info().is_some() { mark } else { 0 };
@@ -146,6 +165,36 @@ fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
     for step in steps {
         match step {
             Step::Takeover { mark } => room = model.load(mark),
+            Step::Erase { user: n, at } => {
+                let (author, by) = (user(n).id, user(0));
+                let Some(upto) = model.last_of(&author) else { continue };
+                // First the bytes, then the word.
+                let id = RoomId::parse("r").unwrap();
+                for entry in model.log.iter_mut().filter(|e| e.user == author) {
+                    *entry = entry.erased(&id).unwrap_or_else(|| entry.clone());
+                }
+                if let Some(erasure) = model.last_erase_of(&author).and_then(Entry::erasure) {
+                    room.learn_erasure(&author, erasure);
+                }
+                let decision = room.erase(&by, &author, upto, Millis(at));
+                let said = model
+                    .last_erase_of(&author)
+                    .filter(|e| e.erasure().is_some_and(|said| said.upto >= upto));
+                match (said, decision.entry) {
+                    (Some(said), None) => {
+                        prop_assert_eq!(decision.answer, Answer::Kept { seq: said.seq, at: Some(said.at) })
+                    }
+                    (None, Some(entry)) => {
+                        prop_assert_eq!(entry.seq.0, model.log.len() as u64 + 1);
+                        prop_assert!(model.log.last().is_none_or(|last| last.at <= entry.at));
+                        let erasure = Erasure { upto, seq: entry.seq, at: entry.at };
+                        prop_assert_eq!((entry.erasure(), room.erased()), (Some(erasure), entry.seq));
+                        model.log.push(entry);
+                    }
+                    (said, entry) => prop_assert!(false, "said {said:?}, then {entry:?}"),
+                }
+                prop_assert_eq!(decision.rests_on.0, model.log.len() as u64);
+            }
             Step::Act { user: n, at, mut verb } => {
                 if let Verb::Send { key: Some(key), after, .. } = &mut verb {
                     *after = *first_after.entry((n, key.clone())).or_insert(*after);

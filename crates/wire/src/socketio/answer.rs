@@ -104,8 +104,12 @@ pub fn append_entry(out: &mut Vec<u8>, room: &RoomId, entry: &Entry) {
             let Some(msg) = message(room, entry) else { return };
             event("message", &Said { error: seed::NONE, chatroom: room, msg })
         }
-        // The seed's clients know no event for it: they read it with the room.
-        Kind::Topic => return,
+        Kind::Erase => {
+            let Some(erasure) = entry.erasure() else { return };
+            event("erase", &Erase { chatroom: room, owner: user, upto: erasure.upto })
+        }
+        // The seed's clients know no event for it: they read it with the room; and what is erased is no message any more.
+        Kind::Topic | Kind::Erased => return,
     };
     out.extend_from_slice(&frame);
 }
@@ -114,6 +118,13 @@ pub fn append_entry(out: &mut Vec<u8>, room: &RoomId, entry: &Entry) {
 struct Membership<'a> {
     user: &'a UserId,
     chatroom: &'a RoomId,
+}
+
+#[derive(Serialize)]
+struct Erase<'a> {
+    chatroom: &'a RoomId,
+    owner: &'a UserId,
+    upto: Seq,
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,7 @@
 //! What is asked of a room's holder, and what it answers.
 
 use bytes::Bytes;
+use hubbub_core::entry::Erasure;
 use hubbub_core::ids::{Epoch, LogId, RoomId, Seq, User, UserId};
 use hubbub_core::ports::bus::Whole;
 use hubbub_core::room::{Answer, RoomInfo, Verb};
@@ -30,6 +31,7 @@ impl Whole for Ask {
     fn size(&self) -> usize {
         let content = match &self.what {
             What::Do { verb, .. } => verb.size(),
+            What::Erase { .. } => 0,
             What::Sync { users, .. } => users.iter().map(|user| user.as_str().len()).sum(),
         };
         OVERHEAD + content
@@ -54,6 +56,39 @@ pub enum What {
         /// Say of these users whether they are members.
         users: Vec<UserId>,
     },
+    /// Erase a user's messages: those of a part of the log, from where the answer before says to go on.
+    Erase {
+        /// Who has it done, checked by the gateway.
+        by: User,
+        /// Whose messages.
+        author: UserId,
+        /// Where to go on; `None` to begin.
+        from: Option<EraseFrom>,
+    },
+}
+
+/// How far a log was gone through for messages to erase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EraseFrom {
+    /// In this epoch's rows, or the next ones.
+    pub epoch: Epoch,
+    /// After this one.
+    pub after: Seq,
+    /// The author's last message up to there; 0 if there is none.
+    pub last: Seq,
+    /// What the log says up to there of the author's messages.
+    pub said: Option<Erasure>,
+}
+
+/// A part of a log was gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// How many messages were erased in it.
+    pub count: u64,
+    /// Where to go on; `None` if that was the last part.
+    pub next: Option<EraseFrom>,
+    /// Of the last part: the entry that says what is erased, this time's or an earlier one; `None` if the author has no message here.
+    pub seq: Option<Seq>,
 }
 
 /// The answer's header. After a [`Told::Synced`] the newest entries follow, ascending, up to the head.
@@ -62,6 +97,8 @@ pub enum What {
 pub enum Told {
     /// What became of the action.
     Done(Answer),
+    /// What was erased.
+    Erased(Erased),
     /// Where the log ends.
     Synced(Synced),
     /// There is no such room.
@@ -93,6 +130,16 @@ pub struct Synced {
     pub epoch: Epoch,
     /// Those of the asked users who are members at the head.
     pub members: Vec<UserId>,
+    /// The log's last entry that says that messages were erased; 0 if there is none.
+    #[serde(default)]
+    pub erased: Seq,
+}
+
+impl Synced {
+    /// Up to where the log may be read.
+    pub fn read_to(&self) -> ReadTo {
+        ReadTo { epoch: self.epoch, head: self.info.head, erased: self.erased }
+    }
 }
 
 /// The place up to which a log may be read.
@@ -102,6 +149,9 @@ pub struct ReadTo {
     pub epoch: Epoch,
     /// Up to and with this entry.
     pub head: Seq,
+    /// The last entry up to there that says that messages were erased: what was read before it is not what is there.
+    #[serde(default)]
+    pub erased: Seq,
 }
 
 #[cfg(test)]

@@ -34,6 +34,15 @@ pub enum Query {
         /// Whose.
         user: UserId,
     },
+    /// Rooms that a user is or was a member of, by ascending id.
+    RoomsEverOf {
+        /// Whose.
+        user: UserId,
+        /// After this room.
+        after: Option<RoomId>,
+        /// At most so many.
+        limit: u32,
+    },
     /// What was fixed at the birth of the store.
     Facts,
     /// Rooms, the newest first.
@@ -92,6 +101,13 @@ pub enum Found {
     RoomsOf {
         /// All of them.
         rooms: Vec<Joined>,
+    },
+    /// Rooms that a user is or was a member of.
+    RoomsEverOf {
+        /// The page.
+        rooms: Vec<RoomId>,
+        /// Go on after this one.
+        next: Option<RoomId>,
     },
     /// Rooms, and the cursor of the next page if there is one.
     Directory {

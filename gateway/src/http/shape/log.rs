@@ -95,7 +95,7 @@ pub struct EntryUser {
 #[schema(as = Entry)]
 #[expect(dead_code, reason = "describes what is passed on as it is")]
 pub struct LogEntry {
-    /// `message`, `join`, `leave` or `topic`.
+    /// `message`, `join`, `leave`, `topic` or `erase`.
     #[schema(rename = "type", example = "message")]
     entry_type: String,
     /// The room.
@@ -109,7 +109,7 @@ pub struct LogEntry {
     /// Unix milliseconds.
     #[schema(example = 1_764_000_000_000_u64)]
     at: u64,
-    /// Of a message: `text`, `link`, `image` or `bot`.
+    /// Of a message: `text`, `link`, `image`, `bot`, or `erased` if there is nothing left of it but its place.
     #[schema(required = false, example = "text")]
     kind: Option<String>,
     /// Of a text, link or bot's message.
@@ -124,7 +124,10 @@ pub struct LogEntry {
     /// Of a topic.
     #[schema(required = false)]
     topic: Option<String>,
-    /// Of a leave that was not the member's own wish: who removed them.
+    /// Of a leave that was not the member's own wish: who removed them. Of an `erase`: who had it done.
     #[schema(required = false)]
     by: Option<EntryUser>,
+    /// Of an `erase`: all messages of the user up to this one are erased.
+    #[schema(required = false)]
+    upto: Option<u64>,
 }

@@ -1,6 +1,6 @@
 //! The Socket.IO door, by the official clients of both generations over each transport, and by hand where no client would do it.
 
-mod clients;
+pub mod clients;
 mod contract;
 mod engine;
 mod limits;

@@ -1,5 +1,6 @@
 //! Rooms, members and the lists of them: reading the projections.
 
+use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use hubbub_core::entry::RoomFacts;
 use hubbub_core::ids::{Millis, RoomId, Seq, User, UserId};
@@ -60,8 +61,15 @@ where
 /// A room as projected.
 pub(super) async fn room(db: &Db, room: RoomId) -> Stored<Option<RoomRow>> {
     type Columns = (Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
-    let result = db.session.execute_unpaged(&db.statements.room, (room.as_str(),)).await;
-    let rows = result.map_err(unavailable)?.into_rows_result().map_err(unavailable)?;
+    let (result, forgot) = try_join(
+        db.session.execute_unpaged(&db.statements.room, (room.as_str(),)),
+        db.session.execute_unpaged(&db.statements.forgot, (room.as_str(),)),
+    )
+    .await
+    .map_err(unavailable)?;
+    let forgot = forgot.into_rows_result().map_err(unavailable)?;
+    let erased = forgot.maybe_first_row::<(Option<i64>,)>().map_err(damaged)?.and_then(|(erased,)| erased);
+    let rows = result.into_rows_result().map_err(unavailable)?;
     // Facts and time are missing while only later projections have come.
     let Some((Some(facts), Some(created_at), Some(member_count), Some(mark), Some(mark_at))) =
         rows.maybe_first_row::<Columns>().map_err(damaged)?
@@ -77,6 +85,7 @@ pub(super) async fn room(db: &Db, room: RoomId) -> Stored<Option<RoomRow>> {
         member_count: from_cql(member_count)?,
         mark: Seq(from_cql(mark)?),
         mark_at: Millis(from_cql(mark_at)?),
+        erased: Seq(from_cql(erased.unwrap_or(0))?),
     }))
 }
 
@@ -120,6 +129,26 @@ pub(super) async fn rooms_of(
         if member {
             found.push(JoinedRoom { room: room_id(&room)?, joined: Seq(from_cql(seq)?) });
         }
+        Ok(found.len() == limit)
+    };
+    each_row(db, &db.statements.rooms_of, values, limit, take).await?;
+    Ok(found)
+}
+
+/// Rooms that a user is or was in: who left has a row that says so.
+pub(super) async fn rooms_ever_of(
+    db: &Db,
+    user: &UserId,
+    after: Option<RoomId>,
+    limit: usize,
+) -> Stored<Vec<RoomId>> {
+    let mut found = Vec::new();
+    if limit == 0 {
+        return Ok(found);
+    }
+    let values = (user.as_str(), after.as_ref().map_or("", RoomId::as_str));
+    let take = |(room, _, _): (String, i64, bool)| {
+        found.push(room_id(&room)?);
         Ok(found.len() == limit)
     };
     each_row(db, &db.statements.rooms_of, values, limit, take).await?;

@@ -1,5 +1,6 @@
 //! The logs: fences, segments, entries.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,10 +9,11 @@ use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
 use hubbub_core::ports::store::{Append, Read, Segment, Stored};
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::prepared::PreparedStatement;
 use uuid::Uuid;
 
 use super::failure::{damaged, from_cql, to_cql, unavailable};
-use super::schema::BUCKET_SEQS;
+use super::schema::{BUCKET_SEQS, VERSION_WITH_ERASED};
 use super::{Db, lwt};
 
 /// Rows and bytes of one batch. A batch of one partition is one mutation, of which a server takes 8 MiB and more.
@@ -103,6 +105,23 @@ type Row<'a> = (&'a str, i64, i64, i64, Bytes);
 
 /// Writes entries, the batches one after the other: what is missing after a failure is at the end.
 pub(super) async fn append(db: &Db, append: Append) -> Stored<()> {
+    write_all(db, &db.statements.append, append).await
+}
+
+/// Writes what is left of erased entries. The first one that this program erases says beforehand that there are such entries.
+pub(super) async fn erase(db: &Db, erased: Append) -> Stored<()> {
+    if !db.says_erased.load(Ordering::Relaxed) {
+        let version = VERSION_WITH_ERASED.to_be_bytes().to_vec();
+        let said = lwt::run(&db.session, &db.statements.change_shared, (version, "schema")).await?;
+        if !said.applied {
+            return Err(damaged("the keyspace's layout is missing"));
+        }
+        db.says_erased.store(true, Ordering::Relaxed);
+    }
+    write_all(db, &db.statements.erase, erased).await
+}
+
+async fn write_all(db: &Db, statement: &PreparedStatement, append: Append) -> Stored<()> {
     let Append { room, epoch, entries } = append;
     let epoch = to_cql(epoch.0)?;
     let (mut rows, mut bytes) = (Vec::<Row<'_>>::new(), 0);
@@ -110,18 +129,17 @@ pub(super) async fn append(db: &Db, append: Append) -> Stored<()> {
         let (bucket, encoded) = (to_cql(entry.seq.0 / BUCKET_SEQS)?, entry.encode(&room));
         let is_full = rows.len() >= BATCH_ROWS_MAX || bytes + encoded.len() > BATCH_BYTES_MAX;
         if rows.last().is_some_and(|last| is_full || last.2 != bucket) {
-            write(db, &rows).await?;
+            write(db, statement, &rows).await?;
             rows.clear();
             bytes = 0;
         }
         bytes += encoded.len();
         rows.push((room.as_str(), epoch, bucket, to_cql(entry.seq.0)?, encoded));
     }
-    write(db, &rows).await
+    write(db, statement, &rows).await
 }
 
-async fn write(db: &Db, rows: &[Row<'_>]) -> Stored<()> {
-    let statement = &db.statements.append;
+async fn write(db: &Db, statement: &PreparedStatement, rows: &[Row<'_>]) -> Stored<()> {
     let written = match rows {
         [] => return Ok(()),
         [row] => db.session.execute_unpaged(statement, row).await,

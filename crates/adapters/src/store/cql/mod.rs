@@ -8,6 +8,7 @@
 //! datacenters, the plain reads and writes only here, so the workers of one cluster must be in one datacenter.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hubbub_core::entry::Entry;
@@ -55,6 +56,8 @@ pub struct CqlStore {
 struct Db {
     session: Session,
     statements: Statements,
+    /// Whether this process has said that there are erased entries: so once, and not for each.
+    says_erased: AtomicBool,
 }
 
 impl CqlStore {
@@ -127,7 +130,7 @@ impl CqlStore {
         schema::make_keyspace(&session, &options.keyspace, options.replication).await?;
         schema::make_tables(&session, &options.keyspace).await?;
         let statements = Statements::prepare(&session, &options.keyspace).await?;
-        Ok(Db { session, statements })
+        Ok(Db { session, statements, says_erased: AtomicBool::new(false) })
     }
 
     /// Does `work`, and measures it.
@@ -185,6 +188,10 @@ impl Store for CqlStore {
         self.run("append", async move |db| log::append(&db, append).await)
     }
 
+    fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {
+        self.run("erase", async move |db| log::erase(&db, erased).await)
+    }
+
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<Entry>>> {
         self.run("read", async move |db| log::read(&db, read).await)
     }
@@ -213,6 +220,15 @@ impl Store for CqlStore {
         limit: usize,
     ) -> PortFuture<'_, Stored<Vec<JoinedRoom>>> {
         self.run("rooms_of", async move |db| lists::rooms_of(&db, &user, after, limit).await)
+    }
+
+    fn rooms_ever_of(
+        &self,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomId>>> {
+        self.run("rooms_ever_of", async move |db| lists::rooms_ever_of(&db, &user, after, limit).await)
     }
 
     fn directory(

@@ -28,6 +28,11 @@ pub(super) async fn project(db: &Db, projection: Projection) -> Stored<()> {
         db.session.execute_unpaged(&db.statements.put_period, (period,)).await.map_err(unavailable)?;
         db.session.execute_unpaged(&db.statements.put_directory, row).await.map_err(unavailable)?;
     }
+    if let Some(erased) = projection.erased {
+        let erased = to_cql(erased.0)?;
+        let row = (erased, erased, room.as_str());
+        db.session.execute_unpaged(&db.statements.put_forgot, row).await.map_err(unavailable)?;
+    }
     put_room(db, &projection).await
 }
 

@@ -11,13 +11,17 @@ use super::failure::unavailable;
 /// Version of the layout below. A later one is made from it by statements that come after those of this one.
 pub(super) const VERSION: u32 = 1;
 
+/// The version from the first erased message on: the tables are those of [`VERSION`], but there are entries in them that a program from
+/// before can't read. Until then such a program may still be started, and so an update be taken back.
+pub(super) const VERSION_WITH_ERASED: u32 = 2;
+
 /// Entries of one epoch of a room that share a partition of the database: a few MiB of text.
 pub(super) const BUCKET_SEQS: u64 = 5_000;
 
 /// Rooms of so many milliseconds share a partition of the directory: 30 days.
 pub(super) const PERIOD_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     // What is the same for every node: the log's id, the number of partitions, keys that sign tokens.
     "CREATE TABLE IF NOT EXISTS ks.shared (name text PRIMARY KEY, value blob)",
     // Written by nobody who minds: whether a write can be had at all.
@@ -36,6 +40,8 @@ const TABLES: [&str; 13] = [
      WITH CLUSTERING ORDER BY (created_at DESC, room DESC)",
     "CREATE TABLE IF NOT EXISTS ks.directory_period (directory int, period bigint, PRIMARY KEY (directory, period)) \
      WITH CLUSTERING ORDER BY (period DESC)",
+    // What a room's log has forgotten.
+    "CREATE TABLE IF NOT EXISTS ks.forgot (room text PRIMARY KEY, erased bigint)",
     "CREATE TABLE IF NOT EXISTS ks.account (email text PRIMARY KEY, id text, name text, password_hash text, created_at bigint)",
     // Who has which id: an account has two names that must both be free.
     "CREATE TABLE IF NOT EXISTS ks.account_id (id text PRIMARY KEY, email text)",
@@ -78,9 +84,11 @@ pub(super) async fn make_tables(session: &Session, keyspace: &str) -> Stored<()>
 /// Whether this program knows the layout that it found.
 pub(super) fn check_version(found: &[u8]) -> Stored<()> {
     match <[u8; 4]>::try_from(found).map(u32::from_be_bytes) {
-        Ok(VERSION) => Ok(()),
+        Ok(VERSION | VERSION_WITH_ERASED) => Ok(()),
         Ok(other) => Err(StoreError::Damaged {
-            what: format!("the keyspace has layout {other}, and this program knows layout {VERSION}"),
+            what: format!(
+                "the keyspace has layout {other}, and this program knows up to {VERSION_WITH_ERASED}"
+            ),
         }),
         Err(_) => Err(StoreError::Damaged { what: "the keyspace's layout has no number".into() }),
     }

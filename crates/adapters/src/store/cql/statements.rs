@@ -46,16 +46,21 @@ statements! {
     claim: Tells = "UPDATE ks.fence SET epoch = ?, nonce = ? WHERE partition = ? IF epoch = ?";
     segments: Harmless = "SELECT epoch, start, prev FROM ks.segment WHERE room = ?";
     put_segment: Harmless = "INSERT INTO ks.segment (room, epoch, start, prev) VALUES (?, ?, ?, ?)";
-    append: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?)";
+    /// With a time before all others: however late it comes again, what was erased since is newer.
+    append: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP 1";
+    /// With the time of day.
+    erase: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?)";
     read: Harmless = "SELECT seq, bytes FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ? AND seq <= ?";
     put_room: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET member_count = ?, mark = ?, mark_at = ? WHERE room = ?";
     put_facts: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET facts = ? WHERE room = ?";
+    put_forgot: Harmless = "UPDATE ks.forgot USING TIMESTAMP ? SET erased = ? WHERE room = ?";
     put_created: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET created_at = ? WHERE room = ?";
     put_member: Harmless = "INSERT INTO ks.member (room, user, name, seq, member) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP ?";
     put_joined: Harmless = "INSERT INTO ks.joined_room (user, room, seq, member) VALUES (?, ?, ?, ?) USING TIMESTAMP ?";
     put_directory: Harmless = "INSERT INTO ks.directory (period, created_at, room) VALUES (?, ?, ?)";
     put_period: Harmless = "INSERT INTO ks.directory_period (directory, period) VALUES (0, ?)";
     room: Harmless = "SELECT facts, created_at, member_count, mark, mark_at FROM ks.room WHERE room = ?";
+    forgot: Harmless = "SELECT erased FROM ks.forgot WHERE room = ?";
     members: Harmless = "SELECT user, name, seq, member FROM ks.member WHERE room = ? AND user > ?";
     rooms_of: Harmless = "SELECT room, seq, member FROM ks.joined_room WHERE user = ? AND room > ?";
     periods: Harmless = "SELECT period FROM ks.directory_period WHERE directory = 0 AND period <= ?";

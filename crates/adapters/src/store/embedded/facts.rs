@@ -12,6 +12,7 @@ use super::row_sum::RowSum;
 const LOG_ID: &str = "log_id";
 const START: &str = "start";
 const FOLDED: &str = "folded";
+const SCRUB: &str = "scrub";
 
 fn fact_sum(name: &str, value: &[u8]) -> RowSum {
     RowSum::of("fact").text(name).bytes(value)
@@ -64,6 +65,16 @@ pub(super) fn folded(db: &Connection) -> Stored<i64> {
 /// Notes that the journal is folded up to and with row `last`.
 pub(super) fn put_folded(db: &Connection, last: i64) -> Stored<()> {
     put_fact(db, FOLDED, &last.to_be_bytes())
+}
+
+/// Whether what was erased is still to be taken out of the file.
+pub(super) fn scrub(db: &Connection) -> Stored<bool> {
+    Ok(fact(db, SCRUB)?.is_some_and(|value| value != [0]))
+}
+
+/// Notes whether that is to be done.
+pub(super) fn put_scrub(db: &Connection, due: bool) -> Stored<()> {
+    put_fact(db, SCRUB, &[u8::from(due)])
 }
 
 /// Counts a start of a process; its number is above that of any epoch claimed before.

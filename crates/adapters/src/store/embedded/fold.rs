@@ -61,6 +61,11 @@ impl Fold {
         self.due
     }
 
+    /// Folds what there is with the next commit, or without one.
+    pub(super) fn soon(&mut self, now: Instant) {
+        self.due = self.due.map(|due| due.min(now));
+    }
+
     /// Folds all that there is as soon as it can be.
     pub(super) fn hurry(&mut self, now: Instant) {
         self.due = self.due.map(|due| due.min(now));

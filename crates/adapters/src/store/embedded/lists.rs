@@ -65,13 +65,14 @@ impl KeptRoom {
         Ok(kept)
     }
 
-    fn shown(self) -> Stored<Option<RoomRow>> {
+    fn shown(self, db: &Connection) -> Stored<Option<RoomRow>> {
         let (Some(name), Some(topic), Some(owner), Some(created_at)) =
             (self.name, self.topic, self.owner, self.created_at)
         else {
             return Ok(None);
         };
         let facts = RoomFacts { name: name.into(), topic: topic.into(), owner: user_id(&owner)? };
+        let erased = erased(db, &self.room)?;
         Ok(Some(RoomRow {
             room: room_id(&self.room)?,
             facts,
@@ -79,8 +80,24 @@ impl KeptRoom {
             member_count: from_sql(self.member_count)?,
             mark: Seq(from_sql(self.mark)?),
             mark_at: Millis(from_sql(self.mark_at)?),
+            erased,
         }))
     }
+}
+
+pub(super) fn forgot_sum(room: &str, erased: i64) -> RowSum {
+    RowSum::of("forgot").text(room).number(erased)
+}
+
+/// The last entry of a room that says that messages were erased.
+fn erased(db: &Connection, room: &str) -> Stored<Seq> {
+    let found: Option<(i64, i64)> = db
+        .prepare_cached("SELECT erased, sum FROM forgot WHERE room = ?")
+        .and_then(|mut select| select.query_row([room], |row| row.try_into()).optional())
+        .map_err(failed)?;
+    let Some((erased, sum)) = found else { return Ok(Seq(0)) };
+    forgot_sum(room, erased).check(sum, || format!("what room {room} forgot"))?;
+    Ok(Seq(from_sql(erased)?))
 }
 
 pub(super) fn user_id(text: &str) -> Stored<UserId> {
@@ -121,7 +138,7 @@ pub(super) fn kept_room(db: &Connection, room: &RoomId) -> Stored<Option<KeptRoo
 /// A room as projected.
 pub(super) fn room(db: &Connection, room: &RoomId) -> Stored<Option<RoomRow>> {
     match kept_room(db, room)? {
-        Some(kept) => kept.shown(),
+        Some(kept) => kept.shown(db),
         None => Ok(None),
     }
 }
@@ -148,7 +165,7 @@ pub(super) fn directory(
     let mut rows = select.query((before, room, limit_to_sql(limit))).map_err(failed)?;
     let mut found = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        found.extend(KeptRoom::of(row)?.shown()?);
+        found.extend(KeptRoom::of(row)?.shown(db)?);
     }
     // By falling age: turned round, by rising.
     let in_order = found.iter().rev().is_sorted_by(|a, b| (a.created_at, &a.room) < (b.created_at, &b.room));
@@ -204,6 +221,35 @@ pub(super) fn rooms_of(
         found.push(JoinedRoom { room: room_id(&room)?, joined: Seq(from_sql(joined)?) });
     }
     check_order("a list of rooms", found.is_sorted_by(|a, b| a.room < b.room))?;
+    Ok(found)
+}
+
+/// The rooms that a user is or was in, by ascending id.
+pub(super) fn rooms_ever_of(
+    db: &Connection,
+    user: &UserId,
+    after: Option<&RoomId>,
+    limit: usize,
+) -> Stored<Vec<RoomId>> {
+    let now = rooms_of(db, user, after, limit)?;
+    let user = user.as_str();
+    let mut select = db
+        .prepare_cached(
+            "SELECT room, seq, sum FROM departed WHERE user = ? AND room > ? ORDER BY room LIMIT ?",
+        )
+        .map_err(failed)?;
+    let after = after.map_or("", RoomId::as_str);
+    let mut rows = select.query((user, after, limit_to_sql(limit))).map_err(failed)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        let (room, seq, sum): (String, i64, i64) = row.try_into().map_err(failed)?;
+        departed_sum(&room, user, seq).check(sum, || format!("departed {user} of room {room}"))?;
+        found.push(room_id(&room)?);
+    }
+    check_order("a list of rooms", found.is_sorted_by(|a, b| a < b))?;
+    found.extend(now.into_iter().map(|joined| joined.room));
+    found.sort();
+    found.truncate(limit);
     Ok(found)
 }
 

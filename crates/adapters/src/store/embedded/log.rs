@@ -214,10 +214,31 @@ fn make_place(db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Place> {
     Ok(Place(no))
 }
 
-/// Writes an entry's row. One that is there is replaced by the same bytes, which also mends it.
+/// Writes an entry's row. One that is there is replaced by the same bytes, which also mends it; but one that was erased stays so.
 pub(super) fn put_entry(db: &Connection, id: RowId, bytes: &[u8]) -> Stored<()> {
+    // An entry's second byte is its kind; an erased one has Kind::Erased, 9.
+    db.prepare_cached(
+        "INSERT INTO entry (id, bytes) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes \
+         WHERE substr(bytes, 2, 1) <> x'09'",
+    )
+    .and_then(|mut insert| insert.execute((id.0, bytes)))
+    .map_err(failed)?;
+    Ok(())
+}
+
+/// Writes the row of an entry that was erased, whatever is there.
+pub(super) fn put_erased(db: &Connection, id: RowId, bytes: &[u8]) -> Stored<()> {
     db.prepare_cached("INSERT OR REPLACE INTO entry (id, bytes) VALUES (?, ?)")
         .and_then(|mut insert| insert.execute((id.0, bytes)))
         .map_err(failed)?;
     Ok(())
+}
+
+/// The row, if its entry was erased.
+pub(super) fn erased_row(db: &Connection, id: RowId) -> Stored<Option<Bytes>> {
+    let bytes: Option<Vec<u8>> = db
+        .prepare_cached("SELECT bytes FROM entry WHERE id = ? AND substr(bytes, 2, 1) = x'09'")
+        .and_then(|mut select| select.query_row([id.0], |row| row.get(0)).optional())
+        .map_err(failed)?;
+    Ok(bytes.map(Bytes::from))
 }

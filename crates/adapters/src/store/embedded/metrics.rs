@@ -21,6 +21,8 @@ pub const COMMIT_ERRORS_TOTAL: &str = "hubbub_store_commit_errors_total";
 pub const FOLD_ERRORS_TOTAL: &str = "hubbub_store_fold_errors_total";
 /// Memory of entries that are durable in the journal and not yet in the tables.
 pub const UNFOLDED_BYTES: &str = "hubbub_store_unfolded_bytes";
+/// Pages of the file that may still hold what was erased.
+pub const SCRUB_PAGES: &str = "hubbub_store_scrub_pages";
 /// Times that something damaged was found.
 pub const DAMAGED_TOTAL: &str = "hubbub_store_damaged_total";
 
@@ -36,6 +38,7 @@ pub(super) struct Meters {
     pub(super) commit_errors: Counter,
     pub(super) fold_errors: Counter,
     pub(super) unfolded_bytes: Gauge,
+    pub(super) scrub_pages: Gauge,
     pub(super) damaged: Counter,
 }
 
@@ -50,6 +53,7 @@ impl Meters {
         describe_counter!(COMMIT_ERRORS_TOTAL, Unit::Count, "commits that failed");
         describe_counter!(DAMAGED_TOTAL, Unit::Count, "times that something damaged was found");
         describe_counter!(FOLD_ERRORS_TOTAL, Unit::Count, "times that entries could not leave the journal");
+        describe_gauge!(SCRUB_PAGES, Unit::Count, "pages of the file that may still hold what was erased");
         describe_gauge!(
             UNFOLDED_BYTES,
             Unit::Bytes,
@@ -65,6 +69,7 @@ impl Meters {
             commit_errors: counter!(COMMIT_ERRORS_TOTAL),
             fold_errors: counter!(FOLD_ERRORS_TOTAL),
             unfolded_bytes: gauge!(UNFOLDED_BYTES),
+            scrub_pages: gauge!(SCRUB_PAGES),
             damaged: counter!(DAMAGED_TOTAL),
         }
     }

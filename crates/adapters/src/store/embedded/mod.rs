@@ -24,6 +24,7 @@ mod lists;
 mod log;
 pub mod metrics;
 mod open;
+mod page;
 mod port;
 mod project;
 mod queue;
@@ -31,6 +32,7 @@ mod readers;
 mod recent;
 mod row_sum;
 mod schema;
+mod scrub;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -38,10 +40,11 @@ mod write;
 mod write_ahead;
 mod writer;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hubbub_core::ids::LogId;
 use hubbub_core::ports::store::StoreError;
@@ -128,6 +131,8 @@ impl EmbeddedStore {
             places: log::Places::default(),
             fold: fold::Fold::new(options.fold_after),
             last_row: opened.last_row,
+            erased_in: HashSet::new(),
+            scrub: scrub::Scrub::new(opened.scrub_due, opened.last_row, Instant::now()),
             meters: meters.clone(),
         };
         let writer = std::thread::Builder::new()

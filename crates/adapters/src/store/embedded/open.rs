@@ -12,7 +12,7 @@ use super::facts;
 use super::failure::failed;
 use super::fold::fold_all;
 use super::folder::Folder;
-use super::schema::{APPLICATION_ID, CREATE, FROM_1, VERSION};
+use super::schema::{APPLICATION_ID, CREATE, FROM_1, FROM_2, VERSION};
 use super::write_ahead::broken_place;
 
 /// Why a store can't be opened: one line for whoever starts the process.
@@ -81,6 +81,8 @@ pub(super) struct Opened {
     pub(super) start: Epoch,
     /// The last row that the journal had.
     pub(super) last_row: i64,
+    /// Whether what was erased is still to be taken out of the file.
+    pub(super) scrub_due: bool,
 }
 
 /// Opens the data file for writing, makes it a store if it is new, and counts the start.
@@ -106,7 +108,8 @@ pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
             synced.map_err(|error| OpenError::Failed { file: file_of(), inside: error.to_string() })?;
         }
         (APPLICATION_ID, VERSION, _) => {}
-        (APPLICATION_ID, 1, _) => migrate(&db).map_err(inside_of)?,
+        (APPLICATION_ID, 1, _) => migrate(&db, &[FROM_1, FROM_2]).map_err(inside_of)?,
+        (APPLICATION_ID, 2, _) => migrate(&db, &[FROM_2]).map_err(inside_of)?,
         (APPLICATION_ID, found, _) if found > VERSION => {
             return Err(OpenError::Newer { file: file_of(), found, known: VERSION });
         }
@@ -138,7 +141,8 @@ fn begin(db: Connection) -> Stored<Opened> {
     let start = facts::count_start(&db, &fences)?;
     let last_row = fold_all(&db)?;
     begun.commit().map_err(failed)?;
-    Ok(Opened { db, log_id, fences, start, last_row })
+    let scrub_due = facts::scrub(&db)?;
+    Ok(Opened { db, log_id, fences, start, last_row, scrub_due })
 }
 
 fn connect_writer(file: &Path) -> Stored<Connection> {
@@ -170,6 +174,8 @@ pub(super) fn connect_reader(file: &Path) -> Stored<Connection> {
     Ok(db)
 }
 
+/// How long SQLite waits for another of our connections.
+pub(super) const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 const READER_CACHE_KIB: i64 = 4 * 1_024;
 /// A journal row of eight messages is 2 pages then, where with 4 KiB it is 4 (of which SQLite writes each in two calls).
@@ -179,7 +185,7 @@ const WAL_BYTES_KEPT: i64 = 64 * 1_024 * 1_024;
 
 fn set_up(db: &Connection, cache_kib: i64) -> Stored<()> {
     db.set_prepared_statement_cache_capacity(64);
-    db.busy_timeout(std::time::Duration::from_secs(5)).map_err(failed)?;
+    db.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     let set = || {
         // Else a statement with a bound LIMIT is planned anew each time it is run: twice the work of a short read.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
@@ -209,6 +215,7 @@ fn create(db: &Connection) -> Stored<()> {
     let made = db.unchecked_transaction().map_err(failed)?;
     made.execute_batch(CREATE).map_err(failed)?;
     made.execute_batch(FROM_1).map_err(failed)?;
+    made.execute_batch(FROM_2).map_err(failed)?;
     made.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
     made.pragma_update(None, "user_version", VERSION).map_err(failed)?;
     facts::put_first_facts(&made, log_id)?;
@@ -216,9 +223,9 @@ fn create(db: &Connection) -> Stored<()> {
 }
 
 /// Makes a store of an earlier version one of ours, or leaves it as it was.
-fn migrate(db: &Connection) -> Stored<()> {
+fn migrate(db: &Connection, steps: &[&str]) -> Stored<()> {
     let migrated = db.unchecked_transaction().map_err(failed)?;
-    migrated.execute_batch(FROM_1).map_err(failed)?;
+    steps.iter().try_for_each(|step| migrated.execute_batch(step).map_err(failed))?;
     migrated.pragma_update(None, "user_version", VERSION).map_err(failed)?;
     migrated.commit().map_err(failed)
 }

@@ -80,6 +80,12 @@ impl Store for EmbeddedStore {
         self.write(|reply| Write::Append(NewEntries { room, epoch, entries }, reply))
     }
 
+    fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {
+        let Append { room, epoch, entries } = erased;
+        let entries = entries.into_iter().map(|entry| (entry.seq, entry.encode(&room))).collect();
+        self.write(|reply| Write::Erase(NewEntries { room, epoch, entries }, reply))
+    }
+
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {
         const DECODED_HERE: usize = 100;
         // First what is in memory, then the tables: what leaves memory meanwhile is in the tables already.
@@ -114,6 +120,15 @@ impl Store for EmbeddedStore {
         limit: usize,
     ) -> PortFuture<'_, Stored<Vec<JoinedRoom>>> {
         self.readers.run(move |db| lists::rooms_of(db, &user, after.as_ref(), limit))
+    }
+
+    fn rooms_ever_of(
+        &self,
+        user: UserId,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomId>>> {
+        self.readers.run(move |db| lists::rooms_ever_of(db, &user, after.as_ref(), limit))
     }
 
     fn directory(

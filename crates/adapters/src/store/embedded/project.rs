@@ -5,7 +5,7 @@ use hubbub_core::ports::store::{MemberChange, Projection, Stored};
 use rusqlite::Connection;
 
 use super::failure::{failed, to_sql};
-use super::lists::{KeptRoom, departed_sum, kept_room, last_word, member_sum, room_columns};
+use super::lists::{KeptRoom, departed_sum, forgot_sum, kept_room, last_word, member_sum, room_columns};
 
 /// Carries a projection out.
 pub(super) fn project(db: &Connection, projection: &Projection) -> Stored<()> {
@@ -17,6 +17,19 @@ pub(super) fn project(db: &Connection, projection: &Projection) -> Stored<()> {
     for change in &projection.members {
         put_member(db, projection, change)?;
     }
+    match projection.erased {
+        Some(erased) => put_forgot(db, projection.room.as_str(), to_sql(erased.0)?),
+        None => Ok(()),
+    }
+}
+
+fn put_forgot(db: &Connection, room: &str, erased: i64) -> Stored<()> {
+    db.prepare_cached(
+        "INSERT INTO forgot (room, erased, sum) VALUES (?, ?, ?) ON CONFLICT (room) DO UPDATE SET \
+         erased = excluded.erased, sum = excluded.sum WHERE excluded.erased > erased",
+    )
+    .and_then(|mut put| put.execute((room, erased, forgot_sum(room, erased).done())))
+    .map_err(failed)?;
     Ok(())
 }
 

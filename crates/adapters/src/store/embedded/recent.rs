@@ -20,7 +20,7 @@ pub(super) type Encoded = (Seq, Bytes);
 const OVERHEAD: usize = 128;
 
 /// Entries of consecutive commits.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(super) struct Generation {
     rooms: FastMap<RoomId, BTreeMap<(Epoch, Seq), Bytes>>,
     bytes: usize,
@@ -34,6 +34,17 @@ impl Generation {
         for (seq, bytes) in new.entries {
             self.bytes += bytes.len() + OVERHEAD;
             room.insert((new.epoch, seq), bytes);
+        }
+    }
+
+    fn has(&self, room: &RoomId, key: &(Epoch, Seq)) -> bool {
+        self.rooms.get(room).is_some_and(|entries| entries.contains_key(key))
+    }
+
+    fn replace(&mut self, room: &RoomId, key: &(Epoch, Seq), bytes: &Bytes) {
+        if let Some(entry) = self.rooms.get_mut(room).and_then(|entries| entries.get_mut(key)) {
+            self.bytes = (self.bytes + bytes.len()).saturating_sub(entry.len());
+            *entry = bytes.clone();
         }
     }
 
@@ -68,6 +79,19 @@ impl Recent {
         let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
         generations.growing.last_row = row;
         entries.into_iter().for_each(|new| generations.growing.add(new));
+    }
+
+    /// Puts what is left of erased entries in the place of those that are here.
+    pub(super) fn erase(&self, erased: &NewEntries) {
+        let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for (seq, bytes) in &erased.entries {
+            let key = (erased.epoch, *seq);
+            generations.growing.replace(&erased.room, &key, bytes);
+            // Who folds has it as well, so it may have to be copied: only if there is something to change.
+            if let Some(folding) = generations.folding.as_mut().filter(|f| f.has(&erased.room, &key)) {
+                Arc::make_mut(folding).replace(&erased.room, &key, bytes);
+            }
+        }
     }
 
     /// About how much memory is held: by what grows, and by all.
@@ -131,6 +155,22 @@ mod tests {
     fn seqs(recent: &Recent, seqs: std::ops::RangeInclusive<u64>, bytes_max: usize) -> Vec<u64> {
         let read = Read { room: RoomId::parse("r").unwrap(), epoch: Epoch(1), seqs, bytes_max };
         recent.range(&read).into_iter().map(|(seq, _)| seq.0).collect()
+    }
+
+    #[test]
+    fn what_is_erased_is_erased_in_both_generations() {
+        let recent = Recent::default();
+        recent.add(1, [new(1..=2)]);
+        let folding = recent.fold();
+        recent.add(2, [new(3..=4)]);
+        let erased = |seq| (Seq(seq), Bytes::from_static(b"gone"));
+        recent.erase(&NewEntries { entries: vec![erased(2), erased(3), erased(9)], ..new([]) });
+        let read = Read { room: new([]).room, epoch: Epoch(1), seqs: 1..=9, bytes_max: usize::MAX };
+        let found: Vec<_> =
+            recent.range(&read).into_iter().map(|(seq, bytes)| (seq.0, bytes.len())).collect();
+        assert_eq!(found, [(1, 10), (2, 4), (3, 4), (4, 10)]);
+        assert_eq!(recent.bytes().1, 4 * OVERHEAD + 28);
+        drop(folding);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The tables. Their page is `docs/store-format.md`: change both together, and the version.
 
 /// Version of the layout of tables and of what is in them. Kept in the file as `user_version`.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 
 /// Says that a SQLite file is a store of ours: "HbSt".
 pub(super) const APPLICATION_ID: i32 = 0x4862_5374;
@@ -15,6 +15,16 @@ CREATE TABLE ban (
     reason TEXT NOT NULL,
     sum    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Makes a store of version 2 one of this version.
+pub(super) const FROM_2: &str = "
+CREATE TABLE forgot (
+    room   TEXT NOT NULL PRIMARY KEY,
+    erased INTEGER NOT NULL,
+    sum    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX departed_by_user ON departed (user, room);
 ";
 
 /// Makes an empty store, of version 1: what came since follows.

@@ -84,7 +84,7 @@ fn what_is_made_is_for_nobody_else() {
 fn files_that_are_no_store_of_this_version_are_said() {
     let folder = folder_with_a_store();
     change(&folder, "PRAGMA user_version = 7");
-    assert!(said(&folder).ends_with("has version 7 of the store's format; this hubbub knows up to 2"));
+    assert!(said(&folder).ends_with("has version 7 of the store's format; this hubbub knows up to 3"));
 
     let folder = folder_with_a_store();
     change(&folder, "PRAGMA application_id = 7");
@@ -99,7 +99,10 @@ fn files_that_are_no_store_of_this_version_are_said() {
 #[tokio::test]
 async fn a_store_of_an_earlier_version_is_migrated() {
     let folder = folder_with_a_store();
-    change(&folder, "DROP TABLE ban; PRAGMA user_version = 1");
+    let before_3 = "DROP TABLE forgot; DROP INDEX departed_by_user;";
+    change(&folder, &format!("{before_3} PRAGMA user_version = 2"));
+    drop(open(folder.path()).unwrap());
+    change(&folder, &format!("{before_3} DROP TABLE ban; PRAGMA user_version = 1"));
     let store = open(folder.path()).unwrap();
     let (user, by) = (hubbub_core::ids::UserId::parse("u").unwrap(), "ops".to_owned());
     let ban = Ban { user, at: hubbub_core::ids::Millis(1), by, reason: String::new() };
@@ -176,4 +179,120 @@ async fn what_does_not_fit_the_queue_is_refused_at_once() {
     }
     assert!((5..60).contains(&kept), "{kept}");
     store.append(append(2)).await.unwrap();
+}
+
+/// In each message that is to be erased, and nowhere else.
+const SECRET: &str = "what must not be there";
+
+fn message(room: &RoomId, seq: u64, text: String) -> hubbub_core::entry::Entry {
+    use hubbub_core::entry::{Entry, Says};
+    use hubbub_core::ids::{Millis, User, UserId};
+    let user = User { id: UserId::parse("u").unwrap(), name: "U".into() };
+    Entry::new(
+        room,
+        Seq(seq),
+        Millis(seq),
+        &user,
+        None,
+        Says::Message(&hubbub_core::limits::Content::Text(text)),
+    )
+}
+
+/// A store with 40 rooms whose messages came in turn, so that pages were split at all places; every third is to be erased. What is
+/// in each room once they are.
+async fn talked_about(store: &EmbeddedStore) -> Vec<(RoomId, Vec<hubbub_core::entry::Entry>)> {
+    let mut rooms: Vec<_> = (0..40).map(|n| (RoomId::parse(&format!("r{n}")).unwrap(), Vec::new())).collect();
+    let mut rng = fastrand::Rng::with_seed(7);
+    for seq in 1..=60u64 {
+        for (room, log) in &mut rooms {
+            // From a part of a page to many pages, and past what is journaled.
+            let size = 1 << rng.u32(0..if seq % 20 == 0 { 17 } else { 10 });
+            let words = if seq % 3 == 0 { SECRET } else { "what may stay there" };
+            let text: String = words.chars().chain(" ".chars()).cycle().take(words.len().max(size)).collect();
+            let entry = message(room, seq, text);
+            let append = Append { room: room.clone(), epoch: Epoch(1), entries: vec![entry.clone()] };
+            store.append(append).await.unwrap();
+            log.push(entry);
+        }
+    }
+    for (room, log) in &mut rooms {
+        for entry in log.iter_mut().filter(|entry| entry.seq.0 % 3 == 0) {
+            *entry = entry.erased(room).unwrap();
+        }
+    }
+    rooms
+}
+
+async fn erase(store: &EmbeddedStore, rooms: &[(RoomId, Vec<hubbub_core::entry::Entry>)]) {
+    for (room, log) in rooms {
+        let entries: Vec<_> = log.iter().filter(|entry| entry.seq.0 % 3 == 0).cloned().collect();
+        store.erase(Append { room: room.clone(), epoch: Epoch(1), entries }).await.unwrap();
+    }
+}
+
+/// Files of the folder that have the secret in them.
+fn files_with_it(folder: &TempDir) -> Vec<std::path::PathBuf> {
+    let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().path());
+    let has_it = |file: &std::path::PathBuf| {
+        let bytes = std::fs::read(file).unwrap();
+        bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes())
+    };
+    files.filter(has_it).collect()
+}
+
+fn wait_until_it_is_in_no_file(folder: &TempDir) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !files_with_it(folder).is_empty() {
+        assert!(Instant::now() < deadline, "{:?}", files_with_it(folder));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+async fn are_whole(store: &EmbeddedStore, rooms: &[(RoomId, Vec<hubbub_core::entry::Entry>)]) {
+    use hubbub_core::ports::store::Read;
+    for (room, log) in rooms {
+        let read = Read { room: room.clone(), epoch: Epoch(1), seqs: 1..=u64::MAX, bytes_max: usize::MAX };
+        assert_eq!(store.read(read).await.unwrap(), *log);
+    }
+}
+
+#[tokio::test]
+async fn what_was_erased_is_in_no_file_and_the_rest_is_whole() {
+    let options =
+        Options { commit_pace: Duration::ZERO, fold_after: Duration::from_millis(50), ..Options::default() };
+    // A store that goes on, one that ends at once and is opened again, and one to which more is written meanwhile.
+    for case in ["goes on", "ends", "is written to"] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(folder.path(), options.clone()).unwrap();
+        let mut rooms = talked_about(&store).await;
+        assert!(!files_with_it(&folder).is_empty(), "there is something to erase");
+        erase(&store, &rooms).await;
+        are_whole(&store, &rooms).await;
+        let store = match case {
+            "ends" => {
+                drop(store);
+                EmbeddedStore::open(folder.path(), options.clone()).unwrap()
+            }
+            "is written to" => {
+                for seq in 61..=120 {
+                    for (room, log) in &mut rooms {
+                        log.push(message(room, seq, format!("{seq} goes on")));
+                        let entries = log[log.len() - 1..].to_vec();
+                        store.append(Append { room: room.clone(), epoch: Epoch(1), entries }).await.unwrap();
+                    }
+                }
+                store
+            }
+            _ => store,
+        };
+        wait_until_it_is_in_no_file(&folder);
+        are_whole(&store, &rooms).await;
+        drop(store);
+        assert_eq!(files_with_it(&folder), Vec::<std::path::PathBuf>::new());
+        let db = Connection::open(folder.path().join("hubbub.db")).unwrap();
+        let sound: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+        assert_eq!(sound, "ok", "{case}");
+        drop(db);
+        are_whole(&EmbeddedStore::open(folder.path(), options.clone()).unwrap(), &rooms).await;
+    }
 }

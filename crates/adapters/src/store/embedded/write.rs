@@ -21,6 +21,8 @@ pub(super) struct NewEntries {
 pub(super) enum Write {
     Append(NewEntries, Reply<()>),
     Segment(RoomId, Segment, Reply<()>),
+    /// What is left of entries that are to be erased.
+    Erase(NewEntries, Reply<()>),
     Project(Box<Projection>, Reply<()>),
     Claim(Partition, Reply<Epoch>),
     Account(Box<AccountRow>, oneshot::Sender<Result<(), AccountStoreError>>),
@@ -37,7 +39,9 @@ impl Write {
         const FIXED: usize = 256;
         FIXED
             + match self {
-                Self::Append(new, _) => new.entries.iter().map(|(_, bytes)| bytes.len() + 48).sum(),
+                Self::Append(new, _) | Self::Erase(new, _) => {
+                    new.entries.iter().map(|(_, bytes)| bytes.len() + 48).sum()
+                }
                 Self::Project(projection, _) => projection.members.len() * 192,
                 Self::Account(..) | Self::Segment(..) | Self::Claim(..) | Self::Probe(_) => 0,
                 Self::Ban(..) | Self::LiftBan(..) => 0,
@@ -49,6 +53,7 @@ impl Write {
     pub(super) fn refuse(self, error: StoreError) {
         match self {
             Self::Append(_, reply)
+            | Self::Erase(_, reply)
             | Self::Segment(_, _, reply)
             | Self::Project(_, reply)
             | Self::Ban(_, reply)

@@ -1,9 +1,10 @@
 //! The one thread that writes: takes all that waits, one transaction, one sync, then all the answers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hubbub_core::ids::{Epoch, Partition};
+use hubbub_core::ids::{Epoch, Partition, RoomId};
 use hubbub_core::ports::store::{StoreError, Stored};
 use rusqlite::Connection;
 
@@ -17,6 +18,7 @@ use super::log::{self, Places};
 use super::metrics::Meters;
 use super::project;
 use super::queue::Taken;
+use super::scrub::Scrub;
 use super::shared::Shared;
 use super::write::{Held, NewEntries, Write};
 
@@ -33,6 +35,9 @@ pub(super) struct Writer {
     pub(super) fold: Fold,
     /// The number of the journal's last row.
     pub(super) last_row: i64,
+    /// Rooms in which something was erased since this store was opened: an append that is repeated could bring it back.
+    pub(super) erased_in: HashSet<RoomId>,
+    pub(super) scrub: Scrub,
     pub(super) meters: Meters,
 }
 
@@ -51,6 +56,8 @@ struct Batch {
     held: Vec<Held>,
     /// Entries for the journal.
     appends: Vec<NewEntries>,
+    /// What is left of erased ones.
+    erased: Vec<NewEntries>,
     /// How many entries in all.
     entries: usize,
 }
@@ -61,8 +68,9 @@ impl Writer {
         let _abandon = Abandon(self.shared.clone());
         let mut not_before = Instant::now();
         loop {
-            let fold_at = self.fold.wake_at().map(|at| at.max(not_before));
-            let taken = self.shared.queue.take(not_before, fold_at);
+            let chores = self.fold.wake_at().into_iter().chain(self.scrub.wake_at());
+            let chore_at = chores.min().map(|at| at.max(not_before));
+            let taken = self.shared.queue.take(not_before, chore_at);
             let started = Instant::now();
             not_before = started + self.pace;
             match taken {
@@ -83,7 +91,13 @@ impl Writer {
 
     fn commit(&mut self, writes: Vec<Write>, started: Instant) {
         let (count, bytes) = (writes.len(), writes.iter().map(Write::bytes).sum());
-        let mut batch = Batch { started, held: Vec::with_capacity(count), appends: Vec::new(), entries: 0 };
+        let mut batch = Batch {
+            started,
+            held: Vec::with_capacity(count),
+            appends: Vec::new(),
+            erased: Vec::new(),
+            entries: 0,
+        };
         let committed = self.transact(writes, &mut batch);
         self.note(&committed, &batch, count);
         if committed.is_ok() {
@@ -103,12 +117,23 @@ impl Writer {
             self.shared.recent.add(self.last_row, batch.appends.drain(..));
             self.fold.is_needed(batch.started);
         }
+        if !batch.erased.is_empty() {
+            self.scrub.is_needed(self.last_row, batch.started);
+        }
+        for erased in batch.erased.drain(..) {
+            self.shared.recent.erase(&erased);
+        }
         self.fold.committed(&self.shared.recent, batch.started);
         for answer in &batch.held {
             if let Held::Claimed(partition, _, Ok(epoch)) = answer {
                 self.shared.fence_is(*partition, *epoch);
             }
         }
+        self.scrub.committed(&self.db, batch.started);
+        if self.scrub.waits_for_fold() {
+            self.fold.soon(batch.started);
+        }
+        self.meters.scrub_pages.set(f64::from(self.scrub.left()));
         self.meters.unfolded_bytes.set(self.shared.recent.bytes().1 as f64);
     }
 
@@ -148,6 +173,7 @@ impl Writer {
                 journal::put(&self.db, self.last_row + 1, journal::encode(&batch.appends))?;
             }
             self.fold_a_slice(batch)?;
+            self.scrub_a_slice(batch)?;
             self.execute("COMMIT")
         });
         let Err(error) = done else { return Ok(()) };
@@ -156,6 +182,7 @@ impl Writer {
         }
         self.places.forget();
         self.fold.failed(batch.started);
+        self.scrub.failed(batch.started);
         // To those who did not cause it, whatever it was is no more than a commit that failed.
         let error = unavailable(error);
         writes.for_each(|write| write.refuse(error.clone()));
@@ -183,12 +210,31 @@ impl Writer {
         }
     }
 
+    /// A slice that fails by itself leaves the commit as it is, and is tried again later.
+    fn scrub_a_slice(&mut self, batch: &Batch) -> Stored<()> {
+        let scrubbed = self.alone(|w| w.scrub.slice(&w.db, batch.started));
+        let Err(error) = scrubbed else { return Ok(()) };
+        self.scrub.failed(batch.started);
+        tracing::warn!(%error, "what was erased can't be taken out of the file yet");
+        match self.db.is_autocommit() {
+            true => Err(error),
+            false => Ok(()),
+        }
+    }
+
     /// Does one write. One that fails by itself is undone and leaves the others as they are.
     fn apply(&mut self, write: Write, batch: &mut Batch) -> Held {
         match write {
             Write::Append(new, reply) => Held::Done(reply, self.append(new, batch)),
             Write::Segment(room, segment, reply) => {
                 Held::Done(reply, self.alone(|w| log::put_segment(&w.db, &room, segment)))
+            }
+            Write::Erase(erased, reply) => {
+                let done = self.alone(|w| w.erase(&erased));
+                if done.is_ok() {
+                    batch.erased.push(erased);
+                }
+                Held::Done(reply, done)
             }
             Write::Project(projection, reply) => {
                 Held::Done(reply, self.alone(|w| project::project(&w.db, &projection)))
@@ -223,8 +269,31 @@ impl Writer {
         result
     }
 
-    fn append(&mut self, new: NewEntries, batch: &mut Batch) -> Stored<()> {
+    fn erase(&mut self, erased: &NewEntries) -> Stored<()> {
+        // Before anything is done: what of it stays undone is no harm.
+        self.erased_in.insert(erased.room.clone());
+        facts::put_scrub(&self.db, true)?;
+        let place = self.places.get_or_make(&self.db, &erased.room, erased.epoch)?;
+        let mut rows = erased.entries.iter();
+        rows.try_for_each(|(seq, bytes)| log::put_erased(&self.db, place.row(*seq)?, bytes))
+    }
+
+    /// Puts what is left of erased entries in the place of those that come again.
+    fn keep_erased(&mut self, new: &mut NewEntries) -> Stored<()> {
+        let place = self.places.get_or_make(&self.db, &new.room, new.epoch)?;
+        for (seq, bytes) in &mut new.entries {
+            if let Some(erased) = log::erased_row(&self.db, place.row(*seq)?)? {
+                *bytes = erased;
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, mut new: NewEntries, batch: &mut Batch) -> Stored<()> {
         new.entries.iter().try_for_each(|(seq, _)| log::check_seq(*seq))?;
+        if self.erased_in.contains(&new.room) {
+            self.alone(|w| w.keep_erased(&mut new))?;
+        }
         let count = new.entries.len();
         let bytes: usize = new.entries.iter().map(|(_, bytes)| bytes.len()).sum();
         if bytes >= JOURNALED_BYTES_MAX {

@@ -1,0 +1,208 @@
+//! After an erasure: taking what was erased out of the file, where SQLite leaves it behind.
+//!
+//! A row that is shortened, moved to another page or deleted leaves its bytes in parts of pages that nothing uses, in free pages, in
+//! the write-ahead log. Once the journal with the former entries is folded and gone, all pages are gone through, some in
+//! one commit, and their unused parts are zeroed; then the write-ahead log is brought into the file and cut to nothing. The store says in a
+//! fact that this is due, so that a start goes on with it.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use hubbub_core::ports::store::Stored;
+use rusqlite::{Connection, OptionalExtension};
+
+use super::facts;
+use super::failure::{damaged, failed, unavailable};
+use super::page::{
+    PAGES_MAX, clear_behind, clear_free_list, clear_tree_page, free_list, rests_of_rows, u32_at,
+};
+
+/// Pages of one slice, and the least time between two: some 25 MiB of the file a second.
+const PAGES: u32 = 64;
+const PACE: Duration = Duration::from_millis(20);
+/// How long to leave it alone after a failure, or while a reader keeps the write-ahead log.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+/// Where SQLite has its locks: the page there is no page.
+const LOCKS_AT: u64 = 0x4000_0000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Idle,
+    /// The journal has what was erased, up to this row.
+    Folding(i64),
+    /// This page is next.
+    Pages(u32),
+    /// The write-ahead log has it.
+    Log,
+    /// All is done but to say so.
+    Over,
+}
+
+/// What is still to be taken out of the file.
+pub(super) struct Scrub {
+    stage: Stage,
+    /// What the stage is once the open transaction is committed.
+    then: Stage,
+    due: Instant,
+    /// How many pages are left, about.
+    left: u32,
+}
+
+impl Scrub {
+    /// Of a store that was just opened, whose journal ends with this row.
+    pub(super) fn new(due: bool, last_row: i64, now: Instant) -> Self {
+        let stage = if due { Stage::Folding(last_row) } else { Stage::Idle };
+        Self { stage, then: stage, due: now, left: 0 }
+    }
+
+    /// Something was erased; the journal has rows up to this one. Begins anew: it may have been where a page was passed already.
+    pub(super) fn is_needed(&mut self, last_row: i64, now: Instant) {
+        (self.stage, self.then, self.due) = (Stage::Folding(last_row), Stage::Folding(last_row), now);
+    }
+
+    /// When to go on; `None` when nothing is to be done.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        (self.stage != Stage::Idle).then_some(self.due)
+    }
+
+    /// Whether the journal is waited for.
+    pub(super) fn waits_for_fold(&self) -> bool {
+        matches!(self.stage, Stage::Folding(_))
+    }
+
+    /// Pages that are still to be gone through, about; at least 1 until all is done.
+    pub(super) fn left(&self) -> u32 {
+        match self.stage {
+            Stage::Idle => 0,
+            _ => self.left.max(1),
+        }
+    }
+
+    /// Does a slice inside the open transaction.
+    pub(super) fn slice(&mut self, db: &Connection, now: Instant) -> Stored<()> {
+        self.then = self.stage;
+        if self.stage == Stage::Idle || now < self.due {
+            return Ok(());
+        }
+        self.then = match self.stage {
+            Stage::Folding(row) if facts::folded(db)? < row => self.stage,
+            Stage::Folding(_) => Stage::Pages(1),
+            Stage::Pages(next) => self.pages(db, next)?,
+            Stage::Over => {
+                facts::put_scrub(db, false)?;
+                Stage::Idle
+            }
+            stage @ (Stage::Idle | Stage::Log) => stage,
+        };
+        Ok(())
+    }
+
+    /// The transaction was committed.
+    pub(super) fn committed(&mut self, db: &Connection, now: Instant) {
+        if self.stage != Stage::Idle && now >= self.due {
+            self.due = now + PACE;
+        }
+        self.stage = self.then;
+        if self.stage == Stage::Log {
+            match cut_log(db) {
+                Ok(true) => (self.stage, self.then) = (Stage::Over, Stage::Over),
+                Ok(false) => self.due = now + RETRY_AFTER,
+                Err(error) => {
+                    tracing::warn!(%error, "what was erased can't be taken out of the write-ahead log yet");
+                    self.due = now + RETRY_AFTER;
+                }
+            }
+        }
+    }
+
+    /// The slice or the transaction failed: it is done again later.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.then = self.stage;
+        self.due = now + RETRY_AFTER;
+    }
+
+    fn pages(&mut self, db: &Connection, next: u32) -> Stored<Stage> {
+        let count: u32 = db.pragma_query_value(None, "page_count", |row| row.get(0)).map_err(failed)?;
+        if count >= PAGES_MAX {
+            return Err(unavailable("the file is too large to be cleared of what was erased"));
+        }
+        let (lists, free) = free_pages(db)?;
+        let end = next.saturating_add(PAGES).min(count + 1);
+        self.left = count + 1 - next.min(count + 1);
+        for number in next..end {
+            let Some(mut page) = read(db, number)? else { continue };
+            let changed = if free.contains(&number) {
+                let changed = page.iter().any(|byte| *byte != 0);
+                page.fill(0);
+                changed
+            } else if lists.contains(&number) {
+                clear_free_list(&mut page)
+            } else {
+                clear_rests(db, &page, number)?;
+                // What is left are the rests of rows, which are used but for the end of the last.
+                clear_tree_page(&mut page, number).unwrap_or(false)
+            };
+            if changed {
+                write(db, number, &page)?;
+            }
+        }
+        Ok(if end > count { Stage::Log } else { Stage::Pages(end) })
+    }
+}
+
+/// The pages that make up the list of free pages, and those that it names.
+fn free_pages(db: &Connection) -> Stored<(HashSet<u32>, HashSet<u32>)> {
+    let (mut lists, mut free) = (HashSet::new(), HashSet::new());
+    let first = read(db, 1)?.ok_or_else(|| damaged("the file has no first page"))?;
+    let mut next = u32_at(&first, 32).unwrap_or(0);
+    while next != 0 && lists.insert(next) {
+        let page = read(db, next)?.ok_or_else(|| damaged("the list of free pages names none"))?;
+        let (following, leaves) = free_list(&page).ok_or_else(|| damaged("the list of free pages"))?;
+        free.extend(leaves);
+        next = following;
+    }
+    Ok((lists, free))
+}
+
+/// Zeroes what is behind the last byte of each long row that begins in this page.
+fn clear_rests(db: &Connection, page: &[u8], number: u32) -> Stored<()> {
+    for (first, mut bytes) in rests_of_rows(page, number) {
+        let mut at = first;
+        loop {
+            let Some(mut page) = read(db, at)? else { break };
+            let held = page.len() - 4;
+            if bytes <= held {
+                if clear_behind(&mut page, bytes) {
+                    write(db, at, &page)?;
+                }
+                break;
+            }
+            bytes -= held;
+            at = u32_at(&page, 0).unwrap_or(0);
+        }
+    }
+    Ok(())
+}
+
+fn read(db: &Connection, number: u32) -> Stored<Option<Vec<u8>>> {
+    db.prepare_cached("SELECT data FROM sqlite_dbpage WHERE pgno = ?")
+        .and_then(|mut select| select.query_row([number], |row| row.get::<_, Vec<u8>>(0)).optional())
+        .map(|page| page.filter(|page| u64::from(number - 1) * page.len() as u64 != LOCKS_AT))
+        .map_err(failed)
+}
+
+fn write(db: &Connection, number: u32, page: &[u8]) -> Stored<()> {
+    db.prepare_cached("UPDATE sqlite_dbpage SET data = ?2 WHERE pgno = ?1")
+        .and_then(|mut update| update.execute((number, page)))
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// Brings the write-ahead log into the file and cuts it to nothing; false while a reader needs it.
+fn cut_log(db: &Connection) -> Stored<bool> {
+    // Nobody's commit waits for a reader.
+    db.busy_timeout(Duration::ZERO).map_err(failed)?;
+    let cut = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    db.busy_timeout(super::open::BUSY_TIMEOUT).map_err(failed)?;
+    Ok(cut.map_err(failed)? == 0)
+}

@@ -1,0 +1,119 @@
+//! A user's messages are erased at all gateways and history services, whatever they had in memory, while holders change.
+
+use hubbub_client::{Client, Event, What};
+use hubbub_core::ids::{Key, RoomId, Seq};
+use hubbub_testkit::{Hubbub, Operator, Person, Plan, eventually, in_time};
+use serde_json::json;
+
+use crate::world::{Quiet, connect, plan};
+
+/// In each message that is to be erased, and nowhere else.
+const SECRET: &str = "the secret of bob";
+
+/// All of a room by HTTP, page by page, at a gateway.
+async fn read(gateway: &Hubbub, person: &Person, room: &RoomId) -> String {
+    let (mut said, mut after) = (String::new(), json!(0));
+    loop {
+        let path = format!("/v1/chat/rooms/{room}/messages?after={after}&limit=300");
+        // While a holder changes there may be no answer for a moment.
+        let page = eventually("the room is read", async || {
+            let page = gateway.get(&path, Some(&person.token)).await.unwrap();
+            (page.status == 200).then(|| page.json())
+        })
+        .await;
+        said += &page["entries"].to_string();
+        match page["more"] == true {
+            true => after = page["next"].clone(),
+            false => return said,
+        }
+    }
+}
+
+async fn talk(client: &Client, room: &RoomId, messages: std::ops::Range<u32>) {
+    for n in messages {
+        let (key, text) =
+            (Key::parse(&format!("bob-{n}")).unwrap(), format!("{SECRET}, {n} {}", "and more ".repeat(300)));
+        eventually("it is said", async || client.send_text(room, &text, Some(&key)).await.ok()).await;
+    }
+}
+
+#[tokio::test]
+async fn erased_messages_are_gone_at_every_gateway_and_of_every_history_service() {
+    let credential = Operator::new_credential("night-shift");
+    let mut flags = plan().await.gateway_flags;
+    flags.extend(Operator::flags(&credential));
+    let mut quiet = Quiet::of(Plan { gateway_flags: flags, ..plan().await }).await;
+    let cluster = &mut quiet.cluster;
+    let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), &cluster.gateways[1], &credential).unwrap();
+    let ann = Person::register(&cluster.gateways[0], "ann").await.unwrap();
+    let bob = Person::register(&cluster.gateways[0], "bob").await.unwrap();
+    let (anns, mut ann_hears) = connect(&cluster.gateways[0], &ann).await;
+    let (bobs, _bob_hears) = connect(&cluster.gateways[1], &bob).await;
+    let mut rooms = Vec::new();
+    for name in ["here", "left"] {
+        let room = anns.create(name, "").await.unwrap().id;
+        bobs.join(&room).await.unwrap();
+        talk(&bobs, &room, 0..400).await;
+        rooms.push(room);
+    }
+    // The second half of each log is another holder's.
+    for worker in &mut cluster.workers {
+        worker.kill().await.unwrap();
+        worker.restart().await.unwrap();
+    }
+    for room in &rooms {
+        talk(&bobs, room, 400..500).await;
+    }
+    bobs.leave(&rooms[1]).await.unwrap();
+    // Each history service has them in memory by now: who is asked is a matter of chance.
+    for _ in 0..4 {
+        for gateway in &cluster.gateways {
+            for room in &rooms {
+                assert_eq!(read(gateway, &ann, room).await.matches(SECRET).count(), 500);
+            }
+        }
+    }
+
+    let done = operator.json(&["erase", bob.id.as_str()]).await;
+    assert_eq!((&done["looked_at"], &done["erased"]), (&2.into(), &1_000.into()), "{done}");
+    let told = async {
+        loop {
+            match ann_hears.next().await {
+                Some(Event::Entry(entry)) if matches!(entry.what, What::Erase { .. }) => return entry,
+                Some(_) => {}
+                None => panic!("the connection is lost"),
+            }
+        }
+    };
+    let told = in_time("ann is told", told).await;
+    assert_eq!(told.user.id, bob.id);
+    for _ in 0..4 {
+        for gateway in &cluster.gateways {
+            for room in &rooms {
+                let said = read(gateway, &ann, room).await;
+                assert_eq!((said.matches(SECRET).count(), said.matches("\"erased\"").count()), (0, 500));
+            }
+        }
+    }
+    // Of the next holders, the same: from the database, where they are overwritten.
+    for tier in [&mut cluster.workers, &mut cluster.histories] {
+        for process in tier {
+            process.kill().await.unwrap();
+            process.restart().await.unwrap();
+        }
+    }
+    let again = operator.json(&["erase", bob.id.as_str()]).await;
+    assert_eq!(
+        (&again["erased"], &again["rooms"][0]["seq"]),
+        (&0.into(), &done["rooms"][0]["seq"]),
+        "{again}"
+    );
+    for gateway in &cluster.gateways {
+        assert_eq!(read(gateway, &ann, &rooms[0]).await.matches(SECRET).count(), 0);
+    }
+    let key = Key::parse("bob-490").unwrap();
+    let sent =
+        eventually("it is said again", async || bobs.send_text(&rooms[0], "again", Some(&key)).await.ok())
+            .await;
+    assert!(sent.seq().is_some_and(|seq| seq < Seq(500)), "the repeat finds its first: {sent:?}");
+}

@@ -1,0 +1,207 @@
+//! Erasing a user's messages: first the bytes, then the word (decision 16).
+//!
+//! An order goes through the room's rows in parts, each asked for by itself: so one costs the room no more than a page of
+//! history, and whoever asks sees how far it is. A part that is done again finds nothing to do. With the last one the room's
+//! machine says in the log what is gone.
+//!
+//! All rows of the room are gone through, also those outside the chain, of holders that were fenced: nobody reads them, and what was
+//! said is in them.
+
+use std::sync::Arc;
+
+use hubbub_core::chain::{Piece, pieces};
+use hubbub_core::entry::{Entry, Erasure, Kind};
+use hubbub_core::ids::{Epoch, RoomId, Seq, User, UserId};
+use hubbub_core::ports::store::{Append, Read, Segment, Store};
+use hubbub_wire::tier::act::EraseFrom;
+
+use crate::error::OpenError;
+use crate::inbox::Asker;
+use crate::metrics;
+use crate::partition::{Done, Writer};
+use crate::retry::patiently;
+
+/// Rows and bytes of one read. No gap between rows is so long: it is at most a batch.
+const ROWS_MAX: u64 = 2_000;
+const READ_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of content that are enough for one part: a read may find twice as many at once, and is not followed by another then.
+const PART_BYTES: usize = 512 * 1024;
+/// Reads of one part: of a room that had many holders each finds little.
+const READS_MAX: usize = 32;
+
+/// Somebody wants a user's messages erased.
+pub(crate) struct Order {
+    pub(crate) by: User,
+    pub(crate) author: UserId,
+    pub(crate) from: Option<EraseFrom>,
+    pub(crate) asker: Asker,
+}
+
+/// Which part of a log is known to be in the store.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope {
+    /// The epoch from whose segment it is read.
+    pub(crate) newest: Epoch,
+    /// Up to here.
+    pub(crate) head: Seq,
+    /// Our epoch.
+    pub(crate) own: Epoch,
+}
+
+/// A part of a log that was gone through.
+#[derive(Debug)]
+pub(crate) struct Slice {
+    pub(crate) count: u64,
+    pub(crate) reached: Reached,
+}
+
+/// How far.
+#[derive(Debug)]
+pub(crate) enum Reached {
+    Here(EraseFrom),
+    /// The end: the author's last message, and what the log says of their messages so far.
+    End {
+        last: Seq,
+        said: Option<Erasure>,
+    },
+}
+
+impl Writer {
+    /// Begins what was ordered of a room.
+    pub(crate) fn start_erasing(&mut self, room: &RoomId) {
+        let epoch = self.voice.epoch;
+        let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
+        let (orders, scope) = open.take_orders(epoch);
+        for order in orders {
+            let (store, room) = (self.tier.ports.store.clone(), room.clone());
+            self.work.push(Box::pin(async move {
+                let (author, from) = (&order.author, order.from);
+                let slice =
+                    patiently(|| erase_some(store.clone(), room.clone(), author.clone(), from, scope)).await;
+                Done::Erased(room, Box::new(order), slice)
+            }));
+        }
+    }
+
+    pub(crate) fn on_erased(&mut self, room: &RoomId, order: Order, slice: Result<Slice, OpenError>) {
+        let slice = match slice {
+            Ok(slice) => Some(slice),
+            Err(error @ OpenError::Damaged { .. }) => {
+                tracing::error!(%error, "a log can't be gone through for messages to erase");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%room, %error, "messages can't be erased now");
+                None
+            }
+        };
+        ::metrics::counter!(metrics::ERASED.name).increment(slice.as_ref().map_or(0, |slice| slice.count));
+        let turn = self.now();
+        if let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) {
+            open.carried_out(order, slice, &turn);
+        }
+        self.list(room);
+    }
+}
+
+/// Erases an author's messages in a part of the log. They are gone when this returns.
+async fn erase_some(
+    store: Arc<dyn Store>,
+    room: RoomId,
+    author: UserId,
+    from: Option<EraseFrom>,
+    scope: Scope,
+) -> Result<Slice, OpenError> {
+    let segments = store.segments(room.clone()).await.map_err(|error| OpenError::of(&room, error))?;
+    if let Some(newer) = segments.last().filter(|segment| segment.epoch > scope.own) {
+        // What its holder has committed is not ours to judge.
+        return Err(OpenError::Fenced(newer.epoch));
+    }
+    let chain = pieces(&segments, scope.newest, 1..=scope.head.0)
+        .map_err(|broken| OpenError::broken(&room, &broken))?;
+    let from = from.unwrap_or(EraseFrom { epoch: Epoch(0), after: Seq(0), last: Seq(0), said: None });
+    let mut walk = Walk { store, room, author, chain, scope, at: from, count: 0, rows: 0, bytes: 0 };
+    for _ in 0..READS_MAX {
+        let mut left = segments.iter().skip_while(|segment| segment.epoch < walk.at.epoch);
+        let (Some(segment), following) = (left.next(), left.next()) else { return Ok(walk.end()) };
+        match (walk.step(segment).await?, following) {
+            (Step::More, _) => {}
+            (Step::Enough, _) => break,
+            (Step::Nothing, Some(following)) => (walk.at.epoch, walk.at.after) = (following.epoch, Seq(0)),
+            // The newest one may grow, so it is left only to end: what comes into it later is for the next order.
+            (Step::Nothing, None) => return Ok(walk.end()),
+        }
+    }
+    Ok(Slice { count: walk.count, reached: Reached::Here(walk.at) })
+}
+
+struct Walk {
+    store: Arc<dyn Store>,
+    room: RoomId,
+    author: UserId,
+    chain: Vec<Piece>,
+    scope: Scope,
+    at: EraseFrom,
+    count: u64,
+    rows: usize,
+    bytes: usize,
+}
+
+/// What a read found.
+enum Step {
+    /// Rows, and there may be more.
+    More,
+    /// Rows, as many as one part may have.
+    Enough,
+    /// That the segment has no more.
+    Nothing,
+}
+
+impl Walk {
+    fn end(&self) -> Slice {
+        Slice { count: self.count, reached: Reached::End { last: self.at.last, said: self.at.said } }
+    }
+
+    /// One read of a segment's rows, and the erasing of what it finds.
+    async fn step(&mut self, segment: &Segment) -> Result<Step, OpenError> {
+        if segment.epoch > self.at.epoch {
+            (self.at.epoch, self.at.after) = (segment.epoch, Seq(0));
+        }
+        let first = segment.start.max(self.at.after.next()).0;
+        // What of our own is beyond that is on its way, and for the next part.
+        let end = if segment.epoch == self.scope.own { self.scope.head.0 } else { u64::MAX };
+        let seqs = first..=end.min(first.saturating_add(ROWS_MAX - 1));
+        let read = Read { room: self.room.clone(), epoch: segment.epoch, seqs, bytes_max: READ_BYTES_MAX };
+        let rows = self.store.read(read).await.map_err(|error| OpenError::of(&self.room, error))?;
+        let Some(last) = rows.last() else { return Ok(Step::Nothing) };
+        self.at.after = last.seq;
+        self.rows += rows.len();
+        self.bytes += rows.iter().map(|row| row.json.len()).sum::<usize>();
+        let erased: Vec<_> = rows.iter().filter_map(|row| self.look_at(segment.epoch, row)).collect();
+        if !erased.is_empty() {
+            self.count += erased.len() as u64;
+            let erased = Append { room: self.room.clone(), epoch: segment.epoch, entries: erased };
+            self.store.erase(erased).await.map_err(|error| OpenError::of(&self.room, error))?;
+        }
+        Ok(match self.rows as u64 >= ROWS_MAX || self.bytes >= PART_BYTES {
+            true => Step::Enough,
+            false => Step::More,
+        })
+    }
+
+    /// What is to be left of a row, if it is one to erase.
+    fn look_at(&mut self, epoch: Epoch, row: &Entry) -> Option<Entry> {
+        if row.user != self.author {
+            return None;
+        }
+        // What a fenced holder wrote is not in the log: it has to go, and says nothing.
+        if self.chain.iter().any(|piece| piece.epoch == epoch && piece.seqs.contains(&row.seq.0)) {
+            match row.kind {
+                Kind::Erase => self.at.said = row.erasure().or(self.at.said),
+                kind if kind.has_content() || kind == Kind::Erased => self.at.last = row.seq,
+                _ => {}
+            }
+        }
+        row.kind.has_content().then(|| row.erased(&self.room)).flatten()
+    }
+}
