@@ -47,7 +47,7 @@ pub(super) fn clear_tree_page(page: &mut [u8], number: u32) -> Option<bool> {
         cells => cells,
     };
     // All is looked at before anything is changed.
-    let mut unused = vec![pointers_end..cells];
+    let mut unused = Vec::from([Range { start: pointers_end, end: cells }]);
     let mut block = u16_at(page, at + 1)?;
     while block != 0 {
         let (next, size) = (u16_at(page, block)?, u16_at(page, block + 2)?);
@@ -61,7 +61,8 @@ pub(super) fn clear_tree_page(page: &mut [u8], number: u32) -> Option<bool> {
     if unused.iter().any(|part| part.start > part.end || part.end > page.len()) {
         return None;
     }
-    Some(unused.into_iter().fold(false, |changed, part| zero(page, part) || changed))
+    // All of them, not only up to the first that had something.
+    Some(unused.into_iter().filter(|part| zero(page, part.clone())).count() > 0)
 }
 
 /// Of a page that is a leaf of a table: where the rest of each long row begins, and how many bytes that has.

@@ -168,8 +168,7 @@ fn free_pages(db: &Connection) -> Stored<(HashSet<u32>, HashSet<u32>)> {
 fn clear_rests(db: &Connection, page: &[u8], number: u32) -> Stored<()> {
     for (first, mut bytes) in rests_of_rows(page, number) {
         let mut at = first;
-        loop {
-            let Some(mut page) = read(db, at)? else { break };
+        while let Some(mut page) = read(db, at)? {
             let held = page.len() - 4;
             if bytes <= held {
                 if clear_behind(&mut page, bytes) {

@@ -6,6 +6,7 @@ use hubbub_core::ids::{Epoch, RoomId, Seq};
 use hubbub_core::ports::accounts::AccountStore;
 use hubbub_core::ports::bans::{Ban, Bans};
 use hubbub_core::ports::store::{Append, Segment, Store, StoreError};
+use hubbub_testkit::eventually;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -240,14 +241,6 @@ fn files_with_it(folder: &TempDir) -> Vec<std::path::PathBuf> {
     files.filter(has_it).collect()
 }
 
-fn wait_until_it_is_in_no_file(folder: &TempDir) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !files_with_it(folder).is_empty() {
-        assert!(Instant::now() < deadline, "{:?}", files_with_it(folder));
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 async fn are_whole(store: &EmbeddedStore, rooms: &[(RoomId, Vec<hubbub_core::entry::Entry>)]) {
     use hubbub_core::ports::store::Read;
     for (room, log) in rooms {
@@ -285,7 +278,7 @@ async fn what_was_erased_is_in_no_file_and_the_rest_is_whole() {
             }
             _ => store,
         };
-        wait_until_it_is_in_no_file(&folder);
+        eventually("in no file", async || files_with_it(&folder).is_empty().then_some(())).await;
         are_whole(&store, &rooms).await;
         drop(store);
         assert_eq!(files_with_it(&folder), Vec::<std::path::PathBuf>::new());
