@@ -78,12 +78,13 @@ impl Scrub {
         }
     }
 
-    /// Does a slice inside the open transaction.
-    pub(super) fn slice(&mut self, db: &Connection, now: Instant) -> Stored<()> {
-        self.then = self.stage;
-        if self.stage == Stage::Idle || now < self.due {
-            return Ok(());
-        }
+    /// Whether there is something to do now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.stage != Stage::Idle && now >= self.due
+    }
+
+    /// Does a slice, which is due, inside the open transaction.
+    pub(super) fn slice(&mut self, db: &Connection) -> Stored<()> {
         self.then = match self.stage {
             Stage::Folding(row) if facts::folded(db)? < row => self.stage,
             Stage::Folding(_) => Stage::Pages(1),
@@ -99,7 +100,7 @@ impl Scrub {
 
     /// The transaction was committed.
     pub(super) fn committed(&mut self, db: &Connection, now: Instant) {
-        if self.stage != Stage::Idle && now >= self.due {
+        if self.is_due(now) {
             self.due = now + PACE;
         }
         self.stage = self.then;

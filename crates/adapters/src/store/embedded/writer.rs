@@ -212,7 +212,10 @@ impl Writer {
 
     /// A slice that fails by itself leaves the commit as it is, and is tried again later.
     fn scrub_a_slice(&mut self, batch: &Batch) -> Stored<()> {
-        let scrubbed = self.alone(|w| w.scrub.slice(&w.db, batch.started));
+        if !self.scrub.is_due(batch.started) {
+            return Ok(());
+        }
+        let scrubbed = self.alone(|w| w.scrub.slice(&w.db));
         let Err(error) = scrubbed else { return Ok(()) };
         self.scrub.failed(batch.started);
         tracing::warn!(%error, "what was erased can't be taken out of the file yet");
