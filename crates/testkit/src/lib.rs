@@ -38,7 +38,7 @@ pub use folder::Folder;
 pub use http::{Answer, request, request_with};
 pub use metrics::{labels_of_metrics, page_for_operators, shows_what_is_documented};
 pub use nats::Nats;
-pub use people::Person;
+pub use people::{Person, end_of};
 pub use process::{Hubbub, Start, allow_open_files, cache};
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;

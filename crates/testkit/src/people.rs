@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, ensure};
 use hubbub_client::raw::Raw;
-use hubbub_client::{Client, Events, Options};
+use hubbub_client::{Client, Event, Events, Options};
 use hubbub_core::ids::UserId;
 use serde_json::json;
 
-use crate::{Hubbub, request};
+use crate::{Hubbub, in_time, request};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -80,4 +80,24 @@ impl Person {
     pub async fn raw(&self) -> Result<Raw, hubbub_client::Error> {
         Raw::connect(&self.url, None).await
     }
+}
+
+/// The reason of the `bye` and the close code that end a connection.
+///
+/// # Panics
+/// When it does not end in time.
+pub async fn end_of(events: &mut Events) -> (String, Option<u16>) {
+    let mut reason = String::new();
+    let ended = async {
+        loop {
+            match events.next().await {
+                Some(Event::Bye(bye)) => reason = bye.reason,
+                Some(Event::Disconnected(disconnected)) => return disconnected.code,
+                Some(_) => {}
+                None => return None,
+            }
+        }
+    };
+    let code = in_time("the connection is closed", ended).await;
+    (reason, code)
 }

@@ -3,28 +3,12 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use hubbub_client::{Client, Error, Event, Events, Options};
+use hubbub_client::{Client, Error, Options};
 use hubbub_core::ports::bus::Subject;
+use hubbub_testkit::end_of;
 use serde_json::json;
 
-use crate::world::{DEADLINE, Watcher, World};
-
-/// The reason of the `bye` and the close code that end a connection.
-async fn end_of(events: &mut Events) -> (String, Option<u16>) {
-    let mut reason = String::new();
-    let ended = async {
-        loop {
-            match events.next().await {
-                Some(Event::Bye(bye)) => reason = bye.reason,
-                Some(Event::Disconnected(disconnected)) => return disconnected.code,
-                Some(_) => {}
-                None => return None,
-            }
-        }
-    };
-    let code = tokio::time::timeout(DEADLINE, ended).await.expect("the connection is closed");
-    (reason, code)
-}
+use crate::world::{Watcher, World};
 
 #[tokio::test]
 async fn a_token_called_back_at_one_gateway_is_refused_at_all() {

@@ -3,10 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hubbub_core::ids::UserId;
-use hubbub_testkit::{Hubbub, Operator, Person, Plan, Said, eventually};
+use hubbub_testkit::{Hubbub, Operator, Person, Plan, Said, end_of, eventually};
 use serde_json::{Value, json};
 
-use crate::world::{Quiet, connect, end_of, plan};
+use crate::world::{Quiet, connect, plan};
 
 /// What another service signs its tokens with.
 const JWT_SECRET: &str = "a secret of another service, of 32 bytes and more";
@@ -57,11 +57,8 @@ async fn sees_all(operator: &Operator, tiers: [(&str, usize); 3]) -> Value {
 #[tokio::test]
 async fn any_gateway_shows_all_of_the_cluster_and_drains_what_is_named() {
     let credential = Operator::new_credential("night-shift");
-    let mut flags = plan().await.gateway_flags;
-    flags.extend(Operator::flags(&credential));
-    let mut quiet = Quiet::of(Plan { gateway_flags: flags, ..plan().await }).await;
+    let (mut quiet, operator) = Quiet::with_operator(plan().await, &credential, 1).await;
     let cluster = &mut quiet.cluster;
-    let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), &cluster.gateways[1], &credential).unwrap();
     let nodes = sees_all(&operator, [("gateway", 2), ("room-worker", 2), ("history-service", 2)]).await;
     assert_eq!((&nodes["partitions"], &nodes["free_partitions"]), (&32.into(), &json!([])));
 
@@ -112,13 +109,11 @@ async fn any_gateway_shows_all_of_the_cluster_and_drains_what_is_named() {
 #[tokio::test]
 async fn kicks_bans_and_revocations_of_one_gateway_hold_at_all() {
     let credential = Operator::new_credential("night-shift");
-    let mut flags = plan().await.gateway_flags;
-    flags.extend(Operator::flags(&credential));
+    let mut plan = Plan { workers: 1, histories: 1, ..plan().await };
     // Accounts of another service: a ban is by the user's id, whoever checks it.
-    flags.push(format!("--jwt-secret={JWT_SECRET}"));
-    let mut quiet = Quiet::of(Plan { gateway_flags: flags, workers: 1, histories: 1, ..plan().await }).await;
+    plan.gateway_flags.push(format!("--jwt-secret={JWT_SECRET}"));
+    let (mut quiet, operator) = Quiet::with_operator(plan, &credential, 0).await;
     let [here, there] = &mut quiet.cluster.gateways[..] else { panic!("two gateways") };
-    let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), here, &credential).unwrap();
     let (ann, bob, cyd) =
         (from_elsewhere(there, "ann"), from_elsewhere(there, "bob"), from_elsewhere(there, "cyd"));
     let (anns, _ann_hears) = connect(there, &ann).await;

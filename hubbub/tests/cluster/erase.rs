@@ -2,7 +2,7 @@
 
 use hubbub_client::{Client, Event, What};
 use hubbub_core::ids::{Key, RoomId, Seq};
-use hubbub_testkit::{Hubbub, Operator, Person, Plan, eventually, in_time};
+use hubbub_testkit::{Hubbub, Operator, Person, eventually, in_time};
 use serde_json::json;
 
 use crate::world::{Quiet, connect, plan};
@@ -40,11 +40,8 @@ async fn talk(client: &Client, room: &RoomId, messages: std::ops::Range<u32>) {
 #[tokio::test]
 async fn erased_messages_are_gone_at_every_gateway_and_of_every_history_service() {
     let credential = Operator::new_credential("night-shift");
-    let mut flags = plan().await.gateway_flags;
-    flags.extend(Operator::flags(&credential));
-    let mut quiet = Quiet::of(Plan { gateway_flags: flags, ..plan().await }).await;
+    let (mut quiet, operator) = Quiet::with_operator(plan().await, &credential, 1).await;
     let cluster = &mut quiet.cluster;
-    let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), &cluster.gateways[1], &credential).unwrap();
     let ann = Person::register(&cluster.gateways[0], "ann").await.unwrap();
     let bob = Person::register(&cluster.gateways[0], "bob").await.unwrap();
     let (anns, mut ann_hears) = connect(&cluster.gateways[0], &ann).await;

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hubbub_client::raw::{Frame, Raw};
 use hubbub_client::{Entry, Event, Events, What};
 use hubbub_core::ids::{RoomId, UserId};
-use hubbub_testkit::{Hubbub, Person, Plan, eventually, in_time};
+use hubbub_testkit::{Hubbub, Person, Plan, end_of, eventually, in_time};
 use serde_json::json;
 
-use crate::world::{Quiet, connect, end_of, plan};
+use crate::world::{Quiet, connect, plan};
 
 /// After the death of a gateway, how long its people may be shown: what silence takes to be believed and told is half of it.
 const SHOWN_MAX: Duration = Duration::from_secs(10);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use hubbub_client::{Client, Event, Events, Options};
-use hubbub_testkit::{Cluster, Crowd, Hubbub, Keyspace, Person, Plan, Size, Verdict, in_time};
+use hubbub_client::{Client, Events, Options};
+use hubbub_testkit::{Cluster, Crowd, Hubbub, Keyspace, Operator, Person, Plan, Size, Verdict, in_time};
 use tokio::sync::{Mutex, MutexGuard};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -54,6 +54,15 @@ impl Quiet {
         let alone = ONE_AT_A_TIME.lock().await;
         let cluster = Cluster::start(plan, |step| println!("{step}")).await.unwrap();
         Self { cluster, alone }
+    }
+
+    /// The cluster of the plan, and its operator with this credential, who asks this gateway.
+    pub async fn with_operator(mut plan: Plan, credential: &str, gateway: usize) -> (Self, Operator) {
+        plan.gateway_flags.extend(Operator::flags(credential));
+        let quiet = Self::of(plan).await;
+        let asked = &quiet.cluster.gateways[gateway];
+        let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), asked, credential).unwrap();
+        (quiet, operator)
     }
 }
 
@@ -120,23 +129,6 @@ impl World {
         verdict.is_clean();
         verdict
     }
-}
-
-/// The reason of the `bye` and the close code that end a connection.
-pub async fn end_of(events: &mut Events) -> (String, Option<u16>) {
-    let mut reason = String::new();
-    let ended = async {
-        loop {
-            match events.next().await {
-                Some(Event::Bye(bye)) => reason = bye.reason,
-                Some(Event::Disconnected(disconnected)) => return disconnected.code,
-                Some(_) => {}
-                None => return None,
-            }
-        }
-    };
-    let code = in_time("the connection is closed", ended).await;
-    (reason, code)
 }
 
 /// A connection of a person at this gateway.
