@@ -184,7 +184,7 @@ fn outcome_of(answer: Result<Payload, BusError>) -> Option<Outcome> {
         Ok(Told::NoSuchRoom | Told::Done(Answer::Refused(Refusal::NoSuchRoom))) => {
             Some(("no_such_room", Settled::Refused))
         }
-        Ok(Told::Done(_) | Told::Synced(_) | Told::Erased(_)) => {
+        Ok(Told::Done(_) | Told::Synced(_) | Told::Erased(_) | Told::Trimmed(_)) => {
             tracing::error!("a tier answered what can't be read");
             Some(("unreadable", Settled::Refused))
         }

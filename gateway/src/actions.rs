@@ -12,7 +12,7 @@ use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_core::trace::TraceContext;
 use hubbub_node::trace::{self, Span};
-use hubbub_wire::tier::act::{Ask, EraseFrom, Erased, Synced, Told, What};
+use hubbub_wire::tier::act::{Ask, EraseFrom, Erased, Synced, Told, Trimmed, What};
 use hubbub_wire::tier::bots::{AskBots, Command, CommandFacts, ToldBots};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Joined, Listed, Member, Query, Replay};
@@ -42,6 +42,15 @@ pub struct Page {
     pub more: bool,
     /// If so, where to go on.
     pub next: Option<Seq>,
+    /// The log begins here; 0 if nothing of it ever went.
+    pub first: Seq,
+}
+
+impl Page {
+    /// Where the log begins, if something of it went.
+    pub fn begins_at(&self) -> Option<Seq> {
+        (self.first > Seq(0)).then_some(self.first)
+    }
 }
 
 /// Asks the other tiers. Cheap to clone.
@@ -89,9 +98,10 @@ impl Asker {
                 Ok((Told::Done(Answer::Refused(refusal)), _)) => Err(refusal.into()),
                 Ok((Told::Done(answer), _)) => Ok(answer),
                 Ok((Told::NoSuchRoom, _)) => Err(Refusal::NoSuchRoom.into()),
-                Ok((Told::Unavailable | Told::Moved | Told::Synced(_) | Told::Erased(_), _)) => {
-                    Err(Failure::Unavailable)
-                }
+                Ok((
+                    Told::Unavailable | Told::Moved | Told::Synced(_) | Told::Erased(_) | Told::Trimmed(_),
+                    _,
+                )) => Err(Failure::Unavailable),
                 Err(failure) => Err(failure),
             };
             if let Err(failure) = &answer {
@@ -112,9 +122,11 @@ impl Asker {
     ) -> Result<(Synced, Vec<Entry>), Failure> {
         let (told, payload) = self.ask(room.clone(), What::Sync { newest, users }, None).await?;
         match told {
-            Told::Synced(synced) => Ok((synced, parcel::entries(room, payload)?)),
+            Told::Synced(synced) => Ok((*synced, parcel::entries(room, payload)?)),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Erased(_) => Err(Failure::Unavailable),
+            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Erased(_) | Told::Trimmed(_) => {
+                Err(Failure::Unavailable)
+            }
         }
     }
 
@@ -132,7 +144,23 @@ impl Asker {
         match self.ask(room, What::Erase { by, author, from }, None).await?.0 {
             Told::Erased(erased) => Ok(erased),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) => Err(Failure::Unavailable),
+            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) | Told::Trimmed(_) => {
+                Err(Failure::Unavailable)
+            }
+        }
+    }
+
+    /// Has a part of what a room does not keep of its log go, and says whether there is more.
+    ///
+    /// # Errors
+    /// `Refused` when there is no such room; `Unavailable`, and then it may have been done, and can be done again.
+    pub async fn trim(&self, room: RoomId, by: User) -> Result<Trimmed, Failure> {
+        match self.ask(room, What::Trim { by, fully: true }, None).await?.0 {
+            Told::Trimmed(trimmed) => Ok(trimmed),
+            Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
+            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) | Told::Erased(_) => {
+                Err(Failure::Unavailable)
+            }
         }
     }
 
@@ -210,8 +238,8 @@ impl Asker {
     pub async fn replay(&self, replay: Replay) -> Result<Page, Failure> {
         let room = replay.room.clone();
         match self.query(&Query::Replay(replay)).await? {
-            (Found::Page { more, next }, payload) => {
-                Ok(Page { entries: parcel::entries(&room, payload)?, more, next })
+            (Found::Page { more, next, first }, payload) => {
+                Ok(Page { entries: parcel::entries(&room, payload)?, more, next, first })
             }
             _ => Err(Failure::Unavailable),
         }
@@ -330,6 +358,7 @@ fn name(verb: &Verb) -> &'static str {
         Verb::Leave => "leave",
         Verb::Kick { .. } | Verb::Expel { .. } => "kick",
         Verb::Topic { .. } => "topic",
+        Verb::Retain { .. } => "retain",
         Verb::Answer { .. } => "answer",
         Verb::Send { .. } => "send",
     }
@@ -339,7 +368,7 @@ fn name(verb: &Verb) -> &'static str {
 /// to leave would be in again by a second asking to join, and what has no key would be there twice.
 fn may_be_asked_twice(what: &What) -> bool {
     match what {
-        What::Sync { .. } | What::Erase { .. } => true,
+        What::Sync { .. } | What::Erase { .. } | What::Trim { .. } => true,
         What::Do { verb, .. } => matches!(verb, Verb::Create { .. } | Verb::Send { key: Some(_), .. }),
     }
 }

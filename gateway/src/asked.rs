@@ -105,7 +105,7 @@ impl Asked<'_> {
         Ok(async move {
             let Answer::Made(room) = made.await? else { return Err(Failure::Unavailable) };
             shard.follow(&user.id, &room.id, Seq(1)).await;
-            Ok(room)
+            Ok(*room)
         })
     }
 

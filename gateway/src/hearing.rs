@@ -98,13 +98,17 @@ impl State {
         match entry.kind {
             Kind::Join => self.before_join(room, &entry),
             Kind::Leave => self.note_leave(room, &entry),
-            Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot | Kind::Erase | Kind::Erased => {}
+            Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot => {}
+            Kind::Erase | Kind::Erased | Kind::Retention => {}
         }
         let Some(here) = self.rooms.get_mut(room) else { return };
         let Some(synced) = &mut here.synced else { return };
         synced.position.advance(entry.seq);
         if let Some(facts) = &entry.facts {
             synced.facts = facts.clone();
+        }
+        if let Some(kept) = entry.kept() {
+            synced.first = kept.first;
         }
         if entry.kind == Kind::Erase {
             synced.erased = entry.seq;

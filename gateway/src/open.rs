@@ -32,7 +32,8 @@ struct Snapshot {
 impl Snapshot {
     /// How many entries are missing of the `limit` newest.
     fn missing(&self, limit: u32) -> u64 {
-        u64::from(limit).min(self.info.head.0).saturating_sub(self.entries.len() as u64)
+        let (head, first) = (self.info.head.0, self.info.kept.first.0.max(1));
+        u64::from(limit).min((head + 1).saturating_sub(first)).saturating_sub(self.entries.len() as u64)
     }
 }
 

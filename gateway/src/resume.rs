@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{LogId, RoomId, Seq, UserId};
 use hubbub_core::ports::bus::{Message, Subject};
@@ -35,6 +36,8 @@ enum Step {
     Fetch(ReadTo),
     /// It must read before it is sent more.
     Wait,
+    /// What it needs is not kept any more: it has to come again, and is told so then.
+    TooLate,
 }
 
 impl Shard {
@@ -185,6 +188,10 @@ impl Shard {
             match self.with(|state| state.catch_up_step(id, &room, &mut from, &mut member, budget)) {
                 Step::Over => break,
                 Step::Wait => settled.await,
+                Step::TooLate => {
+                    self.give_up(id);
+                    break;
+                }
                 Step::Fetch(read_to) => {
                     let replay = Replay {
                         room: room.clone(),
@@ -194,15 +201,15 @@ impl Shard {
                         read_to: Some(read_to),
                     };
                     match self.gateway.asker.replay(replay).await {
-                        Ok(page) if !page.entries.is_empty() => {
+                        // Where what follows went meanwhile, that is known here in a moment.
+                        Ok(page) if page.entries.first().is_some_and(|first| first.seq == from.next()) => {
                             failures = 0;
                             self.with(|state| {
                                 state.push_missed(id, &room, &page.entries, &mut from, &mut member)
                             });
                         }
                         _ if failures >= RETRIES_MAX => {
-                            let code = hubbub_core::code::CloseCode::TryAgainLater;
-                            self.with(|state| state.close(id, code, 1_000));
+                            self.give_up(id);
                             break;
                         }
                         _ => {
@@ -214,6 +221,11 @@ impl Shard {
             }
         }
         self.settled.notify_waiters();
+    }
+
+    /// Closes a connection that can't be brought up to a room: it comes again, and resumes anew.
+    fn give_up(self: &Arc<Self>, id: ConnectionId) {
+        self.with(|state| state.close(id, CloseCode::TryAgainLater, 1_000));
     }
 }
 
@@ -236,8 +248,12 @@ impl State {
                 None
             }
             // What was heard while the answer was on its way may well be above its head; what was taken before, not.
-            Some(known) if known.log != synced.log || asked_at.is_some_and(|position| position > head) => {
-                // Another log than the one we read: whoever reads it here must begin anew.
+            Some(known)
+                if known.log != synced.log
+                    || asked_at.is_some_and(|position| position > head)
+                    || synced.info.kept.first > known.position.0.next() =>
+            {
+                // Another log than the one we read, or what we have not read of it is gone: whoever reads it here must begin anew.
                 let members = here.members.clone();
                 here.forget_recent();
                 here.begin(synced);
@@ -252,6 +268,7 @@ impl State {
             Some(known) => {
                 known.epoch = known.epoch.max(synced.epoch);
                 known.erased = known.erased.max(synced.erased);
+                known.first = known.first.max(synced.info.kept.first);
                 let position = known.position.0;
                 let covered = newest.first().is_some_and(|first| first.seq <= position.next());
                 if position >= head {
@@ -333,6 +350,9 @@ impl State {
         let Some(synced) = &here.synced else { return Step::Over };
         let position = synced.position.0;
         let read_to = synced.read_to();
+        if !here.keeps_all_after(*from) {
+            return Step::TooLate;
+        }
         match here.recent_after(*from, position) {
             None => Step::Fetch(read_to),
             Some(missed) => {

@@ -41,12 +41,14 @@ pub struct Synchronized {
     pub member_count: u64,
     /// The last entry that said that messages were erased.
     pub erased: Seq,
+    /// Where the log begins; 0 if nothing of it ever went.
+    pub first: Seq,
 }
 
 impl Synchronized {
     /// Up to where the log may be read.
     pub fn read_to(&self) -> ReadTo {
-        ReadTo { epoch: self.epoch, head: self.position.0, erased: self.erased }
+        ReadTo { epoch: self.epoch, head: self.position.0, erased: self.erased, first: self.first }
     }
 }
 
@@ -122,6 +124,11 @@ impl RoomHere {
         self.recent_bytes = self.recent.iter().map(|entry| entry.json.len()).sum();
     }
 
+    /// Whether all that comes after `seq` is there to be read.
+    pub fn keeps_all_after(&self, seq: Seq) -> bool {
+        self.synced.as_ref().is_none_or(|synced| synced.first <= seq.next())
+    }
+
     /// Forgets the newest: the log is another one.
     pub fn forget_recent(&mut self) {
         self.recent.clear();
@@ -172,6 +179,7 @@ impl RoomHere {
             live_at: Instant::now(),
             member_count: synced.info.members,
             erased: synced.erased,
+            first: synced.info.kept.first,
         });
     }
 

@@ -43,7 +43,7 @@ async fn resume(bus: &dyn Bus, room: &RoomId, after: u64, entries: u64) {
             range: Range::After(Seq(next)),
             limit: 200,
             kinds: Vec::new(),
-            read_to: Some(ReadTo { epoch: Epoch(1), head: Seq(LOG), erased: Seq(0) }),
+            read_to: Some(ReadTo { epoch: Epoch(1), head: Seq(LOG), erased: Seq(0), first: Seq(0) }),
         };
         let asked = bus.request(&Subject::Query, parcel::pack(&Query::Replay(replay)).into(), DEADLINE);
         let mut payload = asked.await.expect("an answer");

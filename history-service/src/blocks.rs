@@ -1,7 +1,7 @@
 //! Aligned blocks of a log: pages with different bounds share them, in flight and in memory.
 //!
 //! A block is 100 entries. One of more than a megabyte (pictures) is read in blocks of 10, and those in single ones, so that a
-//! page of two pictures does not read a hundred. At the end of a log a block is cut at the head, and not kept.
+//! page of two pictures does not read a hundred. At the ends of a log a block is cut, and not kept.
 
 use std::sync::Arc;
 
@@ -64,6 +64,7 @@ impl Blocks {
         for size in SIZES {
             let first = (seq - 1) / size * size + 1;
             let last = (first + size - 1).min(read_to.head.0);
+            let first = first.max(read_to.first.0);
             let place = Place { room: room.clone(), first, last, erased: read_to.erased };
             if let Block::Whole(entries) = self.block(place, size, read_to).await? {
                 return Ok(entries);

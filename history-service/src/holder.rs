@@ -32,7 +32,7 @@ pub(crate) async fn sync(tier: &Tier, room: &RoomId, until: Instant) -> Result<R
                 Told::Synced(synced) => return Ok(synced.read_to()),
                 Told::NoSuchRoom => return Err(Failure::NoSuchRoom),
                 Told::Unavailable | Told::Moved => "it is not able just now".to_owned(),
-                Told::Done(_) | Told::Erased(_) => {
+                Told::Done(_) | Told::Erased(_) | Told::Trimmed(_) => {
                     return Err(Failure::Holder("it answered something else".into()));
                 }
             },

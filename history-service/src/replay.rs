@@ -1,5 +1,7 @@
 //! A page of a room's log, made of blocks.
 
+use std::ops::RangeInclusive;
+
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::Seq;
@@ -20,7 +22,23 @@ pub(crate) async fn page(tier: &Tier, replay: Replay, until: Instant) -> Result<
         Some(read_to) => read_to,
         None => holder::sync(tier, &replay.room, until).await?,
     };
-    let mut page = Page::new(&replay, read_to);
+    let page = match read(tier, &replay, read_to).await {
+        // What is missing may have been trimmed since the asker learnt of the log's end; its holder knows.
+        Err(failure @ Failure::Damaged { .. }) => {
+            let newer = holder::sync(tier, &replay.room, until).await?;
+            match newer.first > read_to.first {
+                true => read(tier, &replay, newer).await?,
+                false => return Err(failure),
+            }
+        }
+        page => page?,
+    };
+    let header = Found::Page { more: page.more.is_some(), next: page.more, first: page.first };
+    Ok(parcel::pack_with(&header, &replay.room, &page.entries))
+}
+
+async fn read<'a>(tier: &Tier, replay: &'a Replay, read_to: ReadTo) -> Result<Page<'a>, Failure> {
+    let mut page = Page::new(replay, read_to);
     while let Some(seq) = page.next {
         let run = tier.blocks.around(&replay.room, seq, read_to).await?;
         page.take(&run);
@@ -30,8 +48,7 @@ pub(crate) async fn page(tier: &Tier, replay: Replay, until: Instant) -> Result<
         }
     }
     page.entries.sort_unstable_by_key(|entry| entry.seq);
-    let header = Found::Page { more: page.more.is_some(), next: page.more };
-    Ok(parcel::pack_with(&header, &replay.room, &page.entries))
+    Ok(page)
 }
 
 /// Whether what the asker knows of the log's end is enough for the range.
@@ -45,7 +62,10 @@ fn reaches(read_to: ReadTo, range: Range) -> bool {
 /// A page as far as it is read.
 struct Page<'a> {
     replay: &'a Replay,
-    head: u64,
+    /// Where it begins; 0 if nothing ever went.
+    first: Seq,
+    /// Seqs of what is there: from where the log begins up to its head.
+    log: RangeInclusive<u64>,
     limit: usize,
     entries: Vec<Entry>,
     bytes: usize,
@@ -58,19 +78,20 @@ struct Page<'a> {
 
 impl<'a> Page<'a> {
     fn new(replay: &'a Replay, read_to: ReadTo) -> Self {
-        let head = read_to.head.0;
+        let log = read_to.first.0.max(1)..=read_to.head.0;
         let first = match replay.range {
-            Range::Before(seq) => seq.0.saturating_sub(1).min(head),
-            Range::After(seq) => seq.0.saturating_add(1),
+            Range::Before(seq) => seq.0.saturating_sub(1).min(*log.end()),
+            Range::After(seq) => seq.0.saturating_add(1).max(*log.start()),
         };
         Self {
             replay,
-            head,
+            first: read_to.first,
+            next: log.contains(&first).then_some(first),
+            log,
             limit: replay.limit.clamp(1, PAGE_ENTRIES_MAX) as usize,
             entries: Vec::new(),
             bytes: 0,
             scanned: 0,
-            next: (1..=head).contains(&first).then_some(first),
             more: None,
         }
     }
@@ -99,7 +120,7 @@ impl<'a> Page<'a> {
         };
         let is_full =
             self.entries.len() >= self.limit || self.bytes >= PAGE_BYTES_MAX || self.scanned >= SCANNED_MAX;
-        self.next = (1..=self.head).contains(&following).then_some(following);
+        self.next = self.log.contains(&following).then_some(following);
         if is_full && self.next.take().is_some() {
             self.more = Some(entry.seq);
         }

@@ -40,6 +40,8 @@ pub struct Config {
     pub open_rooms_max: usize,
     /// How long a room nobody asks for stays in memory.
     pub room_idle: Duration,
+    /// How often rooms are trimmed that keep not all of their log. The first time is a sixtieth of it after the start.
+    pub retention_every: Duration,
     /// How long a shutdown may take to finish what is in flight.
     pub drain_max: Duration,
     /// The time that entries are given.
@@ -59,6 +61,7 @@ impl Config {
             inbox_bytes_max: 64 * 1024 * 1024,
             open_rooms_max: 100_000,
             room_idle: Duration::from_secs(600),
+            retention_every: Duration::from_secs(3_600),
             drain_max: Duration::from_secs(5),
             clock: wall_clock(),
         }

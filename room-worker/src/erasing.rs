@@ -10,16 +10,13 @@
 use std::sync::Arc;
 
 use hubbub_core::chain::{Piece, pieces};
-use hubbub_core::entry::{Entry, Erasure, Kind};
-use hubbub_core::ids::{Epoch, RoomId, Seq, User, UserId};
+use hubbub_core::entry::{Entry, Kind};
+use hubbub_core::ids::{Epoch, RoomId, Seq, UserId};
 use hubbub_core::ports::store::{Append, Read, Segment, Store};
 use hubbub_wire::tier::act::EraseFrom;
 
 use crate::error::OpenError;
-use crate::inbox::Asker;
-use crate::metrics;
-use crate::partition::{Done, Writer};
-use crate::retry::patiently;
+use crate::orders::{Reached, Scope, Slice, segments_of};
 
 /// Rows and bytes of one read. No gap between rows is so long: it is at most a batch.
 const ROWS_MAX: u64 = 2_000;
@@ -29,98 +26,22 @@ const PART_BYTES: usize = 512 * 1024;
 /// Reads of one part: of a room that had many holders each finds little.
 const READS_MAX: usize = 32;
 
-/// Somebody wants a user's messages erased.
-pub(crate) struct Order {
-    pub(crate) by: User,
-    pub(crate) author: UserId,
-    pub(crate) from: Option<EraseFrom>,
-    pub(crate) asker: Asker,
-}
-
-/// Which part of a log is known to be in the store.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Scope {
-    /// The epoch from whose segment it is read.
-    pub(crate) newest: Epoch,
-    /// Up to here.
-    pub(crate) head: Seq,
-    /// Our epoch.
-    pub(crate) own: Epoch,
-}
-
-/// A part of a log that was gone through.
-#[derive(Debug)]
-pub(crate) struct Slice {
-    pub(crate) count: u64,
-    pub(crate) reached: Reached,
-}
-
-/// How far.
-#[derive(Debug)]
-pub(crate) enum Reached {
-    Here(EraseFrom),
-    /// The end: the author's last message, and what the log says of their messages so far.
-    End {
-        last: Seq,
-        said: Option<Erasure>,
-    },
-}
-
-impl Writer {
-    /// Begins what was ordered of a room.
-    pub(crate) fn start_erasing(&mut self, room: &RoomId) {
-        let epoch = self.voice.epoch;
-        let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
-        let (orders, scope) = open.take_orders(epoch);
-        for order in orders {
-            let (store, room) = (self.tier.ports.store.clone(), room.clone());
-            self.work.push(Box::pin(async move {
-                let (author, from) = (&order.author, order.from);
-                let slice =
-                    patiently(|| erase_some(store.clone(), room.clone(), author.clone(), from, scope)).await;
-                Done::Erased(room, Box::new(order), slice)
-            }));
-        }
-    }
-
-    pub(crate) fn on_erased(&mut self, room: &RoomId, order: Order, slice: Result<Slice, OpenError>) {
-        let slice = match slice {
-            Ok(slice) => Some(slice),
-            Err(error @ OpenError::Damaged { .. }) => {
-                tracing::error!(%error, "a log can't be gone through for messages to erase");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(%room, %error, "messages can't be erased now");
-                None
-            }
-        };
-        ::metrics::counter!(metrics::ERASED.name).increment(slice.as_ref().map_or(0, |slice| slice.count));
-        let turn = self.now();
-        if let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) {
-            open.carried_out(order, slice, &turn);
-        }
-        self.list(room);
-    }
-}
-
 /// Erases an author's messages in a part of the log. They are gone when this returns.
-async fn erase_some(
+pub(crate) async fn erase_some(
     store: Arc<dyn Store>,
     room: RoomId,
     author: UserId,
     from: Option<EraseFrom>,
     scope: Scope,
 ) -> Result<Slice, OpenError> {
-    let segments = store.segments(room.clone()).await.map_err(|error| OpenError::of(&room, error))?;
-    if let Some(newer) = segments.last().filter(|segment| segment.epoch > scope.own) {
-        // What its holder has committed is not ours to judge.
-        return Err(OpenError::Fenced(newer.epoch));
-    }
+    let segments = segments_of(&*store, &room, scope).await?;
+    // Nobody finds anything before that, and a read that finds nothing is a segment's end.
+    let row = store.room(room.clone()).await.map_err(|error| OpenError::of(&room, error))?;
+    let trimmed = row.map_or(Seq(0), |row| row.trimmed);
     let chain = pieces(&segments, scope.newest, 1..=scope.head.0)
         .map_err(|broken| OpenError::broken(&room, &broken))?;
     let from = from.unwrap_or(EraseFrom { epoch: Epoch(0), after: Seq(0), last: Seq(0), said: None });
-    let mut walk = Walk { store, room, author, chain, scope, at: from, count: 0, rows: 0, bytes: 0 };
+    let mut walk = Walk { store, room, author, chain, scope, trimmed, at: from, count: 0, rows: 0, bytes: 0 };
     for _ in 0..READS_MAX {
         let mut left = segments.iter().skip_while(|segment| segment.epoch < walk.at.epoch);
         let (Some(segment), following) = (left.next(), left.next()) else { return Ok(walk.end()) };
@@ -141,6 +62,7 @@ struct Walk {
     author: UserId,
     chain: Vec<Piece>,
     scope: Scope,
+    trimmed: Seq,
     at: EraseFrom,
     count: u64,
     rows: usize,
@@ -167,7 +89,7 @@ impl Walk {
         if segment.epoch > self.at.epoch {
             (self.at.epoch, self.at.after) = (segment.epoch, Seq(0));
         }
-        let first = segment.start.max(self.at.after.next()).0;
+        let first = segment.start.max(self.at.after.next()).max(self.trimmed).0;
         // What of our own is beyond that is on its way, and for the next part.
         let end = if segment.epoch == self.scope.own { self.scope.head.0 } else { u64::MAX };
         let seqs = first..=end.min(first.saturating_add(ROWS_MAX - 1));

@@ -3,7 +3,7 @@
 //! In reading order: which partitions it has ([`placement`], `holding`, `lease`); the `partition`'s loop, which owns the state of their
 //! rooms, and which of them are in `memory`; the `inbox` it takes asks from; a room's `slot` in memory, from the ask to
 //! the batch; the `steps` from there on, by which a batch gets into the log (`append`), to readers and askers
-//! (`commit`, `voice`, `tail`, `heads`) and to the lists (`projecting`); what of it is `traced`; a room's first touch in an epoch (`recovery`);
+//! (`commit`, `voice`, `tail`, `heads`) and to the lists (`projecting`); what operators order of a log (`orders`: `erasing`, `trimming`); what of it is `traced`; a room's first touch in an epoch (`recovery`);
 //! and a room that is written without all this ([`offline`]).
 //!
 //! # What an answer waits for
@@ -35,6 +35,7 @@ mod lease;
 mod memory;
 pub mod metrics;
 pub mod offline;
+mod orders;
 mod partition;
 pub mod placement;
 mod projecting;
@@ -44,6 +45,7 @@ mod slot;
 mod steps;
 mod tail;
 mod traced;
+mod trimming;
 mod voice;
 
 pub use config::Config;
@@ -81,13 +83,18 @@ pub async fn serve(ports: Ports, config: Config, shutdown: CancellationToken) {
     let tier = Arc::new(Tier { ports, config });
     let mut tasks = JoinSet::new();
     let mut by_task = HashMap::new();
+    let (sweep, ends) = (trimming::sweep(tier.clone()), shutdown.clone());
+    tasks.spawn(async move { ends.run_until_cancelled(sweep).await.unwrap_or(()) });
     for partition in partitions.all() {
         let task = tasks.spawn(holding::hold(tier.clone(), partition, shutdown.clone()));
         by_task.insert(task.id(), partition);
     }
     while let Some(ended) = tasks.join_next().await {
         let Err(defect) = ended else { continue };
-        let Some(partition) = by_task.remove(&defect.id()) else { continue };
+        let Some(partition) = by_task.remove(&defect.id()) else {
+            tracing::error!(%defect, "what trims logs ended by a defect; it begins anew with this process");
+            continue;
+        };
         tracing::error!(%partition, %defect, "a partition's task ended by a defect and is begun anew");
         let (tier, shutdown) = (tier.clone(), shutdown.clone());
         let task = tasks.spawn(async move {

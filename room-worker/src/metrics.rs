@@ -70,6 +70,12 @@ pub const RECOVERIES: Metric = metric(
 /// Counter.
 pub const ERASED: Metric = metric("hubbub_worker_erased_total", Unit::Count, "messages erased for operators");
 /// Counter.
+pub const TRIMMED: Metric = metric(
+    "hubbub_worker_trimmed_total",
+    Unit::Count,
+    "entries that went because their rooms keep no older ones",
+);
+/// Counter.
 pub const STORE_RETRIES: Metric = metric(
     "hubbub_worker_store_retries_total",
     Unit::Count,
@@ -81,7 +87,9 @@ pub const PUBLISH_FAILURES: Metric =
 
 /// Tells the recorder about the counters, histograms and gauges above.
 pub fn describe() {
-    for m in [ASKS, ENTRIES, ERASED, FENCED, HANDED_OVER, RECOVERIES, STORE_RETRIES, PUBLISH_FAILURES] {
+    for m in
+        [ASKS, ENTRIES, ERASED, TRIMMED, FENCED, HANDED_OVER, RECOVERIES, STORE_RETRIES, PUBLISH_FAILURES]
+    {
         metrics::describe_counter!(m.name, m.unit, m.description);
     }
     for m in [COMMIT_SECONDS, BATCH_ENTRIES, TURN_SECONDS] {

@@ -22,13 +22,13 @@ use tokio::time::Instant;
 
 use crate::Tier;
 use crate::commit::Covered;
-use crate::erasing::{Order, Slice};
 use crate::error::OpenError;
 use crate::heads::{Busy, HEADS_EVERY};
 use crate::inbox::{Asked, Inbox};
 use crate::lease::Fresh;
 use crate::memory::SWEEP_EVERY;
 use crate::metrics::{self, BatchMeters, Outcomes};
+use crate::orders::{Order, Part};
 use crate::recovery::{Opened, keyed};
 use crate::retry::patiently;
 use crate::slot::{Slot, Turn, Waiting};
@@ -53,8 +53,8 @@ pub(crate) enum Done {
     Appended(RoomId, Vec<Entry>, Instant),
     Fence(Epoch),
     Projected(RoomId, Seq),
-    /// A part of a log was gone through for messages to erase.
-    Erased(RoomId, Box<Order>, Result<Slice, OpenError>),
+    /// A part of an operator's order.
+    Ordered(RoomId, Box<Order>, Result<Part, OpenError>),
 }
 
 type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
@@ -239,11 +239,8 @@ impl Writer {
         let Some(slot) = self.rooms.get_mut(room) else { return };
         let missing = slot.decide(turn);
         let origin = slot.open.as_ref().map(|open| open.link.origin);
-        let ordered = slot.open.as_ref().is_some_and(|open| open.has_orders());
         self.list(room);
-        if ordered {
-            self.start_erasing(room);
-        }
+        self.start_order(room);
         if let (Some(missing), Some(origin)) = (missing, origin) {
             let (store, room) = (self.tier.ports.store.clone(), room.clone());
             self.work.push(Box::pin(async move {
@@ -288,8 +285,8 @@ impl Writer {
                 Ok(())
             }
             Done::Fence(epoch) => self.on_fence(epoch),
-            Done::Erased(room, order, slice) => {
-                self.on_erased(&room, *order, slice);
+            Done::Ordered(room, order, part) => {
+                self.on_ordered(&room, *order, part);
                 Ok(())
             }
             Done::Projected(room, mark) => {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use hubbub_core::entry::{Entry, Kind, RoomFacts};
+use hubbub_core::entry::{Entry, Kept, Kind, RoomFacts};
 use hubbub_core::ids::{Millis, RoomId, Seq, UserId};
 use hubbub_core::ports::store::{MemberChange, Projection};
 
@@ -26,13 +26,14 @@ pub(crate) struct Unprojected {
     facts: Option<RoomFacts>,
     created_at: Option<Millis>,
     erased: Option<Seq>,
+    kept: Option<(Kept, Seq)>,
     in_flight: bool,
     must: bool,
 }
 
-/// Whether an entry changes a list.
+/// Whether an entry changes what lists or rooms' rows show.
 pub(crate) fn is_listed(entry: &Entry) -> bool {
-    matches!(entry.kind, Kind::Join | Kind::Leave) || entry.facts.is_some()
+    matches!(entry.kind, Kind::Join | Kind::Leave | Kind::Retention) || entry.facts.is_some()
 }
 
 impl Unprojected {
@@ -47,6 +48,7 @@ impl Unprojected {
             facts: None,
             created_at: None,
             erased: None,
+            kept: None,
             in_flight: false,
             must: false,
         }
@@ -63,6 +65,9 @@ impl Unprojected {
             return;
         }
         self.must = true;
+        if let Some(kept) = entry.kept() {
+            self.kept = Some((kept, entry.seq));
+        }
         if matches!(entry.kind, Kind::Join | Kind::Leave) {
             let change =
                 MemberChange { user: entry.shown_user(), seq: entry.seq, member: entry.kind == Kind::Join };
@@ -97,6 +102,7 @@ impl Unprojected {
             mark: self.upto,
             mark_at: self.upto_at,
             erased: self.erased.take(),
+            kept: self.kept.take(),
         })
     }
 

@@ -251,7 +251,7 @@ async fn replayed(
         Some(row) => {
             let members = members(store, &id).await?;
             let mark = (row.mark, row.mark_at);
-            let projected = Projected { facts: row.facts, members, mark, erased: row.erased };
+            let projected = Projected { facts: row.facts, members, mark, erased: row.erased, kept: row.kept };
             Room::projected(id, members_max, projected)
         }
     };

@@ -7,15 +7,15 @@ use hubbub_core::entry::Entry;
 use hubbub_core::held::Held;
 use hubbub_core::ids::{Epoch, LogId, Millis, RoomId, Seq};
 use hubbub_core::ports::bus::Payload;
-use hubbub_core::room::{Action, Answer, Room};
-use hubbub_wire::tier::act::{Erased, Synced, Told, What};
+use hubbub_core::room::{Action, Answer, Decision, Room};
+use hubbub_wire::tier::act::{Erased, Synced, Told, Trimmed, What};
 use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
 
 use crate::commit::{Committed, Covered};
-use crate::erasing::{Order, Reached, Scope, Slice};
 use crate::inbox::Asker;
 use crate::metrics::Outcomes;
+use crate::orders::{Job, Order, Part, Reached, Scope};
 use crate::recovery::{Link, Opened};
 use crate::tail::Tail;
 use crate::traced::Traced;
@@ -51,6 +51,8 @@ enum Say {
     },
     /// How many messages, and the entry that says so.
     Erased(u64, Answer),
+    /// That more of the log may go.
+    Trimmed(Trimmed),
     NoSuchRoom,
 }
 
@@ -143,9 +145,9 @@ pub(crate) struct OpenRoom {
     landed_since: Option<Instant>,
     held: Held<Due>,
     pub(crate) traced: Traced,
-    /// Orders to erase that came, and how many are being carried out.
-    orders: Vec<Order>,
-    erasing: usize,
+    /// Orders that came, and whether one is being carried out: one at a time.
+    orders: VecDeque<Order>,
+    carrying_out: bool,
     /// A fence read that runs has something of this room.
     covered: bool,
     /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of
@@ -177,8 +179,8 @@ impl OpenRoom {
             landed_since: None,
             held: Held::default(),
             traced: Traced::default(),
-            orders: Vec::new(),
-            erasing: 0,
+            orders: VecDeque::new(),
+            carrying_out: false,
             covered: false,
             listed: Listed::default(),
         }
@@ -196,11 +198,17 @@ impl OpenRoom {
                 self.next.extend(decision.entry);
                 (Say::Done(decision.answer), decision.rests_on)
             }
-            What::Erase { by, author, from } if self.room.info().is_some() => {
-                self.orders.push(Order { by, author, from, asker: ask.asker });
+            What::Erase { .. } | What::Trim { .. } if self.room.info().is_none() => {
+                (Say::NoSuchRoom, self.room.head())
+            }
+            What::Erase { by, author, from } => {
+                self.orders.push_back(Order { by, job: Job::Erase { author, from }, asker: ask.asker });
                 return;
             }
-            What::Erase { .. } => (Say::NoSuchRoom, self.room.head()),
+            What::Trim { by, fully } => {
+                self.orders.push_back(Order { by, job: Job::Trim { fully }, asker: ask.asker });
+                return;
+            }
             What::Sync { newest, mut users } => {
                 users.retain(|user| self.room.is_member(user));
                 let say = match self.room.info() {
@@ -218,35 +226,48 @@ impl OpenRoom {
         self.held.hold(rests_on, Due { asker: ask.asker, say });
     }
 
-    /// Whether orders to erase came that nobody carries out yet.
-    pub(crate) fn has_orders(&self) -> bool {
-        !self.orders.is_empty()
-    }
-
-    /// The orders to erase that came since, and which part of the log they are about: what is in the store by now.
-    pub(crate) fn take_orders(&mut self, own: Epoch) -> (Vec<Order>, Scope) {
-        self.erasing += self.orders.len();
+    /// The next order, if none is being carried out, and which part of the log it is about: what is in the store by now.
+    pub(crate) fn take_order(&mut self, own: Epoch) -> Option<(Order, Scope)> {
+        let order = if self.carrying_out { None } else { self.orders.pop_front() }?;
+        self.carrying_out = true;
         let newest = self.link.epoch_of(self.durable, own);
-        (std::mem::take(&mut self.orders), Scope { newest, head: self.durable, own })
+        Some((order, Scope { newest, head: self.durable, own }))
     }
 
-    /// An order was carried out as far as it was asked for; at the end of the log the room says so.
-    pub(crate) fn carried_out(&mut self, order: Order, slice: Option<Slice>, turn: &Turn) {
-        self.erasing = self.erasing.saturating_sub(1);
-        // Dropped, it is unavailable.
-        let Some(Slice { count, reached }) = slice else { return };
-        let told = |next, seq| Payload::whole(Told::Erased(Erased { count, next, seq }));
-        match reached {
-            Reached::Here(next) => order.asker.tell(told(Some(next), None)),
-            Reached::End { last: Seq(0), .. } => order.asker.tell(told(None, None)),
-            Reached::End { last, said } => {
-                said.into_iter().for_each(|said| self.room.learn_erasure(&order.author, said));
-                let decision = self.room.erase(&order.by, &order.author, last, turn.at);
-                self.next.extend(decision.entry);
-                let say = Say::Erased(count, decision.answer);
-                self.held.hold(decision.rests_on, Due { asker: order.asker, say });
+    /// A part of an order was carried out; at its end the room says so.
+    pub(crate) fn carried_out(&mut self, order: Order, part: Option<Part>, turn: &Turn) {
+        self.carrying_out = false;
+        let Order { by, job, asker } = order;
+        match (job, part) {
+            (Job::Erase { author, .. }, Some(Part::Erased(slice))) => {
+                let count = slice.count;
+                let told = |next, seq| Payload::whole(Told::Erased(Erased { count, next, seq }));
+                match slice.reached {
+                    Reached::Here(next) => asker.tell(told(Some(next), None)),
+                    Reached::End { last: Seq(0), .. } => asker.tell(told(None, None)),
+                    Reached::End { last, said } => {
+                        said.into_iter().for_each(|said| self.room.learn_erasure(&author, said));
+                        let decision = self.room.erase(&by, &author, last, turn.at);
+                        self.decided(decision, asker, |answer| Say::Erased(count, answer));
+                    }
+                }
             }
+            (Job::Trim { .. }, Some(Part::Trimmed(trimmed))) => {
+                asker.tell(Payload::whole(Told::Trimmed(trimmed)));
+            }
+            (Job::Trim { .. }, Some(Part::Due { retention, first, gone })) => {
+                let decision = self.room.trim(&by, retention, first, turn.at);
+                let more = decision.entry.is_some();
+                self.decided(decision, asker, |_| Say::Trimmed(Trimmed { first, gone, more }));
+            }
+            // Dropped, it is unavailable.
+            _ => {}
         }
+    }
+
+    fn decided(&mut self, decision: Decision, asker: Asker, say: impl FnOnce(Answer) -> Say) {
+        self.next.extend(decision.entry);
+        self.held.hold(decision.rests_on, Due { asker, say: say(decision.answer) });
     }
 
     /// Whether a batch could be sent to the store.
@@ -304,7 +325,7 @@ impl OpenRoom {
 
     fn is_quiet(&self) -> bool {
         let appended = self.next.is_empty() && !self.appending && self.landed.is_empty();
-        let orders = self.orders.is_empty() && self.erasing == 0;
+        let orders = self.orders.is_empty() && !self.carrying_out;
         appended && orders && self.held.is_empty() && !self.covered && self.committed.is_quiet()
     }
 }
@@ -317,6 +338,7 @@ impl Due {
             Say::Done(_) => "ok",
             Say::Synced { .. } => "synced",
             Say::Erased(..) => "erased",
+            Say::Trimmed(_) => "trimmed",
             Say::NoSuchRoom => Code::NoSuchRoom.as_str(),
         });
         let payload = match self.say {
@@ -328,10 +350,11 @@ impl Due {
                 };
                 Payload::whole(Told::Erased(Erased { count, next: None, seq }))
             }
+            Say::Trimmed(trimmed) => Payload::whole(Told::Trimmed(trimmed)),
             Say::NoSuchRoom => Payload::whole(Told::NoSuchRoom),
             Say::Synced { synced, newest } => {
                 let (room, head) = (synced.info.id.clone(), synced.info.head);
-                parcel::pack_with(&Told::Synced(*synced), &room, tail.newest(head, newest as usize)).into()
+                parcel::pack_with(&Told::Synced(synced), &room, tail.newest(head, newest as usize)).into()
             }
         };
         self.asker.tell(payload);

@@ -80,6 +80,7 @@ mod contract {
         rooms_of_a_user_come_in_pages
         rooms_that_a_user_was_ever_in_come_in_pages
         the_last_erasure_is_projected
+        what_is_kept_is_projected
         the_directory_comes_in_pages_newest_first
         a_dropped_write_is_unknown_and_repeatable
         a_working_store_says_so;
@@ -87,6 +88,7 @@ mod contract {
         a_claim_survives
         what_was_acked_survives
         what_was_erased_is_gone
+        what_was_trimmed_is_gone
     );
 
     on_cql!(account_store:

@@ -1,5 +1,6 @@
 //! An entry of a room's log, as a client is shown it.
 
+use hubbub_core::entry::{Kept, Retention};
 use hubbub_core::ids::{Key, Millis, RoomId, Seq, User};
 use serde::{Deserialize, Deserializer};
 
@@ -49,6 +50,8 @@ pub enum What {
         /// Who had it done.
         by: Option<User>,
     },
+    /// What is kept of the room's log from here on.
+    Retention(Kept),
     /// An entry of a type or kind that this client doesn't know: its name.
     Other(String),
 }
@@ -68,6 +71,10 @@ struct Shown {
     text: Option<String>,
     image: Option<String>,
     key: Option<Key>,
+    #[serde(default)]
+    retention: Retention,
+    #[serde(default)]
+    first: Seq,
 }
 
 impl<'de> Deserialize<'de> for Entry {
@@ -84,6 +91,7 @@ impl<'de> Deserialize<'de> for Entry {
             ("message", Some("erased")) => What::Erased,
             // Without a place it says nothing of any message.
             ("erase", _) => What::Erase { upto: shown.upto.unwrap_or_default(), by: shown.by },
+            ("retention", _) => What::Retention(Kept { retention: shown.retention, first: shown.first }),
             ("message", kind) => What::Other(kind.unwrap_or("message").into()),
             (type_name, _) => What::Other(type_name.into()),
         };
@@ -125,6 +133,9 @@ mod tests {
         assert_eq!(read(r#""type":"message","kind":"erased""#), What::Erased);
         let erase = read(r#""type":"erase","upto":6,"by":{"id":"admin","name":"Admin"}"#);
         assert!(matches!(erase, What::Erase { upto: Seq(6), by: Some(_) }));
+        let kept = Kept { retention: Retention { entries: None, days: Some(30) }, first: Seq(5) };
+        assert_eq!(read(r#""type":"retention","retention":{"days":30},"first":5"#), What::Retention(kept));
+        assert_eq!(read(r#""type":"retention","retention":{}"#), What::Retention(Kept::default()));
         assert_eq!(read(r#""type":"message","kind":"poll""#), What::Other("poll".into()));
         assert_eq!(read(r#""type":"pinned""#), What::Other("pinned".into()));
     }

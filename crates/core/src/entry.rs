@@ -55,12 +55,14 @@ pub enum Kind {
     Erase = 8,
     /// A message whose content was erased.
     Erased = 9,
+    /// An operator said how long the room's entries are kept, or old ones went by what was said.
+    Retention = 10,
 }
 
 impl Kind {
     fn from_number(number: u8) -> Option<Self> {
-        use Kind::{Bot, Erase, Erased, Image, Join, Leave, Link, Text, Topic};
-        let all = [Join, Leave, Topic, Text, Link, Image, Bot, Erase, Erased];
+        use Kind::{Bot, Erase, Erased, Image, Join, Leave, Link, Retention, Text, Topic};
+        let all = [Join, Leave, Topic, Text, Link, Image, Bot, Erase, Erased, Retention];
         all.into_iter().find(|k| *k as u8 == number)
     }
 
@@ -72,6 +74,7 @@ impl Kind {
             Self::Topic => "topic",
             Self::Text | Self::Link | Self::Image | Self::Bot | Self::Erased => "message",
             Self::Erase => "erase",
+            Self::Retention => "retention",
         }
     }
 
@@ -88,7 +91,7 @@ impl Kind {
             Self::Image => "image",
             Self::Bot => "bot",
             Self::Erased => "erased",
-            Self::Join | Self::Leave | Self::Topic | Self::Erase => "",
+            Self::Join | Self::Leave | Self::Topic | Self::Erase | Self::Retention => "",
         };
         name == self.type_name() || (name == kind && !kind.is_empty())
     }
@@ -135,6 +138,39 @@ pub struct Erasure {
     pub at: Millis,
 }
 
+/// How long a room's entries are kept: those beyond either bound may go. Without a bound all are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Retention {
+    /// The newest entries, so many: [`REPEAT_WINDOW`](crate::limits::REPEAT_WINDOW) at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries: Option<u64>,
+    /// Entries that are younger than so many days: 1 at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub days: Option<u32>,
+}
+
+impl Retention {
+    /// Whether all entries are kept.
+    pub fn is_all(&self) -> bool {
+        self.entries.is_none() && self.days.is_none()
+    }
+}
+
+/// What is kept of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Kept {
+    /// What was said about it.
+    #[serde(default, skip_serializing_if = "Retention::is_all")]
+    pub retention: Retention,
+    /// The log's entries begin here: those before are gone. 0 if none ever went.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub first: Seq,
+}
+
+fn is_zero(seq: &Seq) -> bool {
+    seq.0 == 0
+}
+
 /// Erases, in memory, what later ones of these consecutive entries say is erased.
 pub fn obey_all(room: &RoomId, entries: &mut [Entry]) {
     for at in 0..entries.len() {
@@ -178,6 +214,10 @@ struct Shown<'a> {
     image: Option<&'a str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     error: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<Retention>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first: Option<Seq>,
     at: Millis,
 }
 
@@ -206,13 +246,15 @@ pub enum Says<'a> {
     },
     /// A message without what it said.
     Erased,
+    /// What is kept of the log from here on.
+    Retention(Kept),
 }
 
 impl Entry {
     /// Makes an entry and its JSON.
     pub fn new(room: &RoomId, seq: Seq, at: Millis, user: &User, key: Option<Key>, says: Says<'_>) -> Self {
         let (mut by, mut topic, mut text, mut image, mut message_kind) = (None, None, None, None, None);
-        let (mut error, mut erased_upto) = (false, None);
+        let (mut error, mut erased_upto, mut kept) = (false, None, None::<Kept>);
         let (kind, facts) = match says {
             Says::Join(facts) => (Kind::Join, facts.cloned()),
             Says::Leave { by: remover } => {
@@ -253,6 +295,10 @@ impl Entry {
                 message_kind = Some("erased");
                 (Kind::Erased, None)
             }
+            Says::Retention(what) => {
+                kept = Some(what);
+                (Kind::Retention, None)
+            }
         };
         let shown = Shown {
             type_name: kind.type_name(),
@@ -266,6 +312,8 @@ impl Entry {
             text,
             image,
             error,
+            retention: kept.map(|kept| kept.retention),
+            first: kept.map(|kept| kept.first).filter(|first| !is_zero(first)),
             at,
         };
         let mut json = Vec::with_capacity(160 + text.or(image).map_or(0, |t| t.len() + 16));
@@ -303,6 +351,12 @@ impl Entry {
         // Made by `Entry::new` and kept under a checksum.
         let Shown { upto } = serde_json::from_slice(&self.json).ok()?;
         Some(Erasure { upto, seq: self.seq, at: self.at })
+    }
+
+    /// What is kept of the log from here on, if it says so.
+    pub fn kept(&self) -> Option<Kept> {
+        // Made by `Entry::new` and kept under a checksum.
+        (self.kind == Kind::Retention).then(|| serde_json::from_slice(&self.json).ok()).flatten()
     }
 
     /// Erases this one, in memory, if `order` is the entry that says so of it. Whether it was.
@@ -476,6 +530,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_is_said_whole() {
+        let said = |kept| Entry::new(&room(), Seq(7), Millis(9), &user("admin"), None, Says::Retention(kept));
+        let shown = |kept| serde_json::from_slice::<serde_json::Value>(&said(kept).json).unwrap();
+        let retention = Retention { entries: Some(20_000), days: Some(30) };
+        let kept = Kept { retention, first: Seq(5) };
+        let expected = serde_json::json!({"type": "retention", "room": "lobby", "seq": 7, "at": 9,
+            "user": {"id": "admin", "name": "Ann \"A\""}, "retention": {"entries": 20_000, "days": 30}, "first": 5});
+        assert_eq!(shown(kept), expected);
+        let all = shown(Kept::default());
+        assert_eq!((&all["retention"], all.get("first")), (&serde_json::json!({}), None), "all is kept");
+        for kept in [kept, Kept::default(), Kept { first: Seq(5), ..Kept::default() }] {
+            assert_eq!(said(kept).kept(), Some(kept));
+        }
+        assert_eq!(Entry::new(&room(), Seq(1), Millis(1), &user("u1"), None, Says::Join(None)).kept(), None);
+    }
+
+    #[test]
     fn an_entry_of_another_room_or_place_is_damage() {
         let entry = Entry::new(&room(), Seq(1), Millis(1), &user("u1"), None, Says::Join(None));
         let bytes = entry.encode(&room());
@@ -497,7 +568,8 @@ mod tests {
             let key = key.map(|k| Key::parse(&k).unwrap());
             for says in [Says::Join(Some(&facts)), Says::Topic(&facts), Says::Message(&content),
                          Says::Bot(&answer), Says::Leave { by: Some(&user("o")) },
-                         Says::Erase { by: &user("o"), upto: Seq(seq - 1) }, Says::Erased] {
+                         Says::Erase { by: &user("o"), upto: Seq(seq - 1) }, Says::Erased,
+                         Says::Retention(Kept::default())] {
                 let entry = Entry::new(&room(), Seq(seq), Millis(at), &user("u"), key.clone(), says);
                 prop_assert_eq!(Entry::decode(&room(), Seq(seq), entry.encode(&room())), Ok(entry));
             }

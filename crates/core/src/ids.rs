@@ -123,6 +123,13 @@ pub struct User {
     pub name: Arc<str>,
 }
 
+impl User {
+    /// Whoever runs the server, as members are shown them: that it was an operator, and not which.
+    pub fn operator() -> Self {
+        Self { id: UserId::parse("admin").expect("letters are an id"), name: "Admin".into() }
+    }
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $inner:ty) => {
         $(#[$doc])*

@@ -16,6 +16,10 @@ pub const IMAGE_BYTES_MAX: usize = 256 * 1_024;
 pub const IMAGE_URL_BYTES_MAX: usize = IMAGE_BYTES_MAX.div_ceil(3) * 4 + 32;
 /// How many entries back a repeat is looked for, when the client does not say what it had seen.
 pub const REPEAT_WINDOW: u64 = 10_000;
+/// Most entries and days that a room may be told to keep: what is more is all.
+pub const RETENTION_ENTRIES_MAX: u64 = 1_000_000_000_000;
+/// See [`RETENTION_ENTRIES_MAX`].
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
 
 const IMAGE_TYPES: [&str; 4] = ["png", "jpeg", "gif", "webp"];
 

@@ -1,5 +1,6 @@
 //! What the admin API answers, and takes: for the gateway that makes it and the command line that reads it.
 
+use hubbub_core::entry::Kept;
 use hubbub_core::ids::{Epoch, LogId, Millis, NodeId, Partition, RoomId, Seq, UserId};
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +129,9 @@ pub struct RoomHeld {
     pub log: LogId,
     /// The holder's epoch.
     pub epoch: Epoch,
+    /// What is kept of its log.
+    #[serde(flatten)]
+    pub kept: Kept,
 }
 
 /// `GET rooms/{id}/members`: a page of them, by ascending id.
@@ -192,6 +196,24 @@ pub struct Erased {
     pub next: Option<EraseFrom>,
     /// With the last part: the entry that says that all of the user's messages up to then are erased; null if there is none of theirs.
     pub seq: Option<Seq>,
+}
+
+/// `PUT rooms/{id}/retention` was done. It takes a [`Retention`](hubbub_core::entry::Retention); without bounds all is kept.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Retained {
+    /// The entry that says so, this time's or an earlier one; 0 if all was kept ever since.
+    pub seq: Seq,
+}
+
+/// `POST rooms/{id}/trims` was done: a part of what is not kept went.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trimmed {
+    /// The room's log begins here; 0 if nothing of it ever went.
+    pub first: Seq,
+    /// What was before this seq is gone from the store.
+    pub gone: Seq,
+    /// Whether there is more to do: ask again.
+    pub more: bool,
 }
 
 /// `POST revocations` takes this.

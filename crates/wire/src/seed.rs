@@ -64,7 +64,7 @@ pub fn message_type(kind: Kind) -> Option<u8> {
         Kind::Text | Kind::Bot => Some(1),
         Kind::Link => Some(2),
         Kind::Image => Some(3),
-        Kind::Join | Kind::Leave | Kind::Topic | Kind::Erase | Kind::Erased => None,
+        Kind::Join | Kind::Leave | Kind::Topic | Kind::Erase | Kind::Erased | Kind::Retention => None,
     }
 }
 

@@ -87,6 +87,8 @@ fn action(method: &Method, path: &str) -> &'static str {
         ("GET" | "HEAD", ["rooms", _, "members"]) => "members",
         ("DELETE", ["rooms", _, "members", _]) => "kick",
         ("POST", ["rooms", _, "erasures"]) => "erase",
+        ("PUT", ["rooms", _, "retention"]) => "retention",
+        ("POST", ["rooms", _, "trims"]) => "trim",
         ("GET" | "HEAD", ["users", _, "rooms"]) => "rooms_of_user",
         ("POST", ["revocations"]) => "revoke",
         ("GET" | "HEAD", ["bans"]) => "bans",

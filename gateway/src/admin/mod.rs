@@ -71,6 +71,8 @@ pub fn router(gateway: Arc<Gateway>, ports: Ports, credentials: Credentials) -> 
         .route(&at("/rooms/{id}/members"), get(rooms::members))
         .route(&at("/rooms/{id}/members/{user}"), delete(rooms::kick))
         .route(&at("/rooms/{id}/erasures"), post(rooms::erase))
+        .route(&at("/rooms/{id}/retention"), put(rooms::retain))
+        .route(&at("/rooms/{id}/trims"), post(rooms::trim))
         .route(&at("/users/{user}/rooms"), get(users::rooms))
         .route(&at("/revocations"), post(users::revoke))
         .route(&at("/bans"), get(users::bans))

@@ -1,15 +1,17 @@
-//! Rooms: which there are, who holds one and who is in it; removing a member, and erasing what one said.
-
-use std::sync::Arc;
+//! Rooms: which there are, who holds one and who is in it; removing a member, erasing what one said, and how long a log is kept.
 
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use hubbub_core::code::Code;
+use hubbub_core::entry::Retention;
 use hubbub_core::ids::{User, UserId};
+use hubbub_core::limits::{REPEAT_WINDOW, RETENTION_DAYS_MAX, RETENTION_ENTRIES_MAX};
 use hubbub_core::room::{Answer, Verb};
 use hubbub_node::build_info;
-use hubbub_wire::admin::{Erase, Holder, Kicked, Listed, Member, Members, Room, RoomHeld, Rooms};
+use hubbub_wire::admin::{
+    Erase, Holder, Kicked, Listed, Member, Members, Retained, Room, RoomHeld, Rooms, Trimmed,
+};
 use hubbub_wire::tier::act::Erased;
 use serde::Deserialize;
 
@@ -18,7 +20,7 @@ use super::nodes::node;
 use super::{Admin, refusal};
 use crate::error::Failure;
 use crate::http::body::Small;
-use crate::http::fault::{Fault, no_such_room};
+use crate::http::fault::Fault;
 use crate::http::params::{InRoom, InRoomUser, ListParams, Params, limit};
 
 /// Most rooms or members of one page.
@@ -58,6 +60,7 @@ pub(super) async fn show(State(admin): State<Admin>, InRoom(room): InRoom) -> Re
             members: synced.info.members,
             log: synced.log,
             epoch: synced.epoch,
+            kept: synced.info.kept,
         }),
         Err(Failure::Unavailable) => {
             trouble = Some("the holder of the room's partition does not answer".to_owned());
@@ -104,34 +107,60 @@ pub(super) async fn members(
     Ok(Json(Members { members: shown.collect(), next }))
 }
 
-/// What members are shown: that it was an operator, and not which.
-fn nobody_in_the_room() -> Result<User, Fault> {
-    let id = UserId::parse("admin").map_err(|_| no_such_room())?;
-    Ok(User { id, name: Arc::from("Admin") })
+/// Refuses to write what a process of another version may not know, while there is one among those that run.
+fn all_of_one_version(admin: &Admin, what: &str) -> Result<(), Fault> {
+    let own = build_info::version_and_commit();
+    let all = admin.ports.reported.all();
+    let Some(other) = all.into_iter().find(|seen| !seen.is_silent() && seen.report.version != own) else {
+        return Ok(());
+    };
+    let (node, version) = (other.report.node, other.report.version);
+    let message = format!(
+        "{node} is of version {version}, and this gateway of {own}: {what} when all are of one version"
+    );
+    Err(refusal(Code::Conflict, None, message))
 }
 
 /// Erases what a user said, in a part of a room's log.
-///
-/// A process of another version may not know what an erased message is, so none may be among those that run.
 pub(super) async fn erase(
     State(admin): State<Admin>,
     InRoom(room): InRoom,
     Small(Erase { user, from }): Small<Erase>,
 ) -> Result<Response, Fault> {
-    let own = build_info::version_and_commit();
-    let all = admin.ports.reported.all();
-    if let Some(other) = all.into_iter().find(|seen| !seen.is_silent() && seen.report.version != own) {
-        let (node, version) = (other.report.node, other.report.version);
-        let message = format!(
-            "{node} is of version {version}, and this gateway of {own}: messages are erased when all are of one version"
-        );
-        return Err(refusal(Code::Conflict, None, message));
-    }
-    let by = nobody_in_the_room()?;
+    all_of_one_version(&admin, "messages are erased")?;
+    let by = User::operator();
     let asker = &admin.gateway.asker;
     let Erased { count, next, seq } = asker.erase(room.clone(), by, user.clone(), from).await?;
     let answer = Json(hubbub_wire::admin::Erased { erased: count, next, seq });
     Ok((Extension(On(format!("{user} in {room}"))), answer).into_response())
+}
+
+/// Says how long a room's entries are kept.
+pub(super) async fn retain(
+    State(admin): State<Admin>,
+    InRoom(room): InRoom,
+    Small(retention): Small<Retention>,
+) -> Result<Json<Retained>, Fault> {
+    let (entries, days) = (REPEAT_WINDOW..=RETENTION_ENTRIES_MAX, 1..=RETENTION_DAYS_MAX);
+    if retention.entries.is_some_and(|said| !entries.contains(&said)) {
+        let message = format!("entries must be {} to {}", entries.start(), entries.end());
+        return Err(refusal(Code::BadRequest, Some("entries"), message));
+    }
+    if retention.days.is_some_and(|said| !days.contains(&said)) {
+        let message = format!("days must be {} to {}", days.start(), days.end());
+        return Err(refusal(Code::BadRequest, Some("days"), message));
+    }
+    all_of_one_version(&admin, "how long entries are kept is said")?;
+    match admin.gateway.asker.act(room, User::operator(), Verb::Retain { retention }, None).await? {
+        Answer::Kept { seq, .. } => Ok(Json(Retained { seq })),
+        Answer::Made(_) | Answer::Refused(_) => Err(Failure::Unavailable.into()),
+    }
+}
+
+/// Lets go of a part of what a room does not keep.
+pub(super) async fn trim(State(admin): State<Admin>, InRoom(room): InRoom) -> Result<Json<Trimmed>, Fault> {
+    let told = admin.gateway.asker.trim(room, User::operator()).await?;
+    Ok(Json(Trimmed { first: told.first, gone: told.gone, more: told.more }))
 }
 
 /// Removes a member, in the name of nobody in the room.
@@ -139,8 +168,7 @@ pub(super) async fn kick(
     State(admin): State<Admin>,
     InRoomUser(room, member): InRoomUser,
 ) -> Result<Json<Kicked>, Fault> {
-    let operator = nobody_in_the_room()?;
-    match admin.gateway.asker.act(room, operator, Verb::Expel { member }, None).await? {
+    match admin.gateway.asker.act(room, User::operator(), Verb::Expel { member }, None).await? {
         Answer::Kept { seq, .. } => Ok(Json(Kicked { seq })),
         Answer::Made(_) | Answer::Refused(_) => Err(Failure::Unavailable.into()),
     }

@@ -62,8 +62,8 @@ pub struct HistoryParams {
     /// At most so many.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     pub limit: Option<u32>,
-    /// Only entries of these types or kinds, separated by commas: message, join, leave, topic, erase, text, link, image,
-    /// bot, erased.
+    /// Only entries of these types or kinds, separated by commas: message, join, leave, topic, erase, retention,
+    /// text, link, image, bot, erased.
     #[param(example = "message,topic")]
     pub kinds: Option<String>,
 }
@@ -101,8 +101,8 @@ pub fn limit(given: Option<u32>, default: u32, max: u32) -> Result<u32, Fault> {
 
 /// The kinds of entries that a comma list names; empty for all.
 pub fn kinds(list: Option<&str>) -> Result<Vec<String>, Fault> {
-    const KNOWN: [&str; 10] =
-        ["message", "join", "leave", "topic", "erase", "text", "link", "image", "bot", "erased"];
+    const KNOWN: [&str; 11] =
+        ["message", "join", "leave", "topic", "erase", "retention", "text", "link", "image", "bot", "erased"];
     let mut named = Vec::new();
     for kind in list.unwrap_or_default().split(',').map(str::trim).filter(|kind| !kind.is_empty()) {
         if !KNOWN.contains(&kind) {

@@ -261,7 +261,7 @@ impl Shard {
                 Some(seen) if seen > position || resume.is_of_another(state.log(&room)) => {
                     (None, Some(Event::Reset { room: &room, head: position }))
                 }
-                Some(seen) if position.0 - seen.0 > self.gateway.config.resume_entries_max => {
+                Some(seen) if !self.may_resume(state, &room, seen, position) => {
                     (None, Some(Event::Behind { room: &room, after: seen, head: position }))
                 }
                 seen => (seen, None),
@@ -301,12 +301,10 @@ impl Shard {
             if seen > position || resume.is_of_another(state.log(&room)) {
                 state.push(id, answer::frame(&Event::Reset { room: &room, head: position }));
             } else if seen < position {
-                let missed = position.0 - seen.0;
+                let may_resume = self.may_resume(state, &room, seen, position);
                 let standing =
                     state.connection(id).and_then(|connection| connection.standing(&room).copied());
-                if let (Some(Standing::Live(place)), true, true) =
-                    (standing, untouched, missed <= self.gateway.config.resume_entries_max)
-                {
+                if let (Some(Standing::Live(place)), true, true) = (standing, untouched, may_resume) {
                     // Nothing was sent on it yet: it can begin where it was.
                     state.end_live(id.slot, &room, place);
                     if let Some(connection) = state.connection(id) {
@@ -319,6 +317,12 @@ impl Shard {
                 }
             }
         }
+    }
+
+    /// Whether what came after `seen` can be sent: it is not too much, and all of it is kept.
+    fn may_resume(&self, state: &State, room: &RoomId, seen: Seq, position: Seq) -> bool {
+        let is_kept = state.rooms.get(room).is_none_or(|here| here.keeps_all_after(seen));
+        is_kept && position.0 - seen.0 <= self.gateway.config.resume_entries_max
     }
 
     fn welcome_frame(

@@ -95,7 +95,8 @@ impl Named<'_> {
                 self.read(move |reference| async move {
                     let page = asker.replay(Replay { room, range, limit, kinds, read_to }).await?;
                     let entries = page.entries.iter().filter_map(answer::shown).collect();
-                    Ok(answer::ok(&reference, Page { entries, more: page.more, next: page.next }))
+                    let first = page.begins_at();
+                    Ok(answer::ok(&reference, Page { entries, more: page.more, next: page.next, first }))
                 })
             }
             Request::Members { room, cursor, limit } => {

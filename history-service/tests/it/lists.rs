@@ -21,6 +21,7 @@ async fn made(world: &World, name: &str, at: u64, members: &[&str]) {
         mark: Seq(members.len() as u64),
         mark_at: Millis(at),
         erased: None,
+        kept: None,
     };
     world.store.project(projection).await.unwrap();
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, Seq};
 use hubbub_core::ports::bus::{PAYLOAD_BYTES_MAX, Subject};
-use hubbub_core::ports::store::{Append, Segment};
+use hubbub_core::ports::store::{Append, Segment, Trim};
 use hubbub_wire::tier::act::ReadTo;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, PAGE_BYTES_MAX, Query, Range, Replay};
@@ -202,4 +202,60 @@ async fn what_was_kept_before_an_erasure_is_not_found_after_it() {
     // Who was told of the entry that says so asks as of that.
     let after = ReadTo { erased: Seq(301), ..before };
     assert_eq!(world.page(ask(after)).await.unwrap().0, left[..200]);
+}
+
+async fn trim(world: &World, seqs: std::ops::Range<u64>) {
+    let mut from = Seq(seqs.start);
+    while from.0 < seqs.end {
+        let seqs = from..Seq(seqs.end);
+        let trim = Trim { room: room("lobby"), epochs: vec![Epoch(1)], seqs };
+        // What came just now has to become rows first.
+        from = world.store.trim(trim).await.unwrap_or(from);
+    }
+}
+
+async fn check_trimmed(cache_bytes_max: usize) {
+    let world = World::with(|config| config.cache_bytes_max = cache_bytes_max).await;
+    let lobby = room("lobby");
+    let said: Vec<_> = (1..=400).map(|seq| text(&lobby, seq, &format!("{seq}"))).collect();
+    world.log(&lobby, said.clone()).await;
+    let before = read_to(1, 400);
+    assert_eq!(world.walk(replay(&lobby, Range::After(Seq(0)), 100, Some(before))).await.0, said);
+    let after = ReadTo { first: Seq(151), ..before };
+    let (asked, _holder) = world.holder(after).await;
+    // First the word, then the rows: both while they are there and when they are gone.
+    for are_gone in [false, true] {
+        if are_gone {
+            trim(&world, 1..151).await;
+        }
+        for range in [Range::After(Seq(0)), Range::After(Seq(3)), Range::Before(Seq(401))] {
+            for to in [None, Some(after)] {
+                let found = world.walk(replay(&lobby, range, 40, to)).await.0;
+                assert_eq!(found, said[150..], "{range:?} {to:?} {are_gone}");
+            }
+        }
+        let query = Query::Replay(replay(&lobby, Range::Before(Seq(3)), 9, Some(after)));
+        let (page, _) = world.ask(&query).await.unwrap();
+        let Found::Page { more: false, next: None, first: Seq(151) } = page else { panic!("{page:?}") };
+    }
+    if cache_bytes_max > 0 {
+        return;
+    }
+    // Who did not hear of it has it from the holder, and what is missing without a word is damage, as before.
+    let asked_before = *asked.lock().unwrap();
+    let found = world.page(replay(&lobby, Range::After(Seq(3)), 400, Some(before))).await.unwrap().0;
+    assert_eq!((found, *asked.lock().unwrap()), (said[150..].to_vec(), asked_before + 1));
+    trim(&world, 300..301).await;
+    let found = world.page(replay(&lobby, Range::After(Seq(290)), 40, Some(after))).await;
+    assert!(matches!(found, Err(Found::Unavailable)), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_log_that_was_trimmed_begins_later_whatever_the_asker_knew() {
+    check_trimmed(0).await;
+}
+
+#[tokio::test]
+async fn a_log_that_was_trimmed_begins_later_whatever_is_in_memory() {
+    check_trimmed(64 * 1024 * 1024).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::store::{EmbeddedStore, Options};
-use hubbub_core::entry::{Entry, RoomFacts, Says};
+use hubbub_core::entry::{Entry, Kept, RoomFacts, Says};
 use hubbub_core::ids::{Epoch, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::bus::{Bus, Message, Payload, Reply, Subject, Subscription};
@@ -98,10 +98,13 @@ impl World {
             let ask: Ask = parcel::header(&mut payload).unwrap();
             assert!(matches!(ask.what, What::Sync { newest: 0, .. }));
             let facts = RoomFacts { name: "r".into(), topic: "".into(), owner: user("ann").id };
-            let info = RoomInfo { id: ask.room.clone(), facts, head: to.head, members: 1 };
+            let kept = Kept { first: to.first, ..Kept::default() };
+            let info = RoomInfo { id: ask.room.clone(), facts, head: to.head, members: 1, kept };
             reply.send(parcel::pack(&match ask.room.as_str() {
                 "nobody-made-it" => Told::NoSuchRoom,
-                _ => Told::Synced(Synced { info, log, epoch: to.epoch, members: vec![], erased: to.erased }),
+                _ => Told::Synced(
+                    Synced { info, log, epoch: to.epoch, members: vec![], erased: to.erased }.into(),
+                ),
             }));
         });
         (asked, self.bus.serve(Subject::Act(PARTITION), server).await.unwrap())
@@ -117,7 +120,7 @@ impl World {
     pub async fn page(&self, replay: Replay) -> Result<(Vec<Entry>, Option<Seq>), Found> {
         let room = replay.room.clone();
         match self.ask(&Query::Replay(replay)).await.unwrap() {
-            (Found::Page { more, next }, entries) => {
+            (Found::Page { more, next, .. }, entries) => {
                 assert_eq!(more, next.is_some());
                 Ok((parcel::entries(&room, entries).unwrap(), next))
             }
@@ -153,5 +156,5 @@ pub fn replay(room: &RoomId, range: Range, limit: u32, to: Option<ReadTo>) -> Re
 }
 
 pub fn read_to(epoch: u64, head: u64) -> ReadTo {
-    ReadTo { epoch: Epoch(epoch), head: Seq(head), erased: Seq(0) }
+    ReadTo { epoch: Epoch(epoch), head: Seq(head), erased: Seq(0), first: Seq(0) }
 }

@@ -32,6 +32,16 @@ pub(super) enum Failed {
     Unreached(String),
 }
 
+impl Failed {
+    /// The same, and what to do about it.
+    pub(super) fn and(self, more: &str) -> Self {
+        match self {
+            Self::Refused(why) => Self::Refused(why + more),
+            Self::Unreached(why) => Self::Unreached(why + more),
+        }
+    }
+}
+
 impl Api {
     /// Calls `path` with a body if there is one. The answer as JSON; null if it has none.
     pub(super) async fn call(

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use http::Method;
 use hubbub_core::ids::{RoomId, UserId};
+use hubbub_core::limits::{REPEAT_WINDOW, RETENTION_DAYS_MAX, RETENTION_ENTRIES_MAX};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_node::build_info;
 use hubbub_wire::admin::{Bans, Connections, Draining, Kicked, Members, Nodes, Reason, Revoked, Room, Rooms};
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::call::{Api, Failed, understood};
 use super::erase::erase;
+use super::retention::retention;
 use super::tables;
 use crate::process::EXIT_USAGE;
 
@@ -45,6 +47,13 @@ Erase a user's messages for good, in every room that they are or were in.
 The messages keep their places, without what they said; an entry of the room's log tells those who are there. What the user
 writes after that stays: ban them first. Members stay members. It goes through each room's log from its beginning, shows on a
 terminal how far it is, and can be stopped and run again: what is done is done. There is no way back.";
+
+const RETENTION: &str = "\
+Say how long a room's entries are kept, or show what is said.
+
+What is beyond the bounds goes at once, and from then on by itself: room-workers look every hour, and let entries go when a day's worth or a
+tenth of them is beyond. An entry of the room's log tells members, and that it begins later. Entries are all of a room's log: messages,
+joins, topics. Members stay members, and nothing of what is kept gets another place. What is gone does not come back.";
 
 /// An argument by its place.
 fn place(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -131,6 +140,21 @@ fn command() -> Command {
                         .action(ArgAction::SetTrue)
                         .conflicts_with("room")
                         .help("In every room of the directory: for a bot, which need not be a member to write"),
+                ]),
+            Command::new("retention")
+                .about("Say how long a room's entries are kept, or show what is said")
+                .long_about(RETENTION)
+                .args([
+                    room("Its id"),
+                    option("days", "DAYS", "Keep entries for so many days")
+                        .value_parser(value_parser!(u32).range(1..=i64::from(RETENTION_DAYS_MAX))),
+                    option("entries", "N", "Keep the newest entries, so many; with --days, those that both keep")
+                        .value_parser(value_parser!(u64).range(REPEAT_WINDOW..=RETENTION_ENTRIES_MAX)),
+                    Arg::new("keep-all")
+                        .long("keep-all")
+                        .action(ArgAction::SetTrue)
+                        .conflicts_with_all(["days", "entries"])
+                        .help("Keep all from now on"),
                 ]),
             Command::new("revoke").about(
                 "Call an access token back, which is read from standard input: refused everywhere, its connections closed",
@@ -251,6 +275,7 @@ async fn carry_out(api: &Api, matches: &ArgMatches) -> Result<Shown, Failed> {
             Ok((format!("{user} is no member of {room} any more, by its entry {seq}\n"), answer))
         }
         "erase" => erase(api, of).await,
+        "retention" => retention(api, of).await,
         "revoke" => revoke(api).await,
         "ban" => {
             let user = id::<UserId>(of, "user");

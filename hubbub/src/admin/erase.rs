@@ -1,7 +1,6 @@
 //! `hubbub admin erase`: a user's messages, room by room, each in parts. What was done stays done, so it can be stopped and run again.
 
 use std::io::IsTerminal;
-use std::time::Duration;
 
 use clap::ArgMatches;
 use http::Method;
@@ -12,13 +11,11 @@ use serde_json::{Value, json};
 
 use super::call::{Api, Failed, understood};
 use super::cli::{Shown, escaped, id};
+use super::patience::patiently;
 
 /// Rooms that are asked for at a time, of a user and of the directory.
 const ROOMS_OF_USER: usize = 1_000;
 const ROOMS: usize = 200;
-/// How often a part is asked for again while the room's holder changes.
-const TRIES: u32 = 5;
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// What was erased in a room.
 struct InRoom {
@@ -100,19 +97,10 @@ impl Done {
     }
 
     async fn part(&self, api: &Api, room: &RoomId, from: Option<EraseFrom>) -> Result<Erased, Failed> {
-        let mut tries = 1;
-        loop {
-            let body = json!(Erase { user: self.user.clone(), from });
-            match api.call(Method::POST, &format!("/rooms/{room}/erasures"), Some(body)).await {
-                Ok(answer) => return Ok(understood(answer)?.0),
-                // The room's holder changes, most likely.
-                Err(Failed::Refused(why)) if why.contains("(unavailable,") && tries < TRIES => {
-                    tries += 1;
-                    tokio::time::sleep(PAUSE).await;
-                }
-                Err(failed) => return Err(failed),
-            }
-        }
+        let (path, body) =
+            (format!("/rooms/{room}/erasures"), json!(Erase { user: self.user.clone(), from }));
+        let part = async || api.call(Method::POST, &path, Some(body.clone())).await;
+        Ok(understood(patiently(part).await?)?.0)
     }
 
     /// Where it is, for somebody who waits.
@@ -146,9 +134,6 @@ impl Done {
             "\nnot finished: {} messages of {} are erased so far. Run it again: what is done is done",
             self.erased, self.user
         );
-        match failed {
-            Failed::Refused(why) => Failed::Refused(why + &more),
-            Failed::Unreached(why) => Failed::Unreached(why + &more),
-        }
+        failed.and(&more)
     }
 }

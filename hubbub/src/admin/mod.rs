@@ -5,6 +5,8 @@ mod call;
 pub mod cli;
 pub mod door;
 mod erase;
+mod patience;
+mod retention;
 mod tables;
 
 pub use hubbub_gateway::admin::Ports;

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hubbub_core::ids::{Millis, Partition};
+use hubbub_core::entry::Retention;
+use hubbub_core::ids::{Millis, Partition, Seq};
 use hubbub_wire::admin::{Bans, Connections, Draining, Members, Node, Nodes, Room, Rooms};
 use hubbub_wire::tier::agent::Condition;
 
@@ -179,6 +180,18 @@ pub(super) fn rooms(page: &Rooms) -> String {
     text
 }
 
+/// How long a room's entries are kept.
+pub(super) fn keeps(Retention { entries, days }: Retention) -> String {
+    match (entries, days) {
+        (None, None) => "all of its entries".into(),
+        (Some(entries), None) => format!("its newest {entries} entries"),
+        (None, Some(days)) => format!("its entries for {days} days"),
+        (Some(entries), Some(days)) => {
+            format!("its entries for {days} days, and no more than the newest {entries}")
+        }
+    }
+}
+
 /// A room, and those of its members who were asked for.
 pub(super) fn room(room: &Room, members: Option<&Members>) -> String {
     let mut text = String::new();
@@ -207,6 +220,10 @@ pub(super) fn room(room: &Room, members: Option<&Members>) -> String {
         line("head", &held.head.to_string());
         line("log", &format!("{:032x}", held.log.0));
         line("members", &held.members.to_string());
+        line("keeps", &keeps(held.kept.retention));
+        if held.kept.first > Seq(0) {
+            line("begins at", &held.kept.first.to_string());
+        }
     }
     if let Some(trouble) = &room.trouble {
         line("TROUBLE", trouble);

@@ -13,8 +13,8 @@ use fastrand::Rng;
 use futures_util::future::join_all;
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
-use hubbub_core::entry::{Entry, Kind};
-use hubbub_core::ids::{Partition, RoomId, Seq};
+use hubbub_core::entry::{Entry, Kind, Retention};
+use hubbub_core::ids::{Millis, Partition, RoomId, Seq};
 use hubbub_core::ports::bus::{Message, Payload, Subject};
 use hubbub_core::ports::store::Store;
 use hubbub_core::room::{Answer, Verb};
@@ -29,6 +29,8 @@ use crate::world::*;
 const SENDERS: usize = 3;
 const MESSAGES: usize = 6;
 const ROOMS: usize = 2;
+/// How long a day is, in worlds that forget.
+const DAY: Duration = Duration::from_millis(200);
 /// How long faults and kills go on.
 const STORM: Duration = Duration::from_secs(4);
 
@@ -57,6 +59,8 @@ impl Witness {
 /// One seed's world.
 struct Chaos {
     seed: u64,
+    /// Whether entries are trimmed that are older than a day, and a day is a moment.
+    forgets: bool,
     world: World,
     store: Arc<dyn Store>,
     rooms: Vec<(RoomId, Mutex<Witness>)>,
@@ -77,7 +81,7 @@ impl Chaos {
             bus: Arc::new(LocalBus::default()),
         };
         let rooms = (0..ROOMS).map(|n| (room(&format!("s{seed}-{n}")), Mutex::default())).collect();
-        Self { seed, world, store, rooms, calm }
+        Self { seed, forgets: seed % 4 == 1, world, store, rooms, calm }
     }
 
     /// Asks with a short patience; `None` where nothing is known.
@@ -110,13 +114,16 @@ impl Chaos {
             let key = format!("{name}-{message}");
             // The last seq seen when the key is first sent, or nothing said about it.
             let seen = told.lock().unwrap().shown.last_key_value().map_or(0, |(seq, _)| *seq);
-            let after = rng.bool().then_some(seen);
+            // Where entries go, only who says what they saw is sure that there is no first one.
+            let after = (rng.bool() || self.forgets).then_some(seen);
             loop {
                 match self.act(room, &name, say(&key, Some(&key), after)).await {
                     Answer::Kept { seq, .. } => {
                         told.lock().unwrap().acked.push((key, seq.0));
                         break;
                     }
+                    // What came since is gone: nobody can tell whether it was among that.
+                    Answer::Refused(hubbub_core::room::Refusal::RepeatUnknown) if self.forgets => break,
                     Answer::Refused(hubbub_core::room::Refusal::NotMember) => {
                         let joined = self.act(room, &name, Verb::Join).await;
                         let Answer::Kept { seq, .. } = joined else { panic!("{joined:?}") };
@@ -152,13 +159,38 @@ impl Chaos {
         }
     }
 
+    /// Has all go that is a day old, again and again.
+    async fn trimmer(&self, done: &AtomicBool) {
+        let retention = Retention { entries: None, days: Some(1) };
+        for (room, _) in &self.rooms {
+            self.act(room, "admin", Verb::Retain { retention }).await;
+        }
+        while !done.load(Ordering::SeqCst) {
+            for (room, _) in &self.rooms {
+                self.ask(room, What::Trim { by: user("admin"), fully: true }).await;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Workers that start, claim, are killed and start again, two at a time.
     async fn workers(&self, rng: &mut Rng, done: &AtomicBool) {
+        let (forgets, began) = (self.forgets, Instant::now());
         let start = || {
             self.world.worker_with(self.store.clone(), Arc::new(LocalLeases::default()), |config| {
                 config.lease_ttl = Duration::from_millis(150);
                 config.open_rooms_max = 1;
                 config.drain_max = Duration::from_millis(20);
+                if forgets {
+                    let day_in_ms = 24 * 3_600 * 1_000;
+                    let now = move || {
+                        Millis(
+                            day_in_ms
+                                + began.elapsed().as_micros() as u64 * day_in_ms / DAY.as_micros() as u64,
+                        )
+                    };
+                    config.clock = Arc::new(now);
+                }
             })
         };
         let mut workers = [Some(start()), None];
@@ -207,9 +239,14 @@ impl Chaos {
             join_all(rngs.iter_mut().enumerate().map(|(n, rng)| self.sender(n, rng))).await;
             done.store(true, Ordering::SeqCst);
         };
+        let trimmer = async {
+            if self.forgets {
+                self.trimmer(&done).await;
+            }
+        };
         let mut rng = Rng::with_seed(!seed);
         let readers = join_all((0..ROOMS).map(|n| self.reader(n, &done)));
-        let all = async { tokio::join!(senders, readers, self.workers(&mut rng, &done)) };
+        let all = async { tokio::join!(senders, readers, trimmer, self.workers(&mut rng, &done)) };
         timeout(Duration::from_secs(30), all).await.unwrap_or_else(|_| {
             let acked: Vec<_> = self.rooms.iter().map(|(_, told)| told.lock().unwrap().acked.len()).collect();
             panic!("seed {seed} gets no further than {acked:?}")
@@ -228,15 +265,14 @@ impl Chaos {
             let log = read_log(&self.world.store, room, to).await;
             let told = std::mem::take(&mut *told.lock().unwrap());
             self.check_log(&log, &told);
-            for (to, members) in told.heads {
-                let part = read_log(&self.world.store, room, to).await;
+            // What a head from before promised of what is kept still.
+            for (head, members) in told.heads.into_iter().filter(|(head, _)| head.head >= to.first) {
+                assert!(head.first <= to.first, "seed {}: what went is back", self.seed);
+                let part = read_log(&self.world.store, room, ReadTo { first: to.first, ..head }).await;
                 assert_eq!(part[..], log[..part.len()], "seed {}: a head was taken back", self.seed);
-                assert_eq!(
-                    members_after(&part).len() as u64,
-                    members,
-                    "seed {}: members at {to:?}",
-                    self.seed
-                );
+                let is_whole = to.first == Seq(0);
+                let found = members_after(&part).len() as u64;
+                assert!(!is_whole || found == members, "seed {}: members at {head:?}", self.seed);
             }
             logs.push(log);
         }
@@ -244,32 +280,57 @@ impl Chaos {
         for ((room, _), log) in self.rooms.iter().zip(logs) {
             let rows = self.world.store.members(room.clone(), None, 100).await.expect("members");
             let listed: Vec<_> = rows.iter().map(|row| (row.user.id.to_string(), row.joined.0)).collect();
-            let expected: Vec<_> = members_after(&log).into_iter().collect();
-            assert_eq!(listed, expected, "seed {}: the lists are not the log", self.seed);
             let row = self.world.store.room(room.clone()).await.expect("a room").expect("is there");
-            assert_eq!((row.mark.0, row.member_count), (log.len() as u64, listed.len() as u64));
+            let head = log.last().map_or(0, |last| last.seq.0);
+            assert_eq!((row.mark.0, row.member_count), (head, listed.len() as u64));
+            let first = row.kept.0.first;
+            assert_eq!(first.0.max(1), log[0].seq.0, "seed {}", self.seed);
+            let expected: Vec<_> = members_after(&log).into_iter().collect();
+            if first == Seq(0) {
+                assert_eq!(listed, expected, "seed {}: the lists are not the log", self.seed);
+            } else {
+                self.check_gone(room, first).await;
+            }
         }
+    }
+
+    /// Nothing of what went is in the store, when it was looked for once more.
+    async fn check_gone(&self, room: &RoomId, first: Seq) {
+        let worker = self.world.worker_on(self.store.clone());
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let told = self.world.ask_once(room, What::Trim { by: user("admin"), fully: false }).await;
+            if matches!(&told, Some(Told::Trimmed(trimmed)) if !trimmed.more) {
+                break;
+            }
+            assert!(Instant::now() < deadline, "seed {}: {told:?}", self.seed);
+            tokio::task::yield_now().await;
+        }
+        worker.shut_down().await;
+        let row = self.world.store.room(room.clone()).await.expect("a room").expect("is there");
+        assert!(row.trimmed >= first, "seed {}: {} of {first}", self.seed, row.trimmed);
     }
 
     fn check_log(&self, log: &[Entry], told: &Witness) {
         let seed = self.seed;
-        assert!(told.acked.len() > 1 || log.len() < 4, "seed {seed}: nothing was said");
-        for (seq, json) in &told.shown {
-            let entry = log.get(*seq as usize - 1);
+        let first = log[0].seq.0;
+        assert!(told.acked.len() > 1 || log.len() < 4 || first > 1, "seed {seed}: nothing was said");
+        for (seq, json) in told.shown.range(first..) {
+            let entry = log.get((seq - first) as usize);
             assert_eq!(entry.map(|e| &e.json), Some(json), "seed {seed}: {seq} was shown and taken back");
         }
-        for (key, seq) in &told.acked {
+        for (key, seq) in told.acked.iter().filter(|(_, seq)| *seq >= first) {
             let places: Vec<_> =
                 log.iter().filter(|e| e.key.as_ref().is_some_and(|k| k.as_str() == key)).collect();
             assert_eq!(places.len(), 1, "seed {seed}: {key} is there {} times", places.len());
             assert_eq!(places[0].seq, Seq(*seq), "seed {seed}: {key} was acked elsewhere");
         }
-        for (name, seq, kind) in &told.memberships {
-            let entry = &log[*seq as usize - 1];
+        for (name, seq, kind) in told.memberships.iter().filter(|(_, seq, _)| *seq >= first) {
+            let entry = &log[(seq - first) as usize];
             assert_eq!((entry.user.as_str(), entry.kind), (name.as_str(), *kind), "seed {seed}");
         }
         for (n, entry) in log.iter().enumerate() {
-            if entry.kind == Kind::Text {
+            if entry.kind == Kind::Text && first == 1 {
                 let is_member = members_after(&log[..n]).contains_key(entry.user.as_str());
                 assert!(is_member, "seed {seed}: {} is by none of the members", entry.seq);
             }

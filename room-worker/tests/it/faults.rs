@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, UserId};
+use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, Seq, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::store::{
     Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, StoreError,
-    Stored,
+    Stored, Trim,
 };
 use tokio::sync::Semaphore;
 
@@ -22,6 +22,7 @@ pub enum Op {
     PutSegment,
     Append,
     Erase,
+    Trim,
     Read,
     Project,
     Lists,
@@ -130,6 +131,18 @@ impl Store for Faulty {
         on!(self, Erase, inner => inner.erase(erased))
     }
 
+    fn trim(&self, trim: Trim) -> PortFuture<'_, Stored<Seq>> {
+        on!(self, Trim, inner => inner.trim(trim))
+    }
+
+    fn rooms_with_retention(
+        &self,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomId>>> {
+        on!(self, Lists, inner => inner.rooms_with_retention(after, limit))
+    }
+
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {
         on!(self, Read, inner => inner.read(read))
     }
@@ -196,7 +209,8 @@ pub fn bad_weather(seed: u64, calm: Arc<AtomicBool>) -> impl Fn(Op) -> Fault + S
             return Fault::None;
         }
         let some_time = Duration::from_micros(rng.u64(..8_000));
-        let writes = matches!(op, Op::Claim | Op::PutSegment | Op::Append | Op::Erase | Op::Project);
+        let writes =
+            matches!(op, Op::Claim | Op::PutSegment | Op::Append | Op::Erase | Op::Trim | Op::Project);
         match rng.u8(..4) {
             0 => Fault::Delay(some_time),
             1 => Fault::Before,

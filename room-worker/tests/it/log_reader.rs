@@ -9,10 +9,11 @@ use hubbub_core::ids::RoomId;
 use hubbub_core::ports::store::{Read, Store};
 use hubbub_wire::tier::act::ReadTo;
 
-/// All entries up to the head. Panics where the log is not whole.
+/// All entries from the log's first one up to the head. Panics where the log is not whole.
 pub async fn read_log(store: &Arc<dyn Store>, room: &RoomId, to: ReadTo) -> Vec<Entry> {
     let segments = store.segments(room.clone()).await.expect("segments");
-    let pieces = pieces(&segments, to.epoch, 1..=to.head.0)
+    let wanted = to.first.0.max(1)..=to.head.0;
+    let pieces = pieces(&segments, to.epoch, wanted.clone())
         .unwrap_or_else(|broken| panic!("{broken}: {segments:?} for {to:?} of {room}"));
     let mut log = Vec::new();
     for piece in pieces {
@@ -20,7 +21,7 @@ pub async fn read_log(store: &Arc<dyn Store>, room: &RoomId, to: ReadTo) -> Vec<
         log.extend(store.read(read).await.expect("rows"));
     }
     let seqs: Vec<_> = log.iter().map(|e| e.seq.0).collect();
-    assert_eq!(seqs, (1..=to.head.0).collect::<Vec<_>>(), "{room} has gaps; {to:?} over {segments:?}");
+    assert_eq!(seqs, wanted.collect::<Vec<_>>(), "{room} has gaps; {to:?} over {segments:?}");
     log
 }
 

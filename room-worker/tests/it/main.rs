@@ -10,4 +10,5 @@ mod log_reader;
 mod offline;
 mod restarts;
 mod placement;
+mod trimming;
 mod world;

@@ -150,7 +150,7 @@ impl World {
 
     pub async fn made(&self, name: &str, who: &str) -> RoomInfo {
         match self.act(&room(name), who, create(name)).await {
-            Answer::Made(info) => info,
+            Answer::Made(info) => *info,
             other => panic!("not made: {other:?}"),
         }
     }
@@ -170,7 +170,7 @@ impl World {
             if let Some(mut told) = self.begin(room, sync(newest)).await
                 && let Ok(Told::Synced(synced)) = parcel::header(&mut told)
             {
-                return (synced, parcel::entries(room, told).expect("entries"));
+                return (*synced, parcel::entries(room, told).expect("entries"));
             }
             assert!(Instant::now() < deadline, "{room} is not synced");
             tokio::task::yield_now().await;

@@ -62,6 +62,7 @@ pub fn projection(room: &RoomId, mark: u64) -> Projection {
         mark: Seq(mark),
         mark_at: Millis(mark),
         erased: None,
+        kept: None,
     }
 }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use crate::entry::{Entry, RoomFacts, Says};
+use crate::entry::{Entry, Kept, Retention, RoomFacts, Says};
 use crate::ids::{Epoch, Key, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use crate::limits::{Content, IMAGE_BYTES_MAX};
 use crate::ports::store::{
-    Append, DirectoryCursor, MemberChange, Projection, Read, RoomRow, Segment, Store, Stored,
+    Append, DirectoryCursor, MemberChange, Projection, Read, RoomRow, Segment, Store, Stored, Trim,
 };
 
 /// Opens the store under test: each call the same stored data, after what the call before returned was dropped.
@@ -69,6 +69,7 @@ fn made(room: &str, created_at: u64, mark: u64) -> Projection {
         mark: Seq(mark),
         mark_at: Millis(created_at + mark),
         erased: None,
+        kept: None,
     }
 }
 
@@ -83,6 +84,7 @@ fn later(room: &str, mark: u64, members: Vec<MemberChange>) -> Projection {
         mark: Seq(mark),
         mark_at: Millis(mark),
         erased: None,
+        kept: None,
     }
 }
 
@@ -302,6 +304,99 @@ pub async fn the_last_erasure_is_projected(store: &dyn Store) {
     assert_eq!(listed, [(id("r"), Seq(19)), (id("other"), Seq(0))]);
 }
 
+/// Trims as often as it takes. Rows that came just now may have to become others first.
+async fn trim(store: &dyn Store, room: &str, epochs: &[u64], seqs: std::ops::Range<u64>) {
+    let mut from = seqs.start;
+    while from < seqs.end {
+        let epochs = epochs.iter().copied().map(Epoch).collect();
+        let asked = Trim { room: id(room), epochs, seqs: Seq(from)..Seq(seqs.end) };
+        let Ok(reached) = store.trim(asked).await else { continue };
+        assert!(Seq(from) < reached && reached <= Seq(seqs.end), "{reached} of {from} to {}", seqs.end);
+        from = reached.0;
+    }
+}
+
+/// Rows that were trimmed are gone, of all epochs that were named, whether they came just now or long ago, small or large; no other row is, and how
+/// far it came is kept.
+pub async fn what_was_trimmed_is_gone(open: Open<'_>) {
+    let mut all = entries("r", 1..=12_000);
+    all.extend((12_001..=12_020).map(|seq| entry("r", seq, &"large ".repeat(600))));
+    let trimmed = async |store: &dyn Store| store.room(id("r")).await.expect("read").expect("a room").trimmed;
+    {
+        let store = open();
+        let store = &*store;
+        store.project(made("r", 1, 1)).await.expect("projected");
+        for batch in all.chunks(500) {
+            append(store, "r", 3, batch.to_vec()).await;
+        }
+        for (room, epoch) in [("r", 4), ("r", 5), ("other", 3)] {
+            append(store, room, epoch, entries(room, 1..=30)).await;
+        }
+        assert_eq!(trimmed(store).await, Seq(0));
+        trim(store, "r", &[3, 4], 1..21).await;
+        assert_eq!(trimmed(store).await, Seq(21));
+        assert_eq!(read(store, "r", 3, 1..=40).await, all[20..40]);
+        assert_eq!(read(store, "r", 4, 1..=40).await, entries("r", 21..=30));
+        assert_eq!(read(store, "r", 5, 1..=40).await, entries("r", 1..=30), "an epoch that was not named");
+        assert_eq!(read(store, "other", 3, 1..=40).await, entries("other", 1..=30));
+        trim(store, "r", &[3, 4, 5, 77], 21..12_011).await;
+        assert_eq!(read(store, "r", 3, 1..=12_010).await, []);
+        assert_eq!(read(store, "r", 3, 12_005..=u64::MAX).await, all[12_010..]);
+        assert_eq!(read(store, "r", 4, 1..=40).await, []);
+        assert_eq!(read(store, "r", 5, 1..=40).await, entries("r", 1..=20));
+        // What is trimmed again was trimmed.
+        trim(store, "r", &[3], 1..30).await;
+        assert_eq!(trimmed(store).await, Seq(12_011));
+        append(store, "r", 3, entries("r", 12_021..=12_022)).await;
+    }
+    let store = open();
+    all.extend(entries("r", 12_021..=12_022));
+    assert_eq!(read(&*store, "r", 3, 12_005..=u64::MAX).await, all[12_010..]);
+    assert_eq!(trimmed(&*store).await, Seq(12_011));
+}
+
+/// What is kept goes with the mark, by order of the log; and rooms of which not all is are found by it.
+pub async fn what_is_kept_is_projected(store: &dyn Store) {
+    let kept = |days, first| Kept { retention: Retention { entries: None, days }, first: Seq(first) };
+    let kept_of = async |room| store.room(id(room)).await.expect("read").expect("a room").kept;
+    store.project(made("r", 1, 1)).await.expect("projected");
+    assert_eq!(kept_of("r").await, (Kept::default(), Seq(0)));
+    let steps = [
+        (9, Some((kept(Some(30), 0), 8)), (kept(Some(30), 0), 8)),
+        (12, None, (kept(Some(30), 0), 8)),
+        (20, Some((kept(Some(7), 15), 19)), (kept(Some(7), 15), 19)),
+        (7, Some((kept(None, 0), 5)), (kept(Some(7), 15), 19)),
+    ];
+    for (mark, kept, (expected, said)) in steps {
+        let kept = kept.map(|(kept, said)| (kept, Seq(said)));
+        store.project(Projection { kept, ..later("r", mark, vec![]) }).await.expect("projected");
+        assert_eq!(kept_of("r").await, (expected, Seq(said)), "at {mark}");
+    }
+    let rooms_with = async |limit| {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.rooms_with_retention(after.clone(), limit).await.expect("rooms");
+            assert!(page.len() <= limit);
+            let Some(last) = page.last() else { break };
+            after = Some(last.clone());
+            found.extend(page);
+        }
+        found.sort();
+        found
+    };
+    for room in ["a", "b", "c", "d"] {
+        let entries = Retention { entries: Some(10_000), days: None };
+        let kept = Some((Kept { retention: entries, first: Seq(0) }, Seq(2)));
+        store.project(Projection { kept, ..made(room, 1, 2) }).await.expect("projected");
+    }
+    store.project(made("e", 1, 2)).await.expect("projected");
+    let freed = Some((kept(None, 15), Seq(30)));
+    store.project(Projection { kept: freed, ..later("r", 30, vec![]) }).await.expect("projected");
+    for limit in [1, 2, ALL] {
+        assert_eq!(rooms_with(limit).await, ["a", "b", "c", "d"].map(id), "in pages of {limit}");
+    }
+}
+
 /// The segments of a room are listed by epoch, with what was written; those of other rooms are not among them.
 pub async fn segments_are_listed_by_epoch(store: &dyn Store) {
     assert_eq!(store.segments(id("r")).await.expect("segments"), []);
@@ -349,6 +444,8 @@ pub async fn what_was_acked_survives(open: Open<'_>) {
             mark: Seq(30),
             mark_at: Millis(30),
             erased: Seq(0),
+            kept: (Kept::default(), Seq(0)),
+            trimmed: Seq(0),
         };
         assert_eq!(row, expected);
         let members = members_of(&*store, room).await;

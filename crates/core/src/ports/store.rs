@@ -10,6 +10,8 @@
 //!   transaction; that it comes *after* the write is what makes it enough).
 //! - One thing may be taken back: what a message says ([`Store::erase`]). It is gone for good: no read that begins after the
 //!   `Ok` shows it, and no append that is repeated brings it back.
+//! - So may the oldest rows of a log ([`Store::trim`]), once the log itself says that it begins after them. A row of theirs whose write is repeated
+//!   later may be there again: nobody reads it.
 //! - Projections ([`Store::project`]) are cells ordered by seq: a late or repeated one changes nothing newer.
 //! - What is damaged is [`StoreError::Damaged`], never served and never skipped.
 //!
@@ -22,9 +24,9 @@
 //! All futures are cancel safe in this sense: a write whose future is dropped is as one that returned
 //! `Unavailable`.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
-use crate::entry::{Damaged, Entry, RoomFacts};
+use crate::entry::{Damaged, Entry, Kept, RoomFacts};
 use crate::ids::{Epoch, LogId, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use crate::ports::PortFuture;
 
@@ -107,6 +109,8 @@ pub struct Projection {
     pub mark_at: Millis,
     /// The last entry that says that messages were erased, if there is one since the projection before.
     pub erased: Option<Seq>,
+    /// What is kept of the log, and the last entry that says so, if there is one since the projection before.
+    pub kept: Option<(Kept, Seq)>,
 }
 
 /// A room as its projection shows it.
@@ -126,6 +130,10 @@ pub struct RoomRow {
     pub mark_at: Millis,
     /// The last entry up to the mark that says that messages were erased; 0 if there is none.
     pub erased: Seq,
+    /// What is kept of the log, and the last entry up to the mark that says so; 0 if there is none.
+    pub kept: (Kept, Seq),
+    /// Rows before this seq were trimmed; 0 if none ever were. It comes after what is kept, up to its `first`.
+    pub trimmed: Seq,
 }
 
 /// A member of a room.
@@ -157,6 +165,17 @@ pub struct Read {
     pub seqs: RangeInclusive<u64>,
     /// Stop after the row with which this many bytes are reached. At least one row is returned if there is one.
     pub bytes_max: usize,
+}
+
+/// Rows to let go.
+#[derive(Debug, Clone)]
+pub struct Trim {
+    /// Whose log.
+    pub room: RoomId,
+    /// Of which segments.
+    pub epochs: Vec<Epoch>,
+    /// Which seqs of each, the end not included.
+    pub seqs: Range<Seq>,
 }
 
 /// Where a page of the directory begins: after the room that was made at that time and has that id.
@@ -205,6 +224,19 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// An `Ok` means that the former bytes are served to nobody. How long they can still be found in files is each store's to say.
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>>;
+
+    /// Lets rows go for good, and keeps in mind that all before the end are gone ([`RoomRow::trimmed`]). It may do less than it is asked for at once:
+    /// all before the seq that it returns are gone. Only what the log says is not kept may be trimmed, for nobody reads that.
+    ///
+    /// An `Ok` means that the rows are served to nobody. How long their bytes can still be found in files is each store's to say.
+    fn trim(&self, trim: Trim) -> PortFuture<'_, Stored<Seq>>;
+
+    /// Rooms of which not all is to be kept, in an order of the store's own, after `after`, at most `limit`.
+    fn rooms_with_retention(
+        &self,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomId>>>;
 
     /// Brings projections up to the log.
     fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>>;

@@ -55,7 +55,11 @@ impl KeyWindow {
             self.by_key.insert(key, (seq, at));
             self.by_seq.push_back((seq, key));
         }
-        let oldest = Seq(seq.0.saturating_sub(REPEAT_WINDOW));
+        self.forget(Seq(seq.0.saturating_sub(REPEAT_WINDOW)));
+    }
+
+    /// Forgets all entries up to `oldest`.
+    pub(super) fn forget(&mut self, oldest: Seq) {
         while self.by_seq.front().is_some_and(|(seq, _)| *seq <= oldest) {
             if let Some((_, key)) = self.by_seq.pop_front() {
                 self.by_key.remove(&key);

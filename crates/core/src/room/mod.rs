@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::code::Code;
-use crate::entry::{Entry, Erasure, Kind, RoomFacts, Says};
+use crate::entry::{Entry, Erasure, Kept, Kind, Retention, RoomFacts, Says};
 use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
 use crate::limits::{BotText, Content, REPEAT_WINDOW};
 use crate::map::FastMap;
@@ -51,6 +51,11 @@ pub enum Verb {
         /// Up to 256 characters, checked.
         topic: Arc<str>,
     },
+    /// Say how long its entries are kept: for operators, so only one whose credential was checked may ask for it.
+    Retain {
+        /// The bounds, checked.
+        retention: Retention,
+    },
     /// Say something.
     Send {
         /// What.
@@ -79,7 +84,7 @@ impl Verb {
                 content: Content::Text(text) | Content::Link(text) | Content::Image(text), ..
             } => text.len(),
             Self::Answer { text, .. } => text.text().len(),
-            Self::Join | Self::Leave | Self::Kick { .. } | Self::Expel { .. } => 0,
+            Self::Join | Self::Leave | Self::Kick { .. } | Self::Expel { .. } | Self::Retain { .. } => 0,
         }
     }
 }
@@ -107,7 +112,7 @@ pub enum Answer {
         at: Option<Millis>,
     },
     /// The room, as its maker is shown it.
-    Made(RoomInfo),
+    Made(Box<RoomInfo>),
     /// It was not done, and why.
     Refused(Refusal),
 }
@@ -124,6 +129,9 @@ pub struct RoomInfo {
     pub head: Seq,
     /// How many members.
     pub members: u64,
+    /// What is kept of the log.
+    #[serde(flatten)]
+    pub kept: Kept,
 }
 
 /// Why an action is not done.
@@ -149,7 +157,9 @@ pub enum Refusal {
     #[error("the room is full")]
     Full,
     /// `after` is too far back to tell whether the key came before.
-    #[error("more than 10000 entries came since; read the room and decide whether to send again")]
+    #[error(
+        "more than 10000 entries came since, or they are not kept; read the room and decide whether to send again"
+    )]
     RepeatUnknown,
     /// `after` is beyond the log: it is not the log that the client saw.
     #[error("the room's log ends before what you have seen; read it again")]
@@ -195,6 +205,9 @@ pub struct Room {
     erased: Seq,
     /// What is known of whose messages are erased: the newest word about a user, as far as it came here.
     erasures: FastMap<UserId, Erasure>,
+    kept: Kept,
+    /// The log's last entry that says so; 0 if there is none.
+    kept_said: Seq,
 }
 
 /// A room as its lists show it at its mark.
@@ -208,6 +221,8 @@ pub struct Projected<M> {
     pub mark: (Seq, Millis),
     /// The last entry up to there that says that something was erased; 0 if there is none.
     pub erased: Seq,
+    /// What is kept, and the last entry up to there that says so; 0 if there is none.
+    pub kept: (Kept, Seq),
 }
 
 impl Room {
@@ -223,6 +238,8 @@ impl Room {
             keys: KeyWindow::starting_at(Seq(0)),
             erased: Seq(0),
             erasures: FastMap::default(),
+            kept: Kept::default(),
+            kept_said: Seq(0),
         }
     }
 
@@ -234,7 +251,7 @@ impl Room {
         members_max: usize,
         projected: Projected<impl IntoIterator<Item = (UserId, Seq)>>,
     ) -> Self {
-        let Projected { facts, members, mark: (mark, mark_at), erased } = projected;
+        let Projected { facts, members, mark: (mark, mark_at), erased, kept: (kept, kept_said) } = projected;
         Self {
             id,
             facts: Some(facts),
@@ -245,6 +262,8 @@ impl Room {
             keys: KeyWindow::starting_at(mark),
             erased,
             erasures: FastMap::default(),
+            kept,
+            kept_said,
         }
     }
 
@@ -271,6 +290,11 @@ impl Room {
                 self.erased = entry.seq;
                 entry.erasure().into_iter().for_each(|erasure| self.learn_erasure(&entry.user, erasure));
             }
+            Kind::Retention => {
+                self.kept = entry.kept().unwrap_or(self.kept);
+                self.kept_said = entry.seq;
+                self.keys.forget(Seq(self.kept.first.0.saturating_sub(1)));
+            }
             Kind::Topic | Kind::Text | Kind::Link | Kind::Image | Kind::Bot | Kind::Erased => {}
         }
         if let Some(facts) = &entry.facts {
@@ -287,14 +311,20 @@ impl Room {
             Verb::Answer { .. } => None,
             _ => return None,
         };
-        let window = self.head.0.saturating_sub(REPEAT_WINDOW);
         let from = match after {
             // Too far back or too far on: refused without a look.
-            Some(after) if after.0 < window || after > self.head => return None,
-            Some(after) => after.0,
-            None => window,
+            Some(after) if after.0 < self.head.0.saturating_sub(REPEAT_WINDOW) || after > self.head => {
+                return None;
+            }
+            Some(after) => after.0.max(self.window_start()),
+            None => self.window_start(),
         };
         (Seq(from) < self.keys.known_from()).then(|| (Seq(from), self.keys.known_from()))
+    }
+
+    /// The entries after this one are those among which a repeat is looked for: the newest, as far as they are kept.
+    fn window_start(&self) -> u64 {
+        self.head.0.saturating_sub(REPEAT_WINDOW).max(self.kept.first.0.saturating_sub(1))
     }
 
     /// Takes the keys of older entries, those that [`missing_keys`](Self::missing_keys) named.
@@ -326,6 +356,20 @@ impl Room {
         Decision { entry: Some(entry), answer: Answer::Kept { seq, at: Some(at) }, rests_on: seq }
     }
 
+    /// Decides that the log begins at `first`, as what is said of it, `retention`, wants it now. Whoever asks has found out which entries
+    /// are beyond it. Nothing is decided if another word was said meanwhile, or so much has gone already.
+    pub fn trim(&mut self, by: &User, retention: Retention, first: Seq, at: Millis) -> Decision {
+        let is_between = self.kept.first.max(Seq(1)) < first && first <= self.head.next();
+        if !is_between || retention != self.kept.retention {
+            let answer = Answer::Kept { seq: self.kept_said, at: None };
+            return Decision { entry: None, answer, rests_on: self.head };
+        }
+        let (seq, at) = (self.head.next(), self.head_at.max(at));
+        let entry = Entry::new(&self.id, seq, at, by, None, Says::Retention(Kept { retention, first }));
+        self.apply(&entry, None);
+        Decision { entry: Some(entry), answer: Answer::Kept { seq, at: Some(at) }, rests_on: seq }
+    }
+
     /// Decides on an action, on the newest state. The entry, if there is one, is part of the state from here on: it is
     /// bound to its seq until it is durable or this holder's epoch is over.
     pub fn decide(&mut self, action: &Action) -> Decision {
@@ -352,7 +396,7 @@ impl Room {
         let membership = self.members.get(&user.id);
         match &action.verb {
             Verb::Create { .. } if facts.owner == user.id => {
-                Ok(Verdict::Answer(Answer::Made(self.info_of(facts))))
+                Ok(Verdict::Answer(Answer::Made(self.info_of(facts).into())))
             }
             Verb::Create { .. } => Err(Refusal::RoomTaken),
             Verb::Join => match membership {
@@ -372,6 +416,10 @@ impl Room {
             Verb::Topic { topic } => {
                 Ok(Verdict::Append(Fate::Topic(RoomFacts { topic: topic.clone(), ..facts.clone() }), None))
             }
+            Verb::Retain { retention } if *retention == self.kept.retention => {
+                Ok(Verdict::Answer(Answer::Kept { seq: self.kept_said, at: None }))
+            }
+            Verb::Retain { retention } => Ok(Verdict::Append(Fate::Retain(*retention), None)),
             Verb::Send { content, key, after } => self.judge_send(user, content, key.as_ref(), *after),
             Verb::Answer { text, key } => {
                 let hash = KeyHash::of(&user.id, key);
@@ -398,7 +446,7 @@ impl Room {
             }
             match after {
                 Some(after) if after > self.head => return Err(Refusal::BeyondHead),
-                Some(after) if self.head.0 - after.0 > REPEAT_WINDOW => return Err(Refusal::RepeatUnknown),
+                Some(after) if after.0 < self.window_start() => return Err(Refusal::RepeatUnknown),
                 _ => {}
             }
         }
@@ -429,6 +477,9 @@ impl Room {
                 (&removed, Says::Leave { by: Some(&action.user) })
             }
             Fate::Topic(facts) => (&action.user, Says::Topic(facts)),
+            Fate::Retain(retention) => {
+                (&action.user, Says::Retention(Kept { retention: *retention, ..self.kept }))
+            }
             Fate::Send(content) => (&action.user, Says::Message(content)),
             Fate::Answer(text) => (&action.user, Says::Bot(text)),
         };
@@ -436,7 +487,7 @@ impl Room {
         let entry = Entry::new(&self.id, seq, at, whose, key, says);
         self.apply(&entry, hash);
         let answer = match fate {
-            Fate::Found(facts) => Answer::Made(self.info_of(facts)),
+            Fate::Found(facts) => Answer::Made(self.info_of(facts).into()),
             _ => Answer::Kept { seq, at: Some(at) },
         };
         (Some(entry), answer)
@@ -448,6 +499,7 @@ impl Room {
             facts: facts.clone(),
             head: self.head,
             members: self.members.len() as u64,
+            kept: self.kept,
         }
     }
 
@@ -495,6 +547,7 @@ enum Fate<'a> {
     Leave,
     Kick(&'a UserId),
     Topic(RoomFacts),
+    Retain(Retention),
     Send(&'a Content),
     Answer(&'a BotText),
 }

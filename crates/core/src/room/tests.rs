@@ -24,6 +24,11 @@ enum Step {
         user: usize,
         at: u64,
     },
+    /// What is said to be kept makes the log begin so many entries before its end, or after that.
+    Trim {
+        at: u64,
+        kept: u64,
+    },
     /// A new holder: the room is loaded from what its log says.
     Takeover {
         mark: usize,
@@ -44,6 +49,8 @@ fn verbs() -> impl Strategy<Value = Verb> {
         1 => "[a-z]{0,3}".prop_map(|t| Verb::Topic { topic: t.into() }),
         10 => ("[a-z]{1,3}", key, after).prop_map(|(text, key, after)| Verb::Send {
             content: Content::text(text).unwrap(), key, after }),
+        1 => proptest::option::of(1u32..3).prop_map(|days| Verb::Retain {
+            retention: Retention { entries: None, days } }),
         2 => ("[a-z]{1,3}", any::<bool>(), bot_key).prop_map(|(text, is_complaint, key)| Verb::Answer {
             text: BotText::new(text, is_complaint).unwrap(), key }),
     ]
@@ -52,7 +59,8 @@ fn verbs() -> impl Strategy<Value = Verb> {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let act = (0usize..4, 0u64..1_000, verbs()).prop_map(|(user, at, verb)| Step::Act { user, at, verb });
     let erase = (0usize..4, 0u64..1_000).prop_map(|(user, at)| Step::Erase { user, at });
-    let step = prop_oneof![20 => act, 2 => erase, 1 => (0usize..50).prop_map(|mark| Step::Takeover { mark })];
+    let trim = (0u64..1_000, 0u64..20).prop_map(|(at, kept)| Step::Trim { at, kept });
+    let step = prop_oneof![20 => act, 2 => erase, 1 => trim, 1 => (0usize..50).prop_map(|mark| Step::Takeover { mark })];
     proptest::collection::vec(step, 1..60)
 }
 
@@ -79,12 +87,18 @@ impl Model {
         self.log[..upto].iter().rev().find_map(|e| e.facts.clone())
     }
 
+    fn kept(&self, upto: usize) -> (Kept, Seq) {
+        let said = self.log[..upto].iter().rev().find_map(|e| Some((e.kept()?, e.seq)));
+        said.unwrap_or((Kept::default(), Seq(0)))
+    }
+
     fn joined(&self, upto: usize, user: &UserId) -> Seq {
         self.log[..upto].iter().rev().find(|e| e.kind == Kind::Join && e.user == *user).unwrap().seq
     }
 
     fn first(&self, user: &UserId, key: &Key) -> Option<Answer> {
-        let first = self.log.iter().find(|e| e.user == *user && e.key.as_ref() == Some(key))?;
+        let kept = self.log.iter().filter(|e| e.seq >= self.kept(self.log.len()).0.first);
+        let first = kept.into_iter().find(|e| e.user == *user && e.key.as_ref() == Some(key))?;
         Some(Answer::Kept { seq: first.seq, at: Some(first.at) })
     }
 
@@ -99,12 +113,11 @@ impl Model {
         let member = members.contains(user);
         let owner = facts.owner == *user;
         match verb {
-            Verb::Create { .. } if owner => Some(Answer::Made(RoomInfo {
-                id: RoomId::parse("r").unwrap(),
-                facts,
-                head: Seq(head as u64),
-                members: members.len() as u64,
-            })),
+            Verb::Create { .. } if owner => {
+                let (head, members, kept) = (Seq(head as u64), members.len() as u64, self.kept(head).0);
+                let id = RoomId::parse("r").unwrap();
+                Some(Answer::Made(RoomInfo { id, facts, head, members, kept }.into()))
+            }
             Verb::Create { .. } => refused(Refusal::RoomTaken),
             Verb::Join if member => Some(Answer::Kept { seq: self.joined(head, user), at: None }),
             Verb::Join => None,
@@ -115,6 +128,10 @@ impl Model {
                 refused(Refusal::NoSuchMember)
             }
             Verb::Kick { .. } | Verb::Expel { .. } | Verb::Topic { .. } => None,
+            Verb::Retain { retention } => {
+                let (kept, seq) = self.kept(head);
+                (kept.retention == *retention).then_some(Answer::Kept { seq, at: None })
+            }
             Verb::Answer { key, .. } => self.first(user, key),
             Verb::Send { key, after, .. } => {
                 if let Some(first) = key.as_ref().and_then(|key| self.first(user, key)) {
@@ -122,6 +139,10 @@ impl Model {
                 }
                 if key.is_some() && after.is_some_and(|a| a.0 > head as u64) {
                     return refused(Refusal::BeyondHead);
+                }
+                // What came after it may be gone.
+                if key.is_some() && after.is_some_and(|a| a.0 + 1 < self.kept(head).0.first.0) {
+                    return refused(Refusal::RepeatUnknown);
                 }
                 if member { None } else { refused(Refusal::NotMember) }
             }
@@ -146,9 +167,9 @@ impl Model {
             Some(facts) => {
                 let members = self.members(mark).into_iter().map(|u| (u.clone(), self.joined(mark, &u)));
                 let erased = self.log[..mark].iter().rev().find(|e| e.kind == Kind::Erase);
-                let erased = erased.map_or(Seq(0), |e| e.seq);
+                let (erased, kept) = (erased.map_or(Seq(0), |e| e.seq), self.kept(mark));
                 let mark = (Seq(mark as u64), self.log[mark - 1].at);
-                Room::projected(id, 100, Projected { facts, members, mark, erased })
+                Room::projected(id, 100, Projected { facts, members, mark, erased, kept })
             }
         };
         let from = if room.info().is_some() { mark } else { 0 };
@@ -195,12 +216,38 @@ fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 }
                 prop_assert_eq!(decision.rests_on.0, model.log.len() as u64);
             }
+            Step::Trim { at, kept } => {
+                let (known, said) = model.kept(model.log.len());
+                let first = Seq(model.log.len() as u64 + 1 - kept.min(model.log.len() as u64));
+                let other = Retention { entries: Some(REPEAT_WINDOW), days: None };
+                prop_assert_eq!(
+                    room.trim(&user(0), other, first, Millis(at)).entry,
+                    None,
+                    "not what was said"
+                );
+                let decision = room.trim(&user(0), known.retention, first, Millis(at));
+                match decision.entry {
+                    None => {
+                        prop_assert!(first <= known.first.max(Seq(1)), "{first} after {}", known.first);
+                        prop_assert_eq!(decision.answer, Answer::Kept { seq: said, at: None });
+                    }
+                    Some(entry) => {
+                        prop_assert_eq!(entry.seq.0, model.log.len() as u64 + 1);
+                        prop_assert_eq!(entry.kept(), Some(Kept { first, ..known }));
+                        prop_assert!(first > known.first && first <= entry.seq);
+                        model.log.push(entry);
+                    }
+                }
+                prop_assert_eq!(decision.rests_on.0, model.log.len() as u64);
+            }
             Step::Act { user: n, at, mut verb } => {
                 if let Verb::Send { key: Some(key), after, .. } = &mut verb {
                     *after = *first_after.entry((n, key.clone())).or_insert(*after);
                 }
                 let action = Action { user: user(n), at: Millis(at), verb };
                 if let Some((from, to)) = room.missing_keys(&action.verb) {
+                    let first = model.kept(model.log.len()).0.first;
+                    prop_assert!(from.next() >= first, "{from} where the log begins at {first}");
                     room.learn_keys(from, &model.log[from.0 as usize..to.0 as usize]);
                 }
                 prop_assert_eq!(room.missing_keys(&action.verb), None);

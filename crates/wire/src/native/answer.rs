@@ -128,6 +128,9 @@ pub struct Page<'a> {
     /// If so: where to go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<Seq>,
+    /// Where the log begins, if something of it went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Seq>,
 }
 
 /// A member, and whether they are there.

@@ -448,8 +448,8 @@ pub fn range(before: Option<Seq>, after: Option<Seq>) -> Result<Range, BadReques
 }
 
 fn kinds(kinds: Vec<String>) -> Result<Vec<String>, BadRequest> {
-    const KNOWN: [&str; 10] =
-        ["message", "join", "leave", "topic", "erase", "text", "link", "image", "bot", "erased"];
+    const KNOWN: [&str; 11] =
+        ["message", "join", "leave", "topic", "erase", "retention", "text", "link", "image", "bot", "erased"];
     match kinds.iter().all(|kind| KNOWN.contains(&kind.as_str())) && kinds.len() <= KNOWN.len() {
         true => Ok(kinds),
         false => Err(BadRequest::field("kinds", format!("kinds are of {}", KNOWN.join(", ")))),

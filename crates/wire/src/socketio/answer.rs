@@ -109,7 +109,7 @@ pub fn append_entry(out: &mut Vec<u8>, room: &RoomId, entry: &Entry) {
             event("erase", &Erase { chatroom: room, owner: user, upto: erasure.upto })
         }
         // The seed's clients know no event for it: they read it with the room; and what is erased is no message any more.
-        Kind::Topic | Kind::Erased => return,
+        Kind::Topic | Kind::Erased | Kind::Retention => return,
     };
     out.extend_from_slice(&frame);
 }

@@ -31,7 +31,7 @@ impl Whole for Ask {
     fn size(&self) -> usize {
         let content = match &self.what {
             What::Do { verb, .. } => verb.size(),
-            What::Erase { .. } => 0,
+            What::Erase { .. } | What::Trim { .. } => 0,
             What::Sync { users, .. } => users.iter().map(|user| user.as_str().len()).sum(),
         };
         OVERHEAD + content
@@ -65,6 +65,13 @@ pub enum What {
         /// Where to go on; `None` to begin.
         from: Option<EraseFrom>,
     },
+    /// Let go of the oldest entries, as what is said of the log wants it: a part of them.
+    Trim {
+        /// Who has it done, checked by the gateway.
+        by: User,
+        /// Whether all that may go is to go now. Else it is done when it is worth it: beyond a bound by a tenth of the entries, or by a day.
+        fully: bool,
+    },
 }
 
 /// How far a log was gone through for messages to erase.
@@ -91,6 +98,17 @@ pub struct Erased {
     pub seq: Option<Seq>,
 }
 
+/// A part of a log was trimmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trimmed {
+    /// The log begins here; 0 if nothing ever went.
+    pub first: Seq,
+    /// What was before this seq is gone from the store.
+    pub gone: Seq,
+    /// Whether there is more to do.
+    pub more: bool,
+}
+
 /// The answer's header. After a [`Told::Synced`] the newest entries follow, ascending, up to the head.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -99,8 +117,10 @@ pub enum Told {
     Done(Answer),
     /// What was erased.
     Erased(Erased),
+    /// What was trimmed.
+    Trimmed(Trimmed),
     /// Where the log ends.
-    Synced(Synced),
+    Synced(Box<Synced>),
     /// There is no such room.
     NoSuchRoom,
     /// Not now; whether it was done is unknown.
@@ -138,7 +158,7 @@ pub struct Synced {
 impl Synced {
     /// Up to where the log may be read.
     pub fn read_to(&self) -> ReadTo {
-        ReadTo { epoch: self.epoch, head: self.info.head, erased: self.erased }
+        ReadTo { epoch: self.epoch, head: self.info.head, erased: self.erased, first: self.info.kept.first }
     }
 }
 
@@ -152,6 +172,9 @@ pub struct ReadTo {
     /// The last entry up to there that says that messages were erased: what was read before it is not what is there.
     #[serde(default)]
     pub erased: Seq,
+    /// The log begins here: what was before is gone. 0 if nothing ever went.
+    #[serde(default)]
+    pub first: Seq,
 }
 
 #[cfg(test)]

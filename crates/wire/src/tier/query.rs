@@ -89,6 +89,9 @@ pub enum Found {
         more: bool,
         /// If so: the seq to ask from next.
         next: Option<Seq>,
+        /// The log begins here: what was before is gone. 0 if nothing ever went.
+        #[serde(default)]
+        first: Seq,
     },
     /// Members, and the id to go on after if there are more.
     Members {

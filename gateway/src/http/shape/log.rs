@@ -70,6 +70,23 @@ pub struct History<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub next: Option<Seq>,
+    /// Where the log begins, if entries before went because the room keeps no older ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub first: Option<Seq>,
+}
+
+/// How long a room's entries are kept: those beyond either bound go. Without a bound all are kept.
+#[derive(Serialize, ToSchema)]
+pub struct Retention {
+    /// The newest entries, so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 10000)]
+    pub entries: Option<u64>,
+    /// Entries that are younger than so many days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub days: Option<u32>,
 }
 
 /// An entry's JSON, passed on as its room's holder made it.
@@ -95,7 +112,7 @@ pub struct EntryUser {
 #[schema(as = Entry)]
 #[expect(dead_code, reason = "describes what is passed on as it is")]
 pub struct LogEntry {
-    /// `message`, `join`, `leave`, `topic` or `erase`.
+    /// `message`, `join`, `leave`, `topic`, `erase` or `retention`.
     #[schema(rename = "type", example = "message")]
     entry_type: String,
     /// The room.
@@ -130,4 +147,10 @@ pub struct LogEntry {
     /// Of an `erase`: all messages of the user up to this one are erased.
     #[schema(required = false)]
     upto: Option<u64>,
+    /// Of a `retention`: how long entries are kept from here on.
+    #[schema(required = false)]
+    retention: Option<Retention>,
+    /// Of a `retention`: the log begins here, what was before is gone. Not there if nothing ever went.
+    #[schema(required = false)]
+    first: Option<u64>,
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use hubbub_core::entry::Kept;
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::room::RoomInfo;
 use hubbub_wire::native::answer::Present;
 use hubbub_wire::tier::query::Listed;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use super::log::Retention;
 
 /// A room to make.
 #[derive(Deserialize, ToSchema)]
@@ -60,11 +63,19 @@ pub struct Room {
     /// How many members it has.
     #[schema(example = 2)]
     members: u64,
+    /// How long its entries are kept, if not for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retention: Option<Retention>,
+    /// The first seq of its log, if entries before went.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    first: Option<Seq>,
 }
 
 impl From<RoomInfo> for Room {
     fn from(info: RoomInfo) -> Self {
-        let facts = info.facts;
+        let (facts, Kept { retention, first }) = (info.facts, info.kept);
+        let kept = Retention { entries: retention.entries, days: retention.days };
         Self {
             id: info.id,
             name: facts.name,
@@ -72,6 +83,8 @@ impl From<RoomInfo> for Room {
             owner: facts.owner,
             head: info.head,
             members: info.members,
+            retention: (!retention.is_all()).then_some(kept),
+            first: (first > Seq(0)).then_some(first),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Rooms, members and the lists of them: reading the projections.
 
-use futures_util::future::try_join;
+use futures_util::future::{join, try_join};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use hubbub_core::entry::RoomFacts;
 use hubbub_core::ids::{Millis, RoomId, Seq, User, UserId};
@@ -10,16 +10,16 @@ use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
 
-use super::Db;
 use super::failure::{damaged, from_cql, to_cql, unavailable};
 use super::schema::PERIOD_MS;
+use super::{Db, retention};
 
 /// Rows of a page that is fetched at once.
 const PAGE_ROWS_MAX: usize = 1_000;
 /// Rooms of the directory that are read at once.
 const AT_ONCE: usize = 32;
 
-fn room_id(text: &str) -> Stored<RoomId> {
+pub(super) fn room_id(text: &str) -> Stored<RoomId> {
     RoomId::parse(text).map_err(|_| damaged(format_args!("{text:?} where a room's id should be")))
 }
 
@@ -61,12 +61,13 @@ where
 /// A room as projected.
 pub(super) async fn room(db: &Db, room: RoomId) -> Stored<Option<RoomRow>> {
     type Columns = (Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
-    let (result, forgot) = try_join(
-        db.session.execute_unpaged(&db.statements.room, (room.as_str(),)),
-        db.session.execute_unpaged(&db.statements.forgot, (room.as_str(),)),
-    )
-    .await
-    .map_err(unavailable)?;
+    let asked = (room.as_str(),);
+    let rows = try_join(
+        db.session.execute_unpaged(&db.statements.room, asked),
+        db.session.execute_unpaged(&db.statements.forgot, asked),
+    );
+    let (rows, kept) = join(rows, retention::kept(db, &room)).await;
+    let ((result, forgot), (kept, trimmed)) = (rows.map_err(unavailable)?, kept?);
     let forgot = forgot.into_rows_result().map_err(unavailable)?;
     let erased = forgot.maybe_first_row::<(Option<i64>,)>().map_err(damaged)?.and_then(|(erased,)| erased);
     let rows = result.into_rows_result().map_err(unavailable)?;
@@ -86,6 +87,8 @@ pub(super) async fn room(db: &Db, room: RoomId) -> Stored<Option<RoomRow>> {
         mark: Seq(from_cql(mark)?),
         mark_at: Millis(from_cql(mark_at)?),
         erased: Seq(from_cql(erased.unwrap_or(0))?),
+        kept,
+        trimmed,
     }))
 }
 

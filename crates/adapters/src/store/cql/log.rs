@@ -1,10 +1,9 @@
 //! The logs: fences, segments, entries.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hubbub_core::entry::Entry;
+use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
 use hubbub_core::ports::store::{Append, Read, Segment, Stored};
 use scylla::response::{PagingState, PagingStateResponse};
@@ -13,7 +12,7 @@ use scylla::statement::prepared::PreparedStatement;
 use uuid::Uuid;
 
 use super::failure::{damaged, from_cql, to_cql, unavailable};
-use super::schema::{BUCKET_SEQS, VERSION_WITH_ERASED};
+use super::schema::{self, BUCKET_SEQS, VERSION_WITH_ERASED, VERSION_WITH_RETENTION};
 use super::{Db, lwt};
 
 /// Rows and bytes of one batch. A batch of one partition is one mutation, of which a server takes 8 MiB and more.
@@ -105,19 +104,15 @@ type Row<'a> = (&'a str, i64, i64, i64, Bytes);
 
 /// Writes entries, the batches one after the other: what is missing after a failure is at the end.
 pub(super) async fn append(db: &Db, append: Append) -> Stored<()> {
+    if append.entries.iter().any(|entry| entry.kind == Kind::Retention) {
+        schema::raise(db, VERSION_WITH_RETENTION).await?;
+    }
     write_all(db, &db.statements.append, append).await
 }
 
-/// Writes what is left of erased entries. The first one that this program erases says beforehand that there are such entries.
+/// Writes what is left of erased entries.
 pub(super) async fn erase(db: &Db, erased: Append) -> Stored<()> {
-    if !db.says_erased.load(Ordering::Relaxed) {
-        let version = VERSION_WITH_ERASED.to_be_bytes().to_vec();
-        let said = lwt::run(&db.session, &db.statements.change_shared, (version, "schema")).await?;
-        if !said.applied {
-            return Err(damaged("the keyspace's layout is missing"));
-        }
-        db.says_erased.store(true, Ordering::Relaxed);
-    }
+    schema::raise(db, VERSION_WITH_ERASED).await?;
     write_all(db, &db.statements.erase, erased).await
 }
 

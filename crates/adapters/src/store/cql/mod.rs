@@ -1,23 +1,23 @@
 //! The store on a database that speaks CQL: ScyllaDB, or Apache Cassandra.
 //!
 //! In reading order: how it is reached (`connect`), the tables (`schema`) and `statements`; the `log`, whose fence is claimed by
-//! conditional statements (`lwt`); the projections, written (`project`) and read (`lists`); `accounts`.
+//! conditional statements (`lwt`); the projections, written (`project`) and read (`lists`); what is kept of a log (`retention`); `accounts`.
 //!
 //! Every write is durable on a quorum of the replicas in this datacenter when it returns; what a power cut of a majority at once
 //! survives depends on the database's commit log (`commitlog_sync: batch` for all of it). The claims are agreed on by the replicas of all
 //! datacenters, the plain reads and writes only here, so the workers of one cluster must be in one datacenter.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, UserId};
+use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, Seq, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
 use hubbub_core::ports::bans::{Ban, Bans};
 use hubbub_core::ports::store::{
-    Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, Stored,
+    Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, Stored, Trim,
 };
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use scylla::client::session::Session;
@@ -30,6 +30,7 @@ mod lists;
 mod log;
 mod lwt;
 mod project;
+mod retention;
 mod schema;
 mod statements;
 
@@ -56,8 +57,8 @@ pub struct CqlStore {
 struct Db {
     session: Session,
     statements: Statements,
-    /// Whether this process has said that there are erased entries: so once, and not for each.
-    says_erased: AtomicBool,
+    /// The layout that the keyspace has at least, as far as this process knows: so that it says so once, and not for each entry.
+    layout: AtomicU32,
 }
 
 impl CqlStore {
@@ -92,7 +93,7 @@ impl CqlStore {
             let log_id = accounts::shared(&db, LOG_ID, candidate).await?;
             let cluster = accounts::shared(&db, "cluster", options.cluster.clone().into_bytes()).await?;
             let version = schema::VERSION.to_be_bytes().to_vec();
-            Ok((log_id, cluster, accounts::shared(&db, "schema", version).await?))
+            Ok((log_id, cluster, accounts::shared(&db, schema::LAYOUT, version).await?))
         })
         .await?;
         schema::check_version(&version)?;
@@ -130,7 +131,7 @@ impl CqlStore {
         schema::make_keyspace(&session, &options.keyspace, options.replication).await?;
         schema::make_tables(&session, &options.keyspace).await?;
         let statements = Statements::prepare(&session, &options.keyspace).await?;
-        Ok(Db { session, statements, says_erased: AtomicBool::new(false) })
+        Ok(Db { session, statements, layout: AtomicU32::new(schema::VERSION) })
     }
 
     /// Does `work`, and measures it.
@@ -190,6 +191,18 @@ impl Store for CqlStore {
 
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {
         self.run("erase", async move |db| log::erase(&db, erased).await)
+    }
+
+    fn trim(&self, trim: Trim) -> PortFuture<'_, Stored<Seq>> {
+        self.run("trim", async move |db| retention::trim(&db, trim).await)
+    }
+
+    fn rooms_with_retention(
+        &self,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomId>>> {
+        self.run("rooms_with_retention", async move |db| retention::rooms(&db, after, limit).await)
     }
 
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<Entry>>> {

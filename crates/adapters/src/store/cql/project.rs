@@ -10,9 +10,9 @@ use serde_json::to_string;
 
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::Db;
 use super::failure::{damaged, to_cql, unavailable};
 use super::schema::PERIOD_MS;
+use super::{Db, retention};
 
 /// Rows of one batch of members, and users whose rooms are written at once.
 const BATCH_ROWS_MAX: usize = 200;
@@ -32,6 +32,9 @@ pub(super) async fn project(db: &Db, projection: Projection) -> Stored<()> {
         let erased = to_cql(erased.0)?;
         let row = (erased, erased, room.as_str());
         db.session.execute_unpaged(&db.statements.put_forgot, row).await.map_err(unavailable)?;
+    }
+    if let Some((kept, said)) = &projection.kept {
+        retention::put_kept(db, room, kept, *said).await?;
     }
     put_room(db, &projection).await
 }

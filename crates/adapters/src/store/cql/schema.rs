@@ -3,10 +3,16 @@
 //! Everything is made `IF NOT EXISTS`, so any number of nodes may do it at once and again. On a Cassandra of several nodes, make
 //! the schema once before the first start (`hubbub schema`): two of its nodes that make one table at the same time disagree on its id.
 
-use hubbub_core::ports::store::{StoreError, Stored};
+use std::sync::atomic::Ordering;
+
+use hubbub_core::ports::store::Stored;
 use scylla::client::session::Session;
 
-use super::failure::unavailable;
+use super::failure::{damaged, unavailable};
+use super::{Db, accounts, lwt};
+
+/// What the layout's number is kept as.
+pub(super) const LAYOUT: &str = "schema";
 
 /// Version of the layout below. A later one is made from it by statements that come after those of this one.
 pub(super) const VERSION: u32 = 1;
@@ -15,13 +21,16 @@ pub(super) const VERSION: u32 = 1;
 /// before can't read. Until then such a program may still be started, and so an update be taken back.
 pub(super) const VERSION_WITH_ERASED: u32 = 2;
 
+/// The version from the first entry on that says what is kept, for the same reason.
+pub(super) const VERSION_WITH_RETENTION: u32 = 3;
+
 /// Entries of one epoch of a room that share a partition of the database: a few MiB of text.
 pub(super) const BUCKET_SEQS: u64 = 5_000;
 
 /// Rooms of so many milliseconds share a partition of the directory: 30 days.
 pub(super) const PERIOD_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     // What is the same for every node: the log's id, the number of partitions, keys that sign tokens.
     "CREATE TABLE IF NOT EXISTS ks.shared (name text PRIMARY KEY, value blob)",
     // Written by nobody who minds: whether a write can be had at all.
@@ -42,6 +51,8 @@ const TABLES: [&str; 14] = [
      WITH CLUSTERING ORDER BY (period DESC)",
     // What a room's log has forgotten.
     "CREATE TABLE IF NOT EXISTS ks.forgot (room text PRIMARY KEY, erased bigint)",
+    // What is kept of it, and how far the rest is gone.
+    "CREATE TABLE IF NOT EXISTS ks.kept (room text PRIMARY KEY, said bigint, first bigint, entries bigint, days int, trimmed bigint)",
     "CREATE TABLE IF NOT EXISTS ks.account (email text PRIMARY KEY, id text, name text, password_hash text, created_at bigint)",
     // Who has which id: an account has two names that must both be free.
     "CREATE TABLE IF NOT EXISTS ks.account_id (id text PRIMARY KEY, email text)",
@@ -83,13 +94,31 @@ pub(super) async fn make_tables(session: &Session, keyspace: &str) -> Stored<()>
 
 /// Whether this program knows the layout that it found.
 pub(super) fn check_version(found: &[u8]) -> Stored<()> {
-    match <[u8; 4]>::try_from(found).map(u32::from_be_bytes) {
-        Ok(VERSION | VERSION_WITH_ERASED) => Ok(()),
-        Ok(other) => Err(StoreError::Damaged {
-            what: format!(
-                "the keyspace has layout {other}, and this program knows up to {VERSION_WITH_ERASED}"
-            ),
-        }),
-        Err(_) => Err(StoreError::Damaged { what: "the keyspace's layout has no number".into() }),
+    match number(found)? {
+        VERSION..=VERSION_WITH_RETENTION => Ok(()),
+        other => Err(damaged(format_args!(
+            "the keyspace has layout {other}, and this program knows up to {VERSION_WITH_RETENTION}"
+        ))),
     }
+}
+
+fn number(found: &[u8]) -> Stored<u32> {
+    let number = <[u8; 4]>::try_from(found).map(u32::from_be_bytes);
+    number.map_err(|_| damaged("the keyspace's layout has no number"))
+}
+
+/// Says, before it is so, that the keyspace has this layout or a later one. Asks the database only the first time.
+pub(super) async fn raise(db: &Db, layout: u32) -> Stored<()> {
+    while db.layout.load(Ordering::Relaxed) < layout {
+        let found = accounts::shared(db, LAYOUT, VERSION.to_be_bytes().to_vec()).await?;
+        let known = number(&found)?;
+        if known < layout {
+            let raised = (layout.to_be_bytes().to_vec(), LAYOUT, found);
+            // Another may have raised it meanwhile, to this or a later one.
+            lwt::run(&db.session, &db.statements.raise_shared, raised).await?;
+        } else {
+            db.layout.fetch_max(known, Ordering::Relaxed);
+        }
+    }
+    Ok(())
 }

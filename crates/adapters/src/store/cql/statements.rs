@@ -38,6 +38,7 @@ statements! {
     put_shared: Tells = "INSERT INTO ks.shared (name, value) VALUES (?, ?) IF NOT EXISTS";
     /// Harmless but conditional, for what is shared was put so.
     change_shared: Harmless = "UPDATE ks.shared SET value = ? WHERE name = ? IF EXISTS";
+    raise_shared: Tells = "UPDATE ks.shared SET value = ? WHERE name = ? IF value = ?";
     probe: Harmless = "INSERT INTO ks.probe (id, at) VALUES (0, ?)";
     fence: Harmless = "SELECT epoch FROM ks.fence WHERE partition = ?";
     /// The fence with all claims that were begun.
@@ -50,6 +51,13 @@ statements! {
     append: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP 1";
     /// With the time of day.
     erase: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?)";
+    /// With the time of day: later than that of any entry.
+    trim: Harmless = "DELETE FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ? AND seq < ?";
+    put_trimmed: Harmless = "UPDATE ks.kept USING TIMESTAMP ? SET trimmed = ? WHERE room = ?";
+    put_kept: Harmless = "UPDATE ks.kept USING TIMESTAMP ? SET said = ?, first = ?, entries = ?, days = ? WHERE room = ?";
+    kept: Harmless = "SELECT said, first, entries, days, trimmed FROM ks.kept WHERE room = ?";
+    kept_rooms: Harmless = "SELECT room, entries, days FROM ks.kept";
+    kept_rooms_after: Harmless = "SELECT room, entries, days FROM ks.kept WHERE token(room) > token(?)";
     read: Harmless = "SELECT seq, bytes FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ? AND seq <= ?";
     put_room: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET member_count = ?, mark = ?, mark_at = ? WHERE room = ?";
     put_facts: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET facts = ? WHERE room = ?";

@@ -8,6 +8,7 @@ use hubbub_core::ports::store::{DirectoryCursor, JoinedRoom, MemberRow, RoomRow,
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::failure::{damaged, failed, from_sql, to_sql};
+use super::retention;
 use super::row_sum::RowSum;
 
 /// A row of `room` as it is kept. Facts and time are missing while only later projections have come.
@@ -73,6 +74,7 @@ impl KeptRoom {
         };
         let facts = RoomFacts { name: name.into(), topic: topic.into(), owner: user_id(&owner)? };
         let erased = erased(db, &self.room)?;
+        let (kept, trimmed) = retention::kept(db, &self.room)?;
         Ok(Some(RoomRow {
             room: room_id(&self.room)?,
             facts,
@@ -81,6 +83,8 @@ impl KeptRoom {
             mark: Seq(from_sql(self.mark)?),
             mark_at: Millis(from_sql(self.mark_at)?),
             erased,
+            kept,
+            trimmed,
         }))
     }
 }
@@ -104,7 +108,7 @@ pub(super) fn user_id(text: &str) -> Stored<UserId> {
     UserId::parse(text).map_err(|_| damaged(format_args!("{text:?} is no user's id")))
 }
 
-fn room_id(text: &str) -> Stored<RoomId> {
+pub(super) fn room_id(text: &str) -> Stored<RoomId> {
     RoomId::parse(text).map_err(|_| damaged(format_args!("{text:?} is no room's id")))
 }
 
@@ -122,7 +126,7 @@ fn check_order(what: &str, in_order: bool) -> Stored<()> {
 }
 
 /// SQLite takes a negative limit for none.
-fn limit_to_sql(limit: usize) -> i64 {
+pub(super) fn limit_to_sql(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(-1)
 }
 

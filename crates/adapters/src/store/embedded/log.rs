@@ -1,5 +1,7 @@
 //! Segments and entries of rooms: the statements.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
@@ -33,11 +35,21 @@ impl Place {
         RowId((self.0 << SEQ_BITS) | seq.min(SEQ_MAX).cast_signed())
     }
 
+    /// Row ids of the entries at `seqs`: from, and the first one after.
+    pub(super) fn ids(self, seqs: &Range<Seq>) -> (i64, i64) {
+        (self.row_up_to(seqs.start.0).0, self.row_up_to(seqs.end.0).0)
+    }
+
     /// The row of the entry at `seq`.
     pub(super) fn row(self, seq: Seq) -> Stored<RowId> {
         check_seq(seq)?;
         Ok(self.row_up_to(seq.0))
     }
+}
+
+/// The seq of the entry in a row.
+pub(super) fn seq_of(id: i64) -> Seq {
+    Seq(id.cast_unsigned() & SEQ_MAX)
 }
 
 /// Refuses a seq that has no row.
@@ -100,7 +112,7 @@ pub(super) fn segments(db: &Connection, room: &RoomId) -> Stored<Vec<Segment>> {
 }
 
 /// Where the rows of a room and epoch are, if there were ever any.
-fn find_place(db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Option<Place>> {
+pub(super) fn find_place(db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Option<Place>> {
     let epoch = to_sql(epoch.0)?;
     let found: Option<(i64, String, i64, i64)> = db
         .prepare_cached("SELECT no, room, epoch, sum FROM place WHERE room = ? AND epoch = ?")
@@ -130,7 +142,7 @@ fn read_rows(db: &Connection, read: &Read) -> Stored<Vec<Encoded>> {
         let stored = row.get_ref(1).map_err(failed)?;
         let stored = Bytes::copy_from_slice(stored.as_blob().map_err(damaged)?);
         bytes += stored.len();
-        found.push((Seq(id.cast_unsigned() & SEQ_MAX), stored));
+        found.push((seq_of(id), stored));
     }
     Ok(found)
 }
@@ -223,6 +235,14 @@ pub(super) fn put_entry(db: &Connection, id: RowId, bytes: &[u8]) -> Stored<()> 
     )
     .and_then(|mut insert| insert.execute((id.0, bytes)))
     .map_err(failed)?;
+    Ok(())
+}
+
+/// Deletes the rows of entries.
+pub(super) fn delete(db: &Connection, place: Place, seqs: Range<Seq>) -> Stored<()> {
+    db.prepare_cached("DELETE FROM entry WHERE id >= ? AND id < ?")
+        .and_then(|mut delete| delete.execute(place.ids(&seqs)))
+        .map_err(failed)?;
     Ok(())
 }
 

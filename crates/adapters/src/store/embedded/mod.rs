@@ -30,6 +30,7 @@ mod project;
 mod queue;
 mod readers;
 mod recent;
+mod retention;
 mod row_sum;
 mod schema;
 mod scrub;

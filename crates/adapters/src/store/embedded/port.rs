@@ -1,12 +1,12 @@
 //! The ports, carried out by the writer thread and the reading threads.
 
-use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, UserId};
+use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, Seq, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
 use hubbub_core::ports::bans::{Ban, Bans};
 use hubbub_core::ports::store::{
     Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, StoreError,
-    Stored,
+    Stored, Trim,
 };
 use std::future::ready;
 use tokio::sync::oneshot;
@@ -15,7 +15,7 @@ use super::EmbeddedStore;
 use super::failure::{damaged, unavailable};
 use super::queue::Refused;
 use super::write::{NewEntries, Write};
-use super::{accounts, bans, lists, log};
+use super::{accounts, bans, lists, log, retention};
 
 impl EmbeddedStore {
     /// Hands a write to the writer thread, now; the future is its answer.
@@ -94,6 +94,18 @@ impl Store for EmbeddedStore {
             return Box::pin(ready(log::decode(&read.room, recent)));
         }
         self.readers.run(move |db| log::read(db, read, recent))
+    }
+
+    fn trim(&self, trim: Trim) -> PortFuture<'_, Stored<Seq>> {
+        self.write(|reply| Write::Trim(trim, reply))
+    }
+
+    fn rooms_with_retention(
+        &self,
+        after: Option<RoomId>,
+        limit: usize,
+    ) -> PortFuture<'_, Stored<Vec<RoomId>>> {
+        self.readers.run(move |db| retention::rooms(db, after.as_ref(), limit))
     }
 
     fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>> {

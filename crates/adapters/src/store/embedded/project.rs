@@ -6,6 +6,7 @@ use rusqlite::Connection;
 
 use super::failure::{failed, to_sql};
 use super::lists::{KeptRoom, departed_sum, forgot_sum, kept_room, last_word, member_sum, room_columns};
+use super::retention::put_kept;
 
 /// Carries a projection out.
 pub(super) fn project(db: &Connection, projection: &Projection) -> Stored<()> {
@@ -17,8 +18,11 @@ pub(super) fn project(db: &Connection, projection: &Projection) -> Stored<()> {
     for change in &projection.members {
         put_member(db, projection, change)?;
     }
-    match projection.erased {
-        Some(erased) => put_forgot(db, projection.room.as_str(), to_sql(erased.0)?),
+    if let Some(erased) = projection.erased {
+        put_forgot(db, projection.room.as_str(), to_sql(erased.0)?)?;
+    }
+    match &projection.kept {
+        Some((kept, said)) => put_kept(db, projection.room.as_str(), kept, *said),
         None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
 use hubbub_core::map::FastMap;
-use hubbub_core::ports::store::Read;
+use hubbub_core::ports::store::{Read, Trim};
 
 use super::write::NewEntries;
 
@@ -39,6 +39,14 @@ impl Generation {
 
     fn has(&self, room: &RoomId, key: &(Epoch, Seq)) -> bool {
         self.rooms.get(room).is_some_and(|entries| entries.contains_key(key))
+    }
+
+    fn has_any(&self, trim: &Trim) -> bool {
+        let seqs = &trim.seqs;
+        self.rooms.get(&trim.room).is_some_and(|entries| {
+            let of = |epoch: &Epoch| entries.range((*epoch, seqs.start)..(*epoch, seqs.end)).next().is_some();
+            seqs.start < seqs.end && trim.epochs.iter().any(of)
+        })
     }
 
     fn replace(&mut self, room: &RoomId, key: &(Epoch, Seq), bytes: &Bytes) {
@@ -92,6 +100,12 @@ impl Recent {
                 Arc::make_mut(folding).replace(&erased.room, &key, bytes);
             }
         }
+    }
+
+    /// Whether any of these rows is here.
+    pub(super) fn has_any(&self, trim: &Trim) -> bool {
+        let generations = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        generations.growing.has_any(trim) || generations.folding.iter().any(|folding| folding.has_any(trim))
     }
 
     /// About how much memory is held: by what grows, and by all.

@@ -1,7 +1,7 @@
 //! The tables. Their page is `docs/store-format.md`: change both together, and the version.
 
 /// Version of the layout of tables and of what is in them. Kept in the file as `user_version`.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 
 /// Says that a SQLite file is a store of ours: "HbSt".
 pub(super) const APPLICATION_ID: i32 = 0x4862_5374;
@@ -25,6 +25,19 @@ CREATE TABLE forgot (
     sum    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX departed_by_user ON departed (user, room);
+";
+
+/// Makes a store of version 3 one of this version.
+pub(super) const FROM_3: &str = "
+CREATE TABLE kept (
+    room    TEXT NOT NULL PRIMARY KEY,
+    said    INTEGER NOT NULL,
+    first   INTEGER NOT NULL,
+    entries INTEGER,
+    days    INTEGER,
+    trimmed INTEGER NOT NULL,
+    sum     INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Makes an empty store, of version 1: what came since follows.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::{AccountRow, AccountStoreError};
 use hubbub_core::ports::bans::Ban;
-use hubbub_core::ports::store::{Projection, Segment, StoreError, Stored};
+use hubbub_core::ports::store::{Projection, Segment, StoreError, Stored, Trim};
 use tokio::sync::oneshot;
 
 /// Where an answer goes. Whoever asked may have gone.
@@ -23,6 +23,7 @@ pub(super) enum Write {
     Segment(RoomId, Segment, Reply<()>),
     /// What is left of entries that are to be erased.
     Erase(NewEntries, Reply<()>),
+    Trim(Trim, Reply<Seq>),
     Project(Box<Projection>, Reply<()>),
     Claim(Partition, Reply<Epoch>),
     Account(Box<AccountRow>, oneshot::Sender<Result<(), AccountStoreError>>),
@@ -45,6 +46,7 @@ impl Write {
                 Self::Project(projection, _) => projection.members.len() * 192,
                 Self::Account(..) | Self::Segment(..) | Self::Claim(..) | Self::Probe(_) => 0,
                 Self::Ban(..) | Self::LiftBan(..) => 0,
+                Self::Trim(trim, _) => trim.epochs.len() * 8,
                 Self::Secret(_, candidate, _) => candidate.len(),
             }
     }
@@ -60,6 +62,7 @@ impl Write {
             | Self::LiftBan(_, reply)
             | Self::Probe(reply) => _ = reply.send(Err(error)),
             Self::Claim(_, reply) => _ = reply.send(Err(error)),
+            Self::Trim(_, reply) => _ = reply.send(Err(error)),
             Self::Account(_, reply) => _ = reply.send(Err(error.into())),
             Self::Secret(_, _, reply) => _ = reply.send(Err(error)),
         }
@@ -70,6 +73,7 @@ impl Write {
 pub(super) enum Held {
     Done(Reply<()>, Stored<()>),
     Claimed(Partition, Reply<Epoch>, Stored<Epoch>),
+    Trimmed(Reply<Seq>, Stored<Seq>),
     Account(oneshot::Sender<Result<(), AccountStoreError>>, Result<(), AccountStoreError>),
     Secret(Reply<Vec<u8>>, Stored<Vec<u8>>),
 }
@@ -78,9 +82,10 @@ impl Held {
     /// Why it was not done, if the store is why.
     pub(super) fn failure(&self) -> Option<StoreError> {
         match self {
-            Self::Done(_, Err(error)) | Self::Claimed(_, _, Err(error)) | Self::Secret(_, Err(error)) => {
-                Some(error.clone())
-            }
+            Self::Done(_, Err(error))
+            | Self::Claimed(_, _, Err(error))
+            | Self::Trimmed(_, Err(error))
+            | Self::Secret(_, Err(error)) => Some(error.clone()),
             Self::Account(_, Err(AccountStoreError::Store(error))) => Some(error.clone()),
             _ => None,
         }
@@ -91,6 +96,7 @@ impl Held {
         match self {
             Self::Done(reply, result) => _ = reply.send(committed.clone().and(result)),
             Self::Claimed(_, reply, result) => _ = reply.send(committed.clone().and(result)),
+            Self::Trimmed(reply, result) => _ = reply.send(committed.clone().and(result)),
             Self::Account(reply, result) => {
                 _ = reply.send(committed.clone().map_err(AccountStoreError::Store).and(result));
             }

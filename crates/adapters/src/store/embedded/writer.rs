@@ -18,6 +18,7 @@ use super::log::{self, Places};
 use super::metrics::Meters;
 use super::project;
 use super::queue::Taken;
+use super::retention;
 use super::scrub::Scrub;
 use super::shared::Shared;
 use super::write::{Held, NewEntries, Write};
@@ -238,6 +239,18 @@ impl Writer {
                     batch.erased.push(erased);
                 }
                 Held::Done(reply, done)
+            }
+            Write::Trim(trim, reply) => {
+                let is_recent = self.shared.recent.has_any(&trim);
+                if is_recent {
+                    self.fold.soon(batch.started);
+                }
+                let trimmed = match is_recent {
+                    // Trimmed now, they would be rows again when they are folded.
+                    true => Err(unavailable("what is to be trimmed came just now")),
+                    false => self.alone(|w| retention::trim(&w.db, &trim)),
+                };
+                Held::Trimmed(reply, trimmed)
             }
             Write::Project(projection, reply) => {
                 Held::Done(reply, self.alone(|w| project::project(&w.db, &projection)))

@@ -1,0 +1,139 @@
+//! What is kept of a log, and letting go of the rest: the statements.
+
+use hubbub_core::entry::{Kept, Retention};
+use hubbub_core::ids::{RoomId, Seq};
+use hubbub_core::ports::store::{Stored, Trim};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::failure::{damaged, failed, from_sql, to_sql};
+use super::lists::{limit_to_sql, room_id};
+use super::log::{self, Place};
+use super::row_sum::RowSum;
+
+/// Rows and bytes that one commit lets go: the space of each is written once more.
+const TRIM_ROWS_MAX: usize = 2_000;
+const TRIM_BYTES_MAX: i64 = 4 * 1_024 * 1_024;
+
+/// A row of `kept`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Row {
+    said: i64,
+    first: i64,
+    entries: Option<i64>,
+    days: Option<u32>,
+    trimmed: i64,
+}
+
+impl Row {
+    fn sum(&self, room: &str) -> RowSum {
+        RowSum::of("kept")
+            .text(room)
+            .number(self.said)
+            .number(self.first)
+            .maybe_number(self.entries)
+            .maybe_number(self.days.map(i64::from))
+            .number(self.trimmed)
+    }
+
+    fn of(db: &Connection, room: &str) -> Stored<Self> {
+        let found = db
+            .prepare_cached("SELECT said, first, entries, days, trimmed, sum FROM kept WHERE room = ?")
+            .and_then(|mut select| {
+                let row = |row: &rusqlite::Row<'_>| {
+                    let (said, first, entries, days, trimmed, sum) = row.try_into()?;
+                    Ok((Self { said, first, entries, days, trimmed }, sum))
+                };
+                select.query_row([room], row).optional()
+            })
+            .map_err(failed)?;
+        let Some((row, sum)) = found else { return Ok(Self::default()) };
+        row.sum(room).check(sum, || format!("what is kept of room {room}"))?;
+        Ok(row)
+    }
+
+    fn put(&self, db: &Connection, room: &str) -> Stored<()> {
+        let Self { said, first, entries, days, trimmed } = *self;
+        db.prepare_cached(
+            "INSERT OR REPLACE INTO kept (room, said, first, entries, days, trimmed, sum) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .and_then(|mut put| {
+            put.execute((room, said, first, entries, days, trimmed, self.sum(room).done()))
+        })
+        .map_err(failed)?;
+        Ok(())
+    }
+}
+
+/// What is kept of a room's log, the entry that says so, and up to where its rows were trimmed.
+pub(super) fn kept(db: &Connection, room: &str) -> Stored<((Kept, Seq), Seq)> {
+    let Row { said, first, entries, days, trimmed } = Row::of(db, room)?;
+    let retention = Retention { entries: entries.map(from_sql).transpose()?, days };
+    let kept = Kept { retention, first: Seq(from_sql(first)?) };
+    Ok(((kept, Seq(from_sql(said)?)), Seq(from_sql(trimmed)?)))
+}
+
+/// Brings what the entry `said` says of what is kept, unless a later one was brought.
+pub(super) fn put_kept(db: &Connection, room: &str, kept: &Kept, said: Seq) -> Stored<()> {
+    let (before, said) = (Row::of(db, room)?, to_sql(said.0)?);
+    if said <= before.said {
+        return Ok(());
+    }
+    let Kept { retention: Retention { entries, days }, first } = kept;
+    let entries = entries.map(to_sql).transpose()?;
+    Row { said, first: to_sql(first.0)?, entries, days: *days, trimmed: before.trimmed }.put(db, room)
+}
+
+/// Lets rows go, and overwrites them, up to where it is enough for one commit; returns before which seq all are gone.
+pub(super) fn trim(db: &Connection, trim: &Trim) -> Stored<Seq> {
+    let places = trim.epochs.iter().map(|epoch| log::find_place(db, &trim.room, *epoch));
+    let places: Vec<_> = places.collect::<Stored<Vec<_>>>()?.into_iter().flatten().collect();
+    let (mut reached, mut rows, mut bytes) = (trim.seqs.end, 0, 0);
+    for place in &places {
+        reached = enough(db, *place, trim.seqs.start..reached, (&mut rows, &mut bytes))?;
+    }
+    // Else the bytes would be in the file for as long as nothing else is written there.
+    db.pragma_update(None, "secure_delete", true).map_err(failed)?;
+    let deleted = places.iter().try_for_each(|place| log::delete(db, *place, trim.seqs.start..reached));
+    db.pragma_update(None, "secure_delete", false).map_err(failed)?;
+    deleted?;
+    let (before, trimmed) = (Row::of(db, trim.room.as_str())?, to_sql(reached.0)?);
+    if trimmed > before.trimmed {
+        Row { trimmed, ..before }.put(db, trim.room.as_str())?;
+    }
+    Ok(reached)
+}
+
+/// The end of those seqs of a place that are enough, with `rows` and `bytes` before them.
+fn enough(
+    db: &Connection,
+    place: Place,
+    seqs: std::ops::Range<Seq>,
+    (rows, bytes): (&mut usize, &mut i64),
+) -> Stored<Seq> {
+    let mut select = db
+        .prepare_cached("SELECT id, length(bytes) FROM entry WHERE id >= ? AND id < ? ORDER BY id")
+        .map_err(failed)?;
+    let (from, to) = place.ids(&seqs);
+    let mut found = select.query((from, to)).map_err(failed)?;
+    while let Some(row) = found.next().map_err(failed)? {
+        let (id, length): (i64, i64) = row.try_into().map_err(failed)?;
+        (*rows, *bytes) = (*rows + 1, *bytes + length);
+        if *rows >= TRIM_ROWS_MAX || *bytes >= TRIM_BYTES_MAX {
+            return Ok(log::seq_of(id).next());
+        }
+    }
+    Ok(seqs.end)
+}
+
+/// Rooms of which not all is kept, by ascending id.
+pub(super) fn rooms(db: &Connection, after: Option<&RoomId>, limit: usize) -> Stored<Vec<RoomId>> {
+    let mut select = db
+        .prepare_cached(
+            "SELECT room FROM kept WHERE room > ? AND (entries IS NOT NULL OR days IS NOT NULL) ORDER BY room LIMIT ?",
+        )
+        .map_err(failed)?;
+    let rows = select
+        .query_map((after.map_or("", RoomId::as_str), limit_to_sql(limit)), |row| row.get::<_, String>(0))
+        .map_err(failed)?;
+    rows.map(|row| room_id(&row.map_err(damaged)?)).collect()
+}

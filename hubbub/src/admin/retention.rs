@@ -1,0 +1,68 @@
+//! `hubbub admin retention`: how long a room's entries are kept. What is said is carried out at once, in parts, and from then on by the room-workers.
+
+use std::io::IsTerminal;
+
+use clap::ArgMatches;
+use http::Method;
+use hubbub_core::entry::Retention;
+use hubbub_core::ids::{RoomId, Seq};
+use hubbub_wire::admin::{Retained, Room, Trimmed};
+use serde_json::{Value, json};
+
+use super::call::{Api, Failed, understood};
+use super::cli::{Shown, id};
+use super::patience::patiently;
+use super::tables::keeps;
+
+/// Shows what is said of a room, or says what the command line says and carries it out.
+pub(super) async fn retention(api: &Api, of: &ArgMatches) -> Result<Shown, Failed> {
+    let room = id::<RoomId>(of, "room");
+    let said = Retention { entries: of.get_one("entries").copied(), days: of.get_one("days").copied() };
+    if said.is_all() && !of.get_flag("keep-all") {
+        return show(api, &room).await;
+    }
+    let path = format!("/rooms/{room}/retention");
+    let say = async || api.call(Method::PUT, &path, Some(json!(said))).await;
+    let (Retained { seq }, _) = understood(patiently(say).await?)?;
+    let (trimmed, answer) = trim(api, &room).await.map_err(|failed| {
+        failed.and("\nit is said, but not all that may go is gone: run it again, or leave it to the room-workers' next sweep")
+    })?;
+    let mut text = format!("{room} keeps {}\n", keeps(said));
+    if trimmed.first > Seq(0) {
+        text.push_str(&format!(
+            "its log begins at entry {}; what was before is served to nobody. When it is gone from disks and backups: see \"Retention\" in docs/operations.md\n",
+            trimmed.first
+        ));
+    }
+    let answer: Value = json!({ "room": room, "seq": seq, "retention": said, "first": answer["first"] });
+    Ok((text, answer))
+}
+
+async fn show(api: &Api, room: &RoomId) -> Result<Shown, Failed> {
+    let (shown, answer) = api.get::<Room>(&format!("/rooms/{room}")).await?;
+    let Some(held) = shown.held else {
+        return Err(Failed::Refused(
+            shown.trouble.unwrap_or_else(|| "the room's holder does not answer".into()),
+        ));
+    };
+    let mut text = format!("{room} keeps {}\n", keeps(held.kept.retention));
+    if held.kept.first > Seq(0) {
+        text.push_str(&format!("its log begins at entry {}\n", held.kept.first));
+    }
+    Ok((text, answer["held"].clone()))
+}
+
+/// Has all go that is not kept.
+async fn trim(api: &Api, room: &RoomId) -> Result<(Trimmed, Value), Failed> {
+    let path = format!("/rooms/{room}/trims");
+    loop {
+        let part = async || api.call(Method::POST, &path, None).await;
+        let (trimmed, answer) = understood::<Trimmed>(patiently(part).await?)?;
+        if !trimmed.more {
+            return Ok((trimmed, answer));
+        }
+        if std::io::stderr().is_terminal() {
+            eprintln!("{room}: begins at entry {}, gone before {}", trimmed.first, trimmed.gone);
+        }
+    }
+}
