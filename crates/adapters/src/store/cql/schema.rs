@@ -51,8 +51,8 @@ const TABLES: [&str; 15] = [
      WITH CLUSTERING ORDER BY (period DESC)",
     // What a room's log has forgotten.
     "CREATE TABLE IF NOT EXISTS ks.forgot (room text PRIMARY KEY, erased bigint)",
-    // What is kept of it, and how far the rest is gone.
-    "CREATE TABLE IF NOT EXISTS ks.kept (room text PRIMARY KEY, said bigint, first bigint, entries bigint, days int, trimmed bigint)",
+    // What is kept of it (`newest` is how many entries: ENTRIES is a word of CQL), and how far the rest is gone.
+    "CREATE TABLE IF NOT EXISTS ks.kept (room text PRIMARY KEY, said bigint, first bigint, newest bigint, days int, trimmed bigint)",
     "CREATE TABLE IF NOT EXISTS ks.account (email text PRIMARY KEY, id text, name text, password_hash text, created_at bigint)",
     // Who has which id: an account has two names that must both be free.
     "CREATE TABLE IF NOT EXISTS ks.account_id (id text PRIMARY KEY, email text)",
