@@ -1,10 +1,10 @@
 import { avatar, bdi, h, icon, put } from "./dom.ts";
-import { clock, day, dayOf, moment } from "./format.ts";
+import { clock, day, dayOf, moment, plural } from "./format.ts";
 import { pictureSize } from "./picture-size.ts";
 import { isJumbo, pieces } from "./rich-text.ts";
 import { href } from "./route.ts";
 import type { Draft } from "./outbox.ts";
-import type { Content, Entry, Message, User } from "../sdk/index.ts";
+import type { Content, Entry, Message, Retained, User } from "../sdk/index.ts";
 
 /** What one says within so long after the other belongs together. */
 const GROUP = 5 * 60_000;
@@ -110,11 +110,17 @@ function picture(url: string, from: string): HTMLElement {
   return h("button", { type: "button", class: "picture", onclick: open, "aria-label": `Picture from ${from}: show it large` }, image);
 }
 
+function kept({ retention: { days, entries }, first }: Retained): string {
+  const bounds = [days && `for ${plural(days, "day")}`, entries && `up to the newest ${entries.toLocaleString()}`].filter(Boolean).join(", ");
+  return `Messages are kept ${bounds || "for good"}.${first ? " Older ones are gone." : ""}`;
+}
+
 function happened(entry: Exclude<Entry, Message>): (Node | string)[] {
   const who = () => bdi(entry.user.name);
   if (entry.type === "join") return [who(), " joined"];
   if (entry.type === "topic") return entry.topic ? [who(), " set the topic to ", h("q", { dir: "auto" }, entry.topic)] : [who(), " removed the topic"];
   if (entry.type === "erase") return [entry.by ? bdi(entry.by.name) : "An operator", " erased what ", who(), " had written"];
+  if (entry.type === "retention") return [kept(entry)];
   // After a kick the server knows the one who went by id alone.
   return entry.by ? [bdi(entry.by.name), " removed ", who()] : [who(), " left"];
 }

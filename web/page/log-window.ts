@@ -14,12 +14,21 @@ export class LogWindow {
   #entries: Entry[] = [];
   #chars = 0;
   live = false;
+  /** Where the log begins: what was before is not kept. */
+  begins = 1;
 
   get entries(): readonly Entry[] { return this.#entries; }
   get first(): number { return this.#entries[0]?.seq ?? 0; }
   get last(): number { return this.#entries.at(-1)?.seq ?? 0; }
   /** Whether there is nothing older. */
-  get whole(): boolean { return this.first <= 1; }
+  get whole(): boolean { return this.first <= this.begins; }
+  /** Whether something that was not read yet went meanwhile: then this part does not go on. */
+  get lost(): boolean { return this.last + 1 < this.begins; }
+
+  /** Takes what an answer or entry says of where the log begins. */
+  startsAt(first: number | undefined): void {
+    this.begins = Math.max(this.begins, first ?? 1);
+  }
 
   /** Another part. */
   show(entries: Entry[], live: boolean): void {

@@ -108,7 +108,7 @@ export class RoomPane {
     this.#room = opened.room;
     const joined = this.#chat.rooms.get(this.id);
     this.#people.show(opened, this.#room.owner);
-    this.#timeline.show(opened.entries, joined && joined.read < opened.room.head ? joined.read : undefined);
+    this.#timeline.show(opened.entries, opened.room.first, joined && joined.read < opened.room.head ? joined.read : undefined);
     this.#showHead();
     this.#showFoot();
     if (seq) this.to(seq);

@@ -82,8 +82,9 @@ export class Timeline {
   }
 
   /** The newest entries, from an answer to `open`. */
-  show(entries: Entry[], newAfter?: number): void {
+  show(entries: Entry[], first: number | undefined, newAfter?: number): void {
     this.#newAfter = newAfter;
+    this.#window.startsAt(first);
     this.#window.show(entries, true);
     this.#redraw();
     this.#showDrafts();
@@ -146,6 +147,10 @@ export class Timeline {
     if (!foot && entry.type === "message") this.#missed += 1;
     if (this.#window.live && this.#window.last > 0 && entry.seq > this.#window.last + 1) this.#window.live = false;
     if (entry.type === "erase") this.#hold(() => this.#obey(entry));
+    if (entry.type === "retention") {
+      this.#window.startsAt(entry.first);
+      this.#showTop();
+    }
     if (this.#window.live) this.#hold(() => this.#append([entry]));
     else if (foot) void this.toNewest();
     if (foot && this.#window.live) this.#toFoot();
@@ -243,7 +248,11 @@ export class Timeline {
 
   #showTop(problem?: string): void {
     if (problem) put(this.#top, `${problem} `, h("button", { type: "button", class: "link", onclick: () => this.#onScroll() }, "Try again"));
-    else put(this.#top, this.#window.whole ? (this.#window.last > 0 ? "This is where it began." : "") : "Reading what came before…");
+    else put(this.#top, this.#window.whole ? (this.#window.last > 0 ? this.#beginning() : "") : "Reading what came before…");
+  }
+
+  #beginning(): string {
+    return this.#window.begins > 1 ? "What came before is not kept." : "This is where it began.";
   }
 
   /** Changes rows and keeps what is looked at where it is. */
@@ -273,7 +282,9 @@ export class Timeline {
   async #read(page: { before: number } | { after: number }) {
     this.#reading = true;
     try {
-      return await this.#chat.client.history(this.#room, { ...page, limit: PAGE }, { signal: this.#abort.signal });
+      const found = await this.#chat.client.history(this.#room, { ...page, limit: PAGE }, { signal: this.#abort.signal });
+      this.#window.startsAt(found.first);
+      return found;
     } catch (error) {
       if (!this.#abort.signal.aborted) this.#showTop(asSaid(error));
       return undefined;
@@ -307,7 +318,10 @@ export class Timeline {
   async #newer(): Promise<void> {
     const page = await this.#read({ after: this.#window.last });
     if (!page) return;
-    this.#hold(() => this.#append(page.entries));
+    if (this.#window.lost) {
+      this.#window.show(page.entries, false);
+      this.#redraw();
+    } else this.#hold(() => this.#append(page.entries));
     // What came while it was read comes with the next page.
     const head = this.#chat.rooms.get(this.#room)?.head ?? 0;
     if (!page.more && this.#window.last >= head) this.#window.live = true;

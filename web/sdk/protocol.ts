@@ -17,6 +17,18 @@ export interface Room {
   head: number;
   /** How many members it has. */
   members: number;
+  /** How long its entries are kept, if not for ever. */
+  retention?: Retention;
+  /** Where its log begins, if entries before went. */
+  first?: number;
+}
+
+/** How long a room's entries are kept: those beyond either bound go. Without a bound all are kept. */
+export interface Retention {
+  /** The newest entries, so many. */
+  entries?: number;
+  /** Those that are younger than so many days. */
+  days?: number;
 }
 
 /** A room as the directory lists it. */
@@ -82,8 +94,16 @@ export interface Erase extends Placed {
   by?: User;
 }
 
+/** How long entries are kept from here on. */
+export interface Retained extends Placed {
+  type: "retention";
+  retention: Retention;
+  /** The log begins here: what was before is gone. */
+  first?: number;
+}
+
 /** One element of a room's log. */
-export type Entry = Message | Join | Leave | Topic | Erase;
+export type Entry = Message | Join | Leave | Topic | Erase | Retained;
 
 /** What a client may send. */
 export interface Limits {
@@ -115,6 +135,8 @@ export interface Page {
   more: boolean;
   /** Where to go on: as `before` or `after`. */
   next?: number;
+  /** Where the log begins, if entries before went: a page that begins later than it was asked for begins there. */
+  first?: number;
 }
 
 /** A room with its newest entries and first members. */
@@ -134,7 +156,7 @@ export interface Sent {
 }
 
 /** Kinds of entries that `history` can be asked for. */
-export type Kind = "message" | "join" | "leave" | "topic" | "erase" | "text" | "link" | "image" | "bot" | "erased";
+export type Kind = "message" | "join" | "leave" | "topic" | "erase" | "retention" | "text" | "link" | "image" | "bot" | "erased";
 
 /** What to say. */
 export type Content = { text: string } | { image: string };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hubbub_core::entry::Retention;
 use hubbub_core::ids::{Millis, RoomId, Seq, User, UserId};
 use serde::Deserialize;
 use serde_json::Value;
@@ -53,6 +54,10 @@ pub struct Room {
     pub head: Option<Seq>,
     /// How many members.
     pub members: Option<u64>,
+    /// How long its entries are kept, if not for ever.
+    pub retention: Option<Retention>,
+    /// Where its log begins, if entries before went.
+    pub first: Option<Seq>,
 }
 
 /// A member as `open` and `members` show them.
@@ -139,6 +144,8 @@ pub struct Page {
     pub more: bool,
     /// If so: the seq to go on from, in the same direction.
     pub next: Option<Seq>,
+    /// Where the log begins, if entries before went.
+    pub first: Option<Seq>,
 }
 
 /// The answer to `rooms`.

@@ -132,7 +132,7 @@ impl Client {
         self.query(body).await
     }
 
-    /// All entries that a `behind` tells us were dropped.
+    /// All entries that a `behind` tells us were dropped, as far as they are kept.
     ///
     /// # Errors
     /// As every verb; and [`Error::BadAnswer`] when the pages have a gap or a repeat.
@@ -141,7 +141,10 @@ impl Client {
         let mut entries = Vec::new();
         while position.0 < behind.head {
             let page = self.history(&behind.room, Range::After(position.0), Some(CATCH_UP_ENTRIES)).await?;
-            if page.entries.is_empty() {
+            // What was before is not kept: the log goes on there.
+            let begins = page.first.map_or(position.0, |first| Seq(first.0.saturating_sub(1)));
+            position = Position(position.0.max(begins.min(behind.head)));
+            if page.entries.is_empty() && position.0 < behind.head {
                 return Err(Error::BadAnswer(format!(
                     "the log ends at {} before {}",
                     position.0, behind.head

@@ -65,7 +65,7 @@ async fn read_all_ways(server: &Hubbub, room: &RoomId, person: &Person) -> Strin
     let back = client.history(room, Range::Before(Seq(u64::MAX >> 1)), Some(200)).await.unwrap();
     let mut said = format!("{log:?} {opened:?} {back:?}");
     let mut peer = Peer::resume(person, json!({room.as_str(): 2})).await;
-    let resumed = peer.all_so_far().await;
+    let resumed = peer.up_to(log.last().unwrap().seq.0).await;
     said += &json!(resumed).to_string();
     let path = format!("/v1/chat/rooms/{room}/messages?limit=1000");
     said += &server.get(&path, Some(&person.token)).await.unwrap().text;

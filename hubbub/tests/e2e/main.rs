@@ -21,6 +21,7 @@ mod passing;
 mod peer;
 mod restored;
 mod resume;
+mod retention;
 mod slow;
 mod socketio;
 mod traces;

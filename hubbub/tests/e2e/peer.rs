@@ -103,6 +103,19 @@ impl Peer {
         }
     }
 
+    /// All events up to the entry at `head`, or to the `behind` that names it.
+    pub async fn up_to(&mut self, head: u64) -> Vec<Value> {
+        let mut events = Vec::new();
+        loop {
+            let event = self.next().await.unwrap();
+            let is_last = event["seq"] == head || event["type"] == "behind" && event["head"] == head;
+            events.push(event);
+            if is_last {
+                return events;
+            }
+        }
+    }
+
     /// The events that came before the last answer.
     pub fn so_far(&mut self) -> Vec<Value> {
         self.put_aside.drain(..).collect()

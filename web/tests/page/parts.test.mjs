@@ -117,6 +117,20 @@ test("days have their names, characters are counted as the server does", () => {
   assert.equal(characters("a🫧é"), 3);
 });
 
+test("a log that was trimmed begins later, and a part that does not go on is known", () => {
+  const said = (seq) => ({ type: "message", kind: "text", room: "r", seq, user: { id: "bob", name: "bob" }, at: seq, text: "said" });
+  const window = new LogWindow();
+  window.show([said(5), said(6)], false);
+  assert.deepEqual([window.whole, window.lost], [false, false]);
+  window.startsAt(5);
+  window.startsAt(undefined);
+  assert.deepEqual([window.whole, window.lost], [true, false]);
+  window.startsAt(7);
+  assert.deepEqual([window.whole, window.lost], [true, false], "what follows is there");
+  window.startsAt(8);
+  assert.equal(window.lost, true);
+});
+
 test("what is erased is shown no more, and all else is", () => {
   const user = (id) => ({ id, name: id });
   const said = (seq, id, more = {}) => ({ type: "message", kind: "text", room: "r", seq, user: user(id), at: seq, text: `${id} said`, ...more });

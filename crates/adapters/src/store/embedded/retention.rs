@@ -10,7 +10,7 @@ use super::lists::{limit_to_sql, room_id};
 use super::log::{self, Place};
 use super::row_sum::RowSum;
 
-/// Rows and bytes that one commit lets go: the space of each is written once more.
+/// Rows and bytes that one commit lets go: what else is in it waits for that.
 const TRIM_ROWS_MAX: usize = 2_000;
 const TRIM_BYTES_MAX: i64 = 4 * 1_024 * 1_024;
 
@@ -83,7 +83,7 @@ pub(super) fn put_kept(db: &Connection, room: &str, kept: &Kept, said: Seq) -> S
     Row { said, first: to_sql(first.0)?, entries, days: *days, trimmed: before.trimmed }.put(db, room)
 }
 
-/// Lets rows go, and overwrites them, up to where it is enough for one commit; returns before which seq all are gone.
+/// Lets rows go, up to where it is enough for one commit; returns before which seq all are gone.
 pub(super) fn trim(db: &Connection, trim: &Trim) -> Stored<Seq> {
     let places = trim.epochs.iter().map(|epoch| log::find_place(db, &trim.room, *epoch));
     let places: Vec<_> = places.collect::<Stored<Vec<_>>>()?.into_iter().flatten().collect();
@@ -91,11 +91,7 @@ pub(super) fn trim(db: &Connection, trim: &Trim) -> Stored<Seq> {
     for place in &places {
         reached = enough(db, *place, trim.seqs.start..reached, (&mut rows, &mut bytes))?;
     }
-    // Else the bytes would be in the file for as long as nothing else is written there.
-    db.pragma_update(None, "secure_delete", true).map_err(failed)?;
-    let deleted = places.iter().try_for_each(|place| log::delete(db, *place, trim.seqs.start..reached));
-    db.pragma_update(None, "secure_delete", false).map_err(failed)?;
-    deleted?;
+    places.iter().try_for_each(|place| log::delete(db, *place, trim.seqs.start..reached))?;
     let (before, trimmed) = (Row::of(db, trim.room.as_str())?, to_sql(reached.0)?);
     if trimmed > before.trimmed {
         Row { trimmed, ..before }.put(db, trim.room.as_str())?;
