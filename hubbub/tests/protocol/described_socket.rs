@@ -57,6 +57,8 @@ async fn each_described_message_is_seen() {
     let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), &server, &credential).unwrap();
     operator.json(&["erase", bob_is.id.as_str()]).await;
     see(ann.hear("erase").await);
+    operator.json(&["retention", room.as_str().unwrap(), "--days", "30"]).await;
+    see(ann.hear("retention").await);
     bob.done(json!({"type": "join", "room": room})).await;
     drop(bob);
     see(ann.hear("presence").await);
