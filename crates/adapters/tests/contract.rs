@@ -183,22 +183,34 @@ mod store {
                 members_come_in_pages
                 rooms_of_a_user_come_in_pages
                 rooms_that_a_user_was_ever_in_come_in_pages
-                the_last_erasure_is_projected
-                what_is_kept_is_projected
                 the_directory_comes_in_pages_newest_first
                 a_dropped_write_is_unknown_and_repeatable
                 a_working_store_says_so;
                 reopened
                 a_claim_survives
                 what_was_acked_survives
-                what_was_erased_is_gone
-                what_was_trimmed_is_gone
             );
         };
     }
 
     of_logs!(gathering, open);
     of_logs!(folding, open_folding);
+
+    macro_rules! of_what_goes {
+        ($module:ident, $open:ident) => {
+            on_an_embedded_store!($module, $open, forgetting:
+                fresh
+                the_last_erasure_is_projected
+                what_is_kept_is_projected;
+                reopened
+                what_was_erased_is_gone
+                what_was_trimmed_is_gone
+            );
+        };
+    }
+
+    of_what_goes!(forgetting_while_gathering, open);
+    of_what_goes!(forgetting_while_folding, open_folding);
 
     on_an_embedded_store!(accounts, open, account_store:
         fresh

@@ -79,14 +79,19 @@ mod contract {
         members_come_in_pages
         rooms_of_a_user_come_in_pages
         rooms_that_a_user_was_ever_in_come_in_pages
-        the_last_erasure_is_projected
-        what_is_kept_is_projected
         the_directory_comes_in_pages_newest_first
         a_dropped_write_is_unknown_and_repeatable
         a_working_store_says_so;
         reopened
         a_claim_survives
         what_was_acked_survives
+    );
+
+    on_cql!(forgetting:
+        fresh
+        the_last_erasure_is_projected
+        what_is_kept_is_projected;
+        reopened
         what_was_erased_is_gone
         what_was_trimmed_is_gone
     );

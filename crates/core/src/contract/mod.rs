@@ -1,4 +1,4 @@
-//! The contract suites: what every adapter of a port has to pass. One module a port; each function is one sentence of the
+//! The contract suites: what every adapter of a port has to pass. One module a port (`forgetting` is the store's too); each function is one sentence of the
 //! port's contract, takes fresh adapters and panics where the sentence does not hold.
 
 pub mod account_store;
@@ -6,5 +6,6 @@ pub mod accounts;
 pub mod bans;
 pub mod broker;
 pub mod bus;
+pub mod forgetting;
 pub mod leases;
 pub mod store;
