@@ -2,18 +2,22 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, Visitor } from "../lib/browser.mjs";
-import { fill, Hubbub } from "../lib/server.mjs";
+import { fill, freePort, Hubbub } from "../lib/server.mjs";
 
 const ENTRIES = 100_000;
 const ROWS_MAX = 420;
 const NODES_MAX = 15_000;
 const HEAP_MAX = 24 * 1024 * 1024;
 
-let browser, server, ann, room, person;
+const SECRET = "x".repeat(32);
+
+let browser, server, adminPort, ann, room, person;
 
 before(async () => {
   // So many at once are not a person's pace.
-  [browser, server] = await Promise.all([launch(), Hubbub.start("--sends-per-second=1000000", "--reads-per-second=100000", "--commit-pace=1ms")]);
+  adminPort = await freePort();
+  [browser, server] = await Promise.all([launch(), Hubbub.start("--sends-per-second=1000000", "--reads-per-second=100000", "--commit-pace=1ms",
+    `--admin-token=ops.${SECRET}`, `--admin-port=${adminPort}`)]);
   person = await server.person("Ann");
   const writers = await Promise.all(["Bob", "Cat", "Dan", "Eli"].map((name) => server.person(name)));
   const client = await server.client(person);
@@ -37,6 +41,14 @@ after(async () => {
   await browser?.close();
   await server?.stop();
 });
+
+async function operate(method, what, body) {
+  const answer = await fetch(`http://127.0.0.1:${adminPort}/v1/admin/rooms/${room.id}/${what}`, {
+    method, headers: { authorization: `Bearer ops.${SECRET}`, "content-type": "application/json" }, body: body && JSON.stringify(body),
+  });
+  assert.equal(answer.status, 200, await answer.clone().text());
+  return answer.json();
+}
 
 const seqs = () => ann.page.locator(".rows:not(.drafts) > .row").evaluateAll((rows) => rows.map((row) => Number(row.dataset.seq)));
 const unbrokenRun = (list) => list.every((seq, at) => at === 0 || seq === list[at - 1] + 1);
@@ -154,6 +166,31 @@ test("keys lead to the start and to the end", async () => {
   assert.equal((await looking()).seq, 1);
   await ann.page.keyboard.press("End");
   await ann.hears("new two");
+});
+
+test("what is not kept any more is not looked for, and what is left goes on", async () => {
+  // She looks at the log's start, which goes.
+  await ann.page.locator(".timeline").focus();
+  await ann.page.keyboard.press("Home");
+  await ann.page.getByText("This is where it began.").waitFor();
+  await operate("PUT", "retention", { entries: 50_000 });
+  for (let more = true; more;) ({ more } = await operate("POST", "trims"));
+  // What follows what she sees is gone: the next that she is shown is where the log begins now.
+  const first = ENTRIES + 3 + 2 + 1 - 50_000;
+  await ann.until("she is where it goes on", (first) => {
+    const view = document.querySelector(".timeline");
+    view.scrollTop = view.scrollHeight;
+    return [...document.querySelectorAll(".rows:not(.drafts) > .row")].some((row) => Number(row.dataset.seq) === first);
+  }, first);
+  assert.ok(unbrokenRun(await seqs()));
+  await ann.page.keyboard.press("Home");
+  await ann.page.getByText("What came before is not kept.").waitFor();
+  assert.equal((await looking()).seq, first);
+  await ann.page.keyboard.press("End");
+  await ann.page.getByText("Messages are kept up to the newest 50,000. Older ones are gone.").waitFor();
+  await ann.page.reload();
+  await ann.page.getByText("Messages are kept up to the newest 50,000. Older ones are gone.").waitFor();
+  assert.ok(unbrokenRun(await seqs()));
 });
 
 test("nobody complained", () => assert.deepEqual(ann.complaints, []));

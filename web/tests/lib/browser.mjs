@@ -94,8 +94,8 @@ export class Visitor {
     return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target} ${node.failureSummary}`));
   }
 
-  until(what, look) {
-    return until(what, () => this.page.evaluate(look));
+  until(what, look, argument) {
+    return until(what, () => this.page.evaluate(look, argument));
   }
 
   leave() { return this.context.close(); }
