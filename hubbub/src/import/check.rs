@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hubbub_core::ids::{Millis, UserId};
+use hubbub_core::ids::{Millis, Seq, UserId};
 use hubbub_core::ports::store::Store;
 
 use super::report::Report;
@@ -28,6 +28,12 @@ pub(super) async fn check(
     let mut walk = Walk::default();
     match store.room(id.clone()).await? {
         None => report.differs(&format_args!("room {id} is not in the store")),
+        // Not all of it is there to be compared, and that was wanted.
+        Some(row) if row.kept.0.first > Seq(0) => {
+            while messages.next(sorted)?.is_some() {
+                report.advance(|| sorted.read_of());
+            }
+        }
         Some(row) => {
             walk = Walk::through(store, row.mark, survey, &mut messages, sorted, report).await?;
             let facts = &row.facts;

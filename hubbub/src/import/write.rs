@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hubbub_core::ids::{Millis, User, UserId};
+use hubbub_core::ids::{Millis, Seq, User, UserId};
 use hubbub_core::ports::store::Store;
 use hubbub_core::room::{Action, Answer, Verb};
 use hubbub_room_worker::OpenError;
@@ -59,6 +59,15 @@ pub(super) async fn write(
         while let Some(message) = messages.next(sorted)? {
             report.advance(|| sorted.read_of());
             report.refuse_message(message.line, &taken)?;
+        }
+        return Ok(Written::default());
+    }
+    if info.as_ref().is_some_and(|info| info.kept.first > Seq(0)) {
+        let forgotten = "its room keeps no more than was said by `hubbub admin retention`: what is not there has gone, and is not brought back";
+        let file = report.chatrooms.clone();
+        report.refuse(&file, survey.room.line, &forgotten)?;
+        while messages.next(sorted)?.is_some() {
+            report.advance(|| sorted.read_of());
         }
         return Ok(Written::default());
     }

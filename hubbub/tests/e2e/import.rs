@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hubbub_testkit::{Folder, Hubbub, eventually};
+use hubbub_testkit::{Folder, Hubbub, Operator, eventually};
 use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -249,4 +249,31 @@ fn files_that_can_not_be_read_are_said_before_anything_is_made() {
         assert_eq!(found, Some(code), "{errors}");
         assert!(errors.contains(words) && !data.exists(), "{errors}");
     }
+}
+
+#[tokio::test]
+async fn what_a_room_was_told_not_to_keep_is_not_imported_again() {
+    let files = Files::new(&chatrooms(), &messages());
+    let folder = Folder::temporary().unwrap();
+    let data = folder.path().join("data");
+    assert_eq!(files.import(&data, &[ROOMS]).0, Some(0));
+    let credential = Operator::new_credential("ops");
+    let start = program().with(&format!("--jwt-secret={SECRET}"));
+    let start = Operator::flags(&credential).iter().fold(start, |start, flag| start.with(flag));
+    let mut server = Hubbub::start_in(start, folder).await.unwrap();
+    let operator = Operator::of(env!("CARGO_BIN_EXE_hubbub"), &server, &credential).unwrap();
+    let token = token(&user(0));
+    let kept = log(&server, &token, &room(1)).await;
+    // All of it is from 2020.
+    operator.json(&["retention", &room(0), "--days", "365"]).await;
+    let left = log(&server, &token, &room(0)).await;
+    assert!(left.iter().all(|entry| entry["type"] == "retention"), "{left:?}");
+    assert!(server.terminate().await.unwrap().success());
+    let (code, _, said) = files.import(&data, &[ROOMS]);
+    let line =
+        "chatrooms.json:1: not taken: its room keeps no more than was said by `hubbub admin retention`";
+    assert!(code == Some(0) && said.matches(line).count() == 1 && !said.contains("lacks"), "{code:?} {said}");
+    server.restart().await.unwrap();
+    assert_eq!(log(&server, &token, &room(0)).await, left);
+    assert_eq!(log(&server, &token, &room(1)).await, kept);
 }
