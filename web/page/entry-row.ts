@@ -111,8 +111,10 @@ function picture(url: string, from: string): HTMLElement {
 }
 
 function kept({ retention: { days, entries }, first }: Retained): string {
-  const bounds = [days && `for ${plural(days, "day")}`, entries && `up to the newest ${entries.toLocaleString()}`].filter(Boolean).join(", ");
-  return `Messages are kept ${bounds || "for good"}.${first ? " Older ones are gone." : ""}`;
+  const newest = `the newest ${entries?.toLocaleString()}`;
+  const words = days ? `Messages are kept for ${plural(days, "day")}${entries ? `, and no more than ${newest}` : ""}.`
+    : entries ? `Of the messages ${newest} are kept.` : "Messages are kept for good.";
+  return first ? `${words} Older ones are gone.` : words;
 }
 
 function happened(entry: Exclude<Entry, Message>): (Node | string)[] {

@@ -187,9 +187,9 @@ test("what is not kept any more is not looked for, and what is left goes on", as
   await ann.page.getByText("What came before is not kept.").waitFor();
   assert.equal((await looking()).seq, first);
   await ann.page.keyboard.press("End");
-  await ann.page.getByText("Messages are kept up to the newest 50,000. Older ones are gone.").waitFor();
+  await ann.page.getByText("Of the messages the newest 50,000 are kept. Older ones are gone.").waitFor();
   await ann.page.reload();
-  await ann.page.getByText("Messages are kept up to the newest 50,000. Older ones are gone.").waitFor();
+  await ann.page.getByText("Of the messages the newest 50,000 are kept. Older ones are gone.").waitFor();
   assert.ok(unbrokenRun(await seqs()));
 });
 
