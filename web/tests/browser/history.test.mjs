@@ -188,6 +188,8 @@ test("what is not kept any more is not looked for, and what is left goes on", as
   assert.equal((await looking()).seq, first);
   await ann.page.keyboard.press("End");
   await ann.page.getByText("Of the messages the newest 50,000 are kept. Older ones are gone.").waitFor();
+  // Without the link to a message that was looked at before.
+  await ann.page.goto(`${server.url}/#/r/${room.id}`);
   await ann.page.reload();
   await ann.page.getByText("Of the messages the newest 50,000 are kept. Older ones are gone.").waitFor();
   assert.ok(unbrokenRun(await seqs()));
