@@ -42,15 +42,8 @@ pub struct Page {
     pub more: bool,
     /// If so, where to go on.
     pub next: Option<Seq>,
-    /// The log begins here; 0 if nothing of it ever went.
-    pub first: Seq,
-}
-
-impl Page {
     /// Where the log begins, if something of it went.
-    pub fn begins_at(&self) -> Option<Seq> {
-        (self.first > Seq(0)).then_some(self.first)
-    }
+    pub first: Option<Seq>,
 }
 
 /// Asks the other tiers. Cheap to clone.
@@ -239,6 +232,7 @@ impl Asker {
         let room = replay.room.clone();
         match self.query(&Query::Replay(replay)).await? {
             (Found::Page { more, next, first }, payload) => {
+                let first = (first > Seq(0)).then_some(first);
                 Ok(Page { entries: parcel::entries(&room, payload)?, more, next, first })
             }
             _ => Err(Failure::Unavailable),

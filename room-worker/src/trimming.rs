@@ -73,12 +73,11 @@ pub(crate) async fn trim_some(
 
 /// Epochs that may have rows among these.
 fn with_rows(segments: &[Segment], seqs: std::ops::Range<Seq>) -> Vec<Epoch> {
-    let next = segments.iter().skip(1).map(Some).chain([None]);
-    let may = |(segment, next): &(&Segment, Option<&Segment>)| {
-        let ends_before = next.is_some_and(|next| next.start.0 + OVERHANG < seqs.start.0);
-        segment.start < seqs.end && !ends_before
+    let may = |(n, segment): &(usize, &Segment)| {
+        let ends_before = |next: &Segment| next.start.0 + OVERHANG < seqs.start.0;
+        segment.start < seqs.end && !segments.get(n + 1).is_some_and(ends_before)
     };
-    segments.iter().zip(next).filter(may).map(|(segment, _)| segment.epoch).collect()
+    segments.iter().enumerate().filter(may).map(|(_, segment)| segment.epoch).collect()
 }
 
 /// A room's log, to look at single entries.
@@ -101,7 +100,7 @@ impl Log<'_> {
         let (first, end) = kept.into_inner();
         let mut due = first;
         if let Some(most) = retention.entries {
-            let beyond = (end.next().0 - first.0).saturating_sub(most);
+            let beyond = end.next().0.saturating_sub(first.0).saturating_sub(most);
             let worth = if fully { 1 } else { (most / WORTH_PART).max(1) };
             if beyond >= worth {
                 // The word is an entry too.

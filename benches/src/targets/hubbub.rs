@@ -95,7 +95,9 @@ impl Dialect for Hubbub {
         on(match self.kind(text) {
             b"ok" => number_after(&self.reference, text).map_or(Seen::Other, Seen::Ack),
             b"error" => Seen::Refused(number_after(&self.reference, text), text),
-            b"join" | b"leave" | b"topic" => number_after(&self.seq, text).map_or(Seen::Other, Seen::Entry),
+            b"join" | b"leave" | b"topic" | b"erase" | b"retention" => {
+                number_after(&self.seq, text).map_or(Seen::Other, Seen::Entry)
+            }
             b"bye" | b"behind" | b"reset" => Seen::Trouble(text),
             _ => Seen::Other,
         });
@@ -134,10 +136,11 @@ mod tests {
         assert_eq!(seen(br#"{"type":"ok","ref":5,"seq":9,"at":1,"durability":"disk"}"#), "Ack(5)");
         assert_eq!(seen(br#"{"ref":6,"type":"ok"}"#), "Ack(6)");
         assert!(seen(br#"{"type":"error","ref":7,"code":"rate_limited"}"#).starts_with("Refused(Some(7)"));
-        assert_eq!(
-            seen(br#"{"type":"join","room":"r","seq":3,"user":{"id":"u","name":"n"},"at":1}"#),
-            "Entry(3)"
-        );
+        for entry in ["join", "leave", "topic", "erase", "retention"] {
+            let frame =
+                format!(r#"{{"type":"{entry}","room":"r","seq":3,"user":{{"id":"u","name":"n"}},"at":1}}"#);
+            assert_eq!(seen(frame.as_bytes()), "Entry(3)", "{entry}");
+        }
         assert!(seen(br#"{"type":"bye","reason":"drain"}"#).starts_with("Trouble"));
         assert_eq!(seen(br#"{"type":"presence","room":"r"}"#), "Other");
     }

@@ -140,7 +140,7 @@ pub(super) async fn retain(
     State(admin): State<Admin>,
     InRoom(room): InRoom,
     Small(retention): Small<Retention>,
-) -> Result<Json<Retained>, Fault> {
+) -> Result<Response, Fault> {
     let (entries, days) = (REPEAT_WINDOW..=RETENTION_ENTRIES_MAX, 1..=RETENTION_DAYS_MAX);
     if retention.entries.is_some_and(|said| !entries.contains(&said)) {
         let message = format!("entries must be {} to {}", entries.start(), entries.end());
@@ -151,8 +151,11 @@ pub(super) async fn retain(
         return Err(refusal(Code::BadRequest, Some("days"), message));
     }
     all_of_one_version(&admin, "how long entries are kept is said")?;
+    let bound = |said: Option<u64>| said.map_or_else(|| "all".into(), |said| said.to_string());
+    let (entries, days) = (bound(retention.entries), bound(retention.days.map(u64::from)));
+    let on = On(format!("{room} entries={entries} days={days}"));
     match admin.gateway.asker.act(room, User::operator(), Verb::Retain { retention }, None).await? {
-        Answer::Kept { seq, .. } => Ok(Json(Retained { seq })),
+        Answer::Kept { seq, .. } => Ok((Extension(on), Json(Retained { seq })).into_response()),
         Answer::Made(_) | Answer::Refused(_) => Err(Failure::Unavailable.into()),
     }
 }

@@ -87,6 +87,6 @@ pub async fn history(
     let replay = Replay { room, range, limit, kinds: kinds(params.kinds.as_deref())?, read_to: None };
     let page = state.gateway.asker.replay(replay).await?;
     let entries = page.entries.iter().map(shown).collect::<Result<_, _>>()?;
-    let first = page.begins_at();
-    Ok(Json(History { entries, more: page.more, next: page.next, first }).into_response())
+    let (more, next, first) = (page.more, page.next, page.first);
+    Ok(Json(History { entries, more, next, first }).into_response())
 }

@@ -95,8 +95,8 @@ impl Named<'_> {
                 self.read(move |reference| async move {
                     let page = asker.replay(Replay { room, range, limit, kinds, read_to }).await?;
                     let entries = page.entries.iter().filter_map(answer::shown).collect();
-                    let first = page.begins_at();
-                    Ok(answer::ok(&reference, Page { entries, more: page.more, next: page.next, first }))
+                    let (more, next, first) = (page.more, page.next, page.first);
+                    Ok(answer::ok(&reference, Page { entries, more, next, first }))
                 })
             }
             Request::Members { room, cursor, limit } => {

@@ -5,28 +5,14 @@ use hubbub_core::ids::{Key, RoomId, Seq};
 use hubbub_testkit::{Hubbub, Operator, Person, eventually, in_time};
 use serde_json::json;
 
-use crate::world::{Quiet, connect, plan};
+use crate::world::{Quiet, connect, log, plan};
 
 /// In each message that is to be erased, and nowhere else.
 const SECRET: &str = "the secret of bob";
 
-/// All of a room by HTTP, page by page, at a gateway.
+/// All of a room, as one text.
 async fn read(gateway: &Hubbub, person: &Person, room: &RoomId) -> String {
-    let (mut said, mut after) = (String::new(), json!(0));
-    loop {
-        let path = format!("/v1/chat/rooms/{room}/messages?after={after}&limit=300");
-        // While a holder changes there may be no answer for a moment.
-        let page = eventually("the room is read", async || {
-            let page = gateway.get(&path, Some(&person.token)).await.unwrap();
-            (page.status == 200).then(|| page.json())
-        })
-        .await;
-        said += &page["entries"].to_string();
-        match page["more"] == true {
-            true => after = page["next"].clone(),
-            false => return said,
-        }
-    }
+    json!(log(gateway, person, room).await).to_string()
 }
 
 async fn talk(client: &Client, room: &RoomId, messages: std::ops::Range<u32>) {

@@ -7,27 +7,13 @@ use hubbub_core::ids::{RoomId, Seq};
 use hubbub_testkit::{Hubbub, Operator, Person, eventually, in_time};
 use serde_json::json;
 
-use crate::world::{Quiet, connect, plan};
+use crate::world::{Quiet, connect, log, plan};
 
 const KEPT: u64 = 10_000;
 
-/// The seqs of a room by HTTP, page by page, at a gateway.
+/// The seqs of a room.
 async fn read(gateway: &Hubbub, person: &Person, room: &RoomId) -> Vec<u64> {
-    let (mut seqs, mut after) = (Vec::new(), json!(0));
-    loop {
-        let path = format!("/v1/chat/rooms/{room}/messages?after={after}&limit=1000");
-        // While a holder changes there may be no answer for a moment.
-        let page = eventually("the room is read", async || {
-            let page = gateway.get(&path, Some(&person.token)).await.unwrap();
-            (page.status == 200).then(|| page.json())
-        })
-        .await;
-        seqs.extend(page["entries"].as_array().unwrap().iter().map(|entry| entry["seq"].as_u64().unwrap()));
-        match page["more"] == true {
-            true => after = page["next"].clone(),
-            false => return seqs,
-        }
-    }
+    log(gateway, person, room).await.iter().map(|entry| entry["seq"].as_u64().unwrap()).collect()
 }
 
 #[tokio::test]

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use hubbub_client::{Client, Events, Options};
-use hubbub_testkit::{Cluster, Crowd, Hubbub, Keyspace, Operator, Person, Plan, Size, Verdict, in_time};
+use hubbub_core::ids::RoomId;
+use hubbub_testkit::{
+    Cluster, Crowd, Hubbub, Keyspace, Operator, Person, Plan, Size, Verdict, eventually, in_time,
+};
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -128,6 +132,25 @@ impl World {
         }
         verdict.is_clean();
         verdict
+    }
+}
+
+/// All entries of a room by HTTP, page by page, at this gateway.
+pub async fn log(gateway: &Hubbub, person: &Person, room: &RoomId) -> Vec<Value> {
+    let (mut log, mut after) = (Vec::new(), json!(0));
+    loop {
+        let path = format!("/v1/chat/rooms/{room}/messages?after={after}&limit=300");
+        // While a holder changes there may be no answer for a moment.
+        let mut page = eventually("the room is read", async || {
+            let page = gateway.get(&path, Some(&person.token)).await.unwrap();
+            (page.status == 200).then(|| page.json())
+        })
+        .await;
+        log.extend(page["entries"].as_array_mut().unwrap().drain(..));
+        match page["more"] == true {
+            true => after = page["next"].clone(),
+            false => return log,
+        }
     }
 }
 

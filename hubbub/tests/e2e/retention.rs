@@ -111,7 +111,10 @@ async fn a_room_keeps_what_it_is_told_to_and_begins_later_at_every_door() {
         client.send_text(&room.id, &format!("more {n}"), None).await.unwrap();
     }
     assert_eq!(operator.json(&["retention", id, "--days", "36500"]).await["first"], 303);
-    let audited = ["action=\"retention\" on=\"", "action=\"trim\" on=\""];
+    let audited = [
+        format!("action=\"retention\" on=\"{id} entries={KEPT} days=all\" result=\"ok\""),
+        format!("action=\"trim\" on=\"/rooms/{id}/trims\" result=\"ok\""),
+    ];
     eventually("it is audited", async || {
         audited.iter().all(|line| server.log().contains(line)).then_some(())
     })
