@@ -147,8 +147,8 @@ impl Asker {
     ///
     /// # Errors
     /// `Refused` when there is no such room; `Unavailable`, and then it may have been done, and can be done again.
-    pub async fn trim(&self, room: RoomId, by: User) -> Result<Trimmed, Failure> {
-        match self.ask(room, What::Trim { by, fully: true }, None).await?.0 {
+    pub async fn trim(&self, room: RoomId, by: User, fully: bool) -> Result<Trimmed, Failure> {
+        match self.ask(room, What::Trim { by, fully }, None).await?.0 {
             Told::Trimmed(trimmed) => Ok(trimmed),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) | Told::Erased(_) => {

@@ -205,6 +205,14 @@ pub struct Retained {
     pub seq: Seq,
 }
 
+/// `POST rooms/{id}/trims` takes this.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Trim {
+    /// Whether what is beyond a bound by less than a day, or a tenth, is to go too. Asked so again and again, a busy room has always more to go.
+    #[serde(default)]
+    pub fully: bool,
+}
+
 /// `POST rooms/{id}/trims` was done: a part of what is not kept went.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Trimmed {

@@ -10,7 +10,7 @@ use hubbub_core::limits::{REPEAT_WINDOW, RETENTION_DAYS_MAX, RETENTION_ENTRIES_M
 use hubbub_core::room::{Answer, Verb};
 use hubbub_node::build_info;
 use hubbub_wire::admin::{
-    Erase, Holder, Kicked, Listed, Member, Members, Retained, Room, RoomHeld, Rooms, Trimmed,
+    Erase, Holder, Kicked, Listed, Member, Members, Retained, Room, RoomHeld, Rooms, Trim, Trimmed,
 };
 use hubbub_wire::tier::act::Erased;
 use serde::Deserialize;
@@ -161,8 +161,12 @@ pub(super) async fn retain(
 }
 
 /// Lets go of a part of what a room does not keep.
-pub(super) async fn trim(State(admin): State<Admin>, InRoom(room): InRoom) -> Result<Json<Trimmed>, Fault> {
-    let told = admin.gateway.asker.trim(room, User::operator()).await?;
+pub(super) async fn trim(
+    State(admin): State<Admin>,
+    InRoom(room): InRoom,
+    Small(Trim { fully }): Small<Trim>,
+) -> Result<Json<Trimmed>, Fault> {
+    let told = admin.gateway.asker.trim(room, User::operator(), fully).await?;
     Ok(Json(Trimmed { first: told.first, gone: told.gone, more: told.more }))
 }
 

@@ -6,7 +6,7 @@ use clap::ArgMatches;
 use http::Method;
 use hubbub_core::entry::Retention;
 use hubbub_core::ids::{RoomId, Seq};
-use hubbub_wire::admin::{Retained, Room, Trimmed};
+use hubbub_wire::admin::{Retained, Room, RoomHeld, Trim, Trimmed};
 use serde_json::{Value, json};
 
 use super::call::{Api, Failed, understood};
@@ -21,10 +21,11 @@ pub(super) async fn retention(api: &Api, of: &ArgMatches) -> Result<Shown, Faile
     if said.is_all() && !of.get_flag("keep-all") {
         return show(api, &room).await;
     }
+    let (RoomHeld { kept: before, .. }, _) = held(api, &room).await?;
     let path = format!("/rooms/{room}/retention");
     let say = async || api.call(Method::PUT, &path, Some(json!(said))).await;
     let (Retained { seq }, _) = understood(patiently(say).await?)?;
-    let (trimmed, answer) = trim(api, &room).await.map_err(|failed| {
+    let (trimmed, answer) = trim(api, &room, before.first).await.map_err(|failed| {
         failed.and("\nit is said, but not all that may go is gone: run it again, or leave it to the room-workers' next sweep")
     })?;
     let mut text = format!("{room} keeps {}\n", keeps(said));
@@ -39,25 +40,33 @@ pub(super) async fn retention(api: &Api, of: &ArgMatches) -> Result<Shown, Faile
 }
 
 async fn show(api: &Api, room: &RoomId) -> Result<Shown, Failed> {
-    let (shown, answer) = api.get::<Room>(&format!("/rooms/{room}")).await?;
-    let Some(held) = shown.held else {
-        return Err(Failed::Refused(
-            shown.trouble.unwrap_or_else(|| "the room's holder does not answer".into()),
-        ));
-    };
+    let (held, answer) = held(api, room).await?;
     let mut text = format!("{room} keeps {}\n", keeps(held.kept.retention));
     if held.kept.first > Seq(0) {
         text.push_str(&format!("its log begins at entry {}\n", held.kept.first));
     }
-    Ok((text, answer["held"].clone()))
+    Ok((text, answer))
 }
 
-/// Has all go that is not kept.
-async fn trim(api: &Api, room: &RoomId) -> Result<(Trimmed, Value), Failed> {
+/// The room as its holder has it.
+async fn held(api: &Api, room: &RoomId) -> Result<(RoomHeld, Value), Failed> {
+    let (shown, answer) = api.get::<Room>(&format!("/rooms/{room}")).await?;
+    let nobody = || "the room's holder does not answer".into();
+    match shown.held {
+        Some(held) => Ok((held, answer["held"].clone())),
+        None => Err(Failed::Refused(shown.trouble.unwrap_or_else(nobody))),
+    }
+}
+
+/// Has all go that is not kept now. In a room where much is said more is beyond by the time that this is gone: that is the room-workers'.
+async fn trim(api: &Api, room: &RoomId, before: Seq) -> Result<(Trimmed, Value), Failed> {
     let path = format!("/rooms/{room}/trims");
+    let mut fully = true;
     loop {
-        let part = async || api.call(Method::POST, &path, None).await;
+        let part = async || api.call(Method::POST, &path, Some(json!(Trim { fully }))).await;
         let (trimmed, answer) = understood::<Trimmed>(patiently(part).await?)?;
+        // Until it begins later, there may be something to go by an earlier word.
+        fully &= trimmed.first == before;
         if !trimmed.more {
             return Ok((trimmed, answer));
         }

@@ -6,10 +6,11 @@ use hubbub_client::What;
 use hubbub_client::answer::Range;
 use hubbub_core::entry::{Kept, Retention};
 use hubbub_core::ids::Seq;
+use hubbub_testkit::checker::Outcome;
 use hubbub_testkit::{Hubbub, Operator, eventually};
 use serde_json::{Value, json};
 
-use crate::common::{Room, connect, program, whole_log};
+use crate::common::{Load, Room, connect, program, whole_log};
 use crate::peer::Peer;
 use crate::socketio::clients::{packet, socket};
 
@@ -119,6 +120,20 @@ async fn a_room_keeps_what_it_is_told_to_and_begins_later_at_every_door() {
         audited.iter().all(|line| server.log().contains(line)).then_some(())
     })
     .await;
+
+    // The order ends where more is said all the time, and nothing that was acknowledged and is kept is missing.
+    let load = Load::begin(&room, 8).await;
+    let said = operator.json(&["retention", id, "--entries", &entries]).await;
+    let sent = load.end().await;
+    let log = whole_log(&client, &room.id).await;
+    assert_eq!(said["first"], json!(log[0].seq), "{said}");
+    let acked = sent.iter().filter_map(|sent| match sent.outcome {
+        Outcome::Acked { seq, .. } => Some((seq, &sent.text)),
+        _ => None,
+    });
+    for (seq, text) in acked.filter(|(seq, _)| *seq >= log[0].seq.0) {
+        assert_eq!(log[(seq - log[0].seq.0) as usize].what, What::Text(text.clone()));
+    }
 
     // What can't be kept so is said with why.
     for (args, why) in [
