@@ -146,7 +146,7 @@ pub async fn log(gateway: &Hubbub, person: &Person, room: &RoomId) -> Vec<Value>
             (page.status == 200).then(|| page.json())
         })
         .await;
-        log.extend(page["entries"].as_array_mut().unwrap().drain(..));
+        log.append(page["entries"].as_array_mut().unwrap());
         match page["more"] == true {
             true => after = page["next"].clone(),
             false => return log,
