@@ -1,6 +1,7 @@
 //! What the gateway asks of the other tiers: actions of the rooms' holders, reads of the history service.
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -185,36 +186,22 @@ impl Asker {
         nobody: (Duration, Failure),
     ) -> impl Future<Output = Result<(T, Payload), Failure>> + 'static + use<T> {
         let began = Instant::now();
-        let (bus, deadline) = (self.bus.clone(), began + self.timeout);
-        let mut patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
-        let first = bus.request(&subject, message.clone(), patience);
+        let patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
+        let first = self.bus.request(&subject, message.clone(), patience);
+        let (bus, timeout) = (self.bus.clone(), self.timeout);
+        let again = Again { bus, subject, message, twice, nobody, began, timeout, patience };
         async move {
-            let mut answer = first.await;
-            let mut pause = RETRY_FIRST;
-            loop {
-                match answer {
-                    Err(BusError::TimedOut) => patience *= 2,
-                    Err(BusError::NoResponders) if began.elapsed() >= nobody.0 => return Err(nobody.1),
-                    Err(BusError::NoResponders) => wait(&mut pause).await,
-                    Err(error) => return Err(error.into()),
-                    Ok(mut payload) => match parcel::header::<T>(&mut payload)? {
-                        header if header.has_moved() && twice => wait(&mut pause).await,
-                        header => return Ok((header, payload)),
-                    },
-                }
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(Failure::Unavailable);
-                }
-                counter!(metrics::ASKED_AGAIN).increment(1);
-                answer = bus.request(&subject, message.clone(), patience.min(left)).await;
+            match judge(first.await, twice) {
+                ControlFlow::Break(done) => done,
+                // Seldom, and large: each action's future would have room for it.
+                ControlFlow::Continue(missed) => Box::pin(again.ask(missed)).await,
             }
         }
     }
 
-    async fn query(&self, query: &Query) -> Result<(Found, Payload), Failure> {
+    async fn query(&self, query: Query) -> Result<(Found, Payload), Failure> {
         let (found, payload) =
-            self.request(Subject::Query, parcel::pack(query).into(), true, self.nobody()).await?;
+            self.request(Subject::Query, Payload::whole(query).into(), true, self.nobody()).await?;
         match found {
             Found::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Found::BadCursor => Err(Failure::Bad(hubbub_wire::native::request::BadRequest {
@@ -230,7 +217,7 @@ impl Asker {
     /// A page of a room's log.
     pub async fn replay(&self, replay: Replay) -> Result<Page, Failure> {
         let room = replay.room.clone();
-        match self.query(&Query::Replay(replay)).await? {
+        match self.query(Query::Replay(replay)).await? {
             (Found::Page { more, next, first }, payload) => {
                 let first = (first > Seq(0)).then_some(first);
                 Ok(Page { entries: parcel::entries(&room, payload)?, more, next, first })
@@ -274,7 +261,7 @@ impl Asker {
         after: Option<UserId>,
         limit: u32,
     ) -> Result<(Vec<Member>, Option<UserId>), Failure> {
-        match self.query(&Query::Members { room, after, limit }).await?.0 {
+        match self.query(Query::Members { room, after, limit }).await?.0 {
             Found::Members { members, next } => Ok((members, next)),
             _ => Err(Failure::Unavailable),
         }
@@ -282,7 +269,7 @@ impl Asker {
 
     /// All rooms of a user.
     pub async fn rooms_of(&self, user: UserId) -> Result<Vec<Joined>, Failure> {
-        match self.query(&Query::RoomsOf { user }).await?.0 {
+        match self.query(Query::RoomsOf { user }).await?.0 {
             Found::RoomsOf { rooms } => Ok(rooms),
             _ => Err(Failure::Unavailable),
         }
@@ -295,7 +282,7 @@ impl Asker {
         after: Option<RoomId>,
         limit: u32,
     ) -> Result<(Vec<RoomId>, Option<RoomId>), Failure> {
-        match self.query(&Query::RoomsEverOf { user, after, limit }).await?.0 {
+        match self.query(Query::RoomsEverOf { user, after, limit }).await?.0 {
             Found::RoomsEverOf { rooms, next } => Ok((rooms, next)),
             _ => Err(Failure::Unavailable),
         }
@@ -307,10 +294,71 @@ impl Asker {
         cursor: Option<String>,
         limit: u32,
     ) -> Result<(Vec<Listed>, Option<String>), Failure> {
-        match self.query(&Query::Directory { cursor, limit }).await?.0 {
+        match self.query(Query::Directory { cursor, limit }).await?.0 {
             Found::Directory { rooms, next } => Ok((rooms, next)),
             _ => Err(Failure::Unavailable),
         }
+    }
+}
+
+/// A request whose first try was in vain.
+struct Again {
+    bus: Arc<dyn Bus>,
+    subject: Subject,
+    message: Message,
+    twice: bool,
+    nobody: (Duration, Failure),
+    began: Instant,
+    timeout: Duration,
+    patience: Duration,
+}
+
+impl Again {
+    async fn ask<T: Header>(mut self, mut missed: Missed) -> Result<(T, Payload), Failure> {
+        let mut pause = RETRY_FIRST;
+        loop {
+            match missed {
+                Missed::Answer => self.patience *= 2,
+                Missed::Server if self.began.elapsed() >= self.nobody.0 => return Err(self.nobody.1),
+                Missed::Server | Missed::Holder => wait(&mut pause).await,
+            }
+            let left = self.timeout.saturating_sub(self.began.elapsed());
+            if left.is_zero() {
+                return Err(Failure::Unavailable);
+            }
+            counter!(metrics::ASKED_AGAIN).increment(1);
+            let answer = self.bus.request(&self.subject, self.message.clone(), self.patience.min(left));
+            match judge(answer.await, self.twice) {
+                ControlFlow::Break(done) => return done,
+                ControlFlow::Continue(next) => missed = next,
+            }
+        }
+    }
+}
+
+/// What a try lacked.
+enum Missed {
+    /// Nobody answered in time.
+    Answer,
+    /// Nobody serves it just now.
+    Server,
+    /// The one who was asked is the wrong one by now.
+    Holder,
+}
+
+fn judge<T: Header>(
+    answer: Result<Payload, BusError>,
+    twice: bool,
+) -> ControlFlow<Result<(T, Payload), Failure>, Missed> {
+    match answer {
+        Err(BusError::TimedOut) => ControlFlow::Continue(Missed::Answer),
+        Err(BusError::NoResponders) => ControlFlow::Continue(Missed::Server),
+        Err(error) => ControlFlow::Break(Err(error.into())),
+        Ok(mut payload) => match parcel::header::<T>(&mut payload) {
+            Ok(header) if header.has_moved() && twice => ControlFlow::Continue(Missed::Holder),
+            Ok(header) => ControlFlow::Break(Ok((header, payload))),
+            Err(bad) => ControlFlow::Break(Err(bad.into())),
+        },
     }
 }
 

@@ -14,6 +14,7 @@
 //! themselves and a write carries more; idle, there is no timer and no delay. A room of [`REST_MEMBERS_MIN`] or more rests
 //! after a flush for as long as the flush took of this thread's CPU time, so that it can't take more than half of it.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -118,7 +119,7 @@ impl Turn {
 
     /// Makes it ready to be shared out. `number` tells which users have connections on this shard.
     pub fn encode(self, room: RoomId, number: impl Fn(&UserId) -> Option<UserNumber>) -> Encoded {
-        let mut special = Vec::new();
+        let mut special: Vec<Special> = Vec::new();
         let mut entries = 0;
         for item in &self.items {
             let (user, passes) = match item {
@@ -128,18 +129,22 @@ impl Turn {
                 }
                 Item::Passing(passes) => (passes.not_for(), true),
             };
-            special.extend(user.and_then(|user| Some((number(user)?, !passes, user.clone()))));
+            let Some((number, user)) = user.and_then(|user| Some((number(user)?, user))) else { continue };
+            match special.iter_mut().find(|one| one.number == number) {
+                Some(one) => one.only_key &= !passes,
+                None => special.push(Special {
+                    number,
+                    only_key: !passes,
+                    user: user.clone(),
+                    made: Default::default(),
+                }),
+            }
         }
-        special.sort_unstable();
-        special.dedup_by_key(|(number, ..)| *number);
-        let special = special
-            .into_iter()
-            .map(|(number, only_key, user)| Special { number, only_key, user, made: Default::default() })
-            .collect();
         let Self { items, bytes, mut from, mut to } = self;
         from.sort_unstable();
         to.sort_unstable();
-        Encoded { room, items, bytes, made: Default::default(), special, from, to, entries }
+        let after = seq_before(&items);
+        Encoded { room, items, bytes, made: Default::default(), special, from, to, entries, after }
     }
 }
 
@@ -177,33 +182,42 @@ pub struct Encoded {
     to: Vec<(u32, usize)>,
     /// Entries among the items.
     pub entries: u64,
+    /// The seq before the first of them.
+    after: Option<Seq>,
 }
 
 /// What one connection is sent.
-pub struct Share {
-    /// The frames.
-    pub frames: Bytes,
+pub struct Share<'a> {
+    /// The frames: nearly always those of all.
+    pub frames: Cow<'a, Bytes>,
     /// The seq before its first entry; `None` if there is none: then it may be shed.
     pub after: Option<Seq>,
 }
 
 impl Encoded {
     /// What the connection at `slot` of `user` is sent; with `passing` false only entries.
-    pub fn share(&mut self, slot: u32, user: UserNumber, dialect: Dialect, passing: bool) -> Share {
+    pub fn share(&mut self, slot: u32, user: UserNumber, dialect: Dialect, passing: bool) -> Share<'_> {
         let all = self.items.len();
         let from = find(&self.from, slot).unwrap_or(0);
         let to = find(&self.to, slot).unwrap_or(all);
+        let is_whole = from == 0 && to == all;
+        let after = if is_whole { self.after } else { self.seq_before(from, to) };
         let sees_key = dialect == Dialect::Native;
         let special = self.special.iter().position(|one| one.number == user && (sees_key || !one.only_key));
         let frames = match special {
-            Some(at) => self.own(at, dialect, from, to, passing),
-            None if !passing && self.entries < all as u64 => self.own_entries_only(dialect, from, to),
+            Some(at) => Cow::Owned(self.own(at, dialect, from, to, passing)),
+            None if !passing && self.entries < all as u64 => {
+                Cow::Owned(self.own_entries_only(dialect, from, to))
+            }
             None => {
                 let Frames { bytes, offsets } = self.frames(dialect);
-                if from == 0 && to == all { bytes.clone() } else { bytes.slice(offsets[from]..offsets[to]) }
+                match is_whole {
+                    true => Cow::Borrowed(bytes),
+                    false => Cow::Owned(bytes.slice(offsets[from]..offsets[to])),
+                }
             }
         };
-        Share { frames, after: self.seq_before(from, to) }
+        Share { frames, after }
     }
 
     fn frames(&mut self, dialect: Dialect) -> &Frames {
@@ -234,10 +248,7 @@ impl Encoded {
     }
 
     fn seq_before(&self, from: usize, to: usize) -> Option<Seq> {
-        self.items[from.min(to)..to].iter().find_map(|item| match item {
-            Item::Entry(entry) => Some(Seq(entry.seq.0 - 1)),
-            Item::Passing(..) => None,
-        })
+        seq_before(&self.items[from.min(to)..to])
     }
 
     fn own(&mut self, at: usize, dialect: Dialect, from: usize, to: usize, passing: bool) -> Bytes {
@@ -271,6 +282,13 @@ impl Encoded {
         }
         out.into()
     }
+}
+
+fn seq_before(items: &[Item]) -> Option<Seq> {
+    items.iter().find_map(|item| match item {
+        Item::Entry(entry) => Some(Seq(entry.seq.0 - 1)),
+        Item::Passing(..) => None,
+    })
 }
 
 fn find(list: &[(u32, usize)], slot: u32) -> Option<usize> {
@@ -318,7 +336,18 @@ mod tests {
         RoomId::parse("r").unwrap()
     }
 
-    fn text(share: &Share) -> String {
+    fn share(
+        encoded: &mut Encoded,
+        slot: u32,
+        user: &str,
+        dialect: Dialect,
+        passing: bool,
+    ) -> Share<'static> {
+        let Share { frames, after } = encoded.share(slot, number(&id(user)).unwrap(), dialect, passing);
+        Share { frames: Cow::Owned(frames.into_owned()), after }
+    }
+
+    fn text(share: &Share<'_>) -> String {
         String::from_utf8_lossy(&share.frames).into_owned()
     }
 
@@ -329,12 +358,12 @@ mod tests {
         turn.push(entry(6, "bob", None));
         let mut encoded = turn.encode(room(), number);
         let (bob, cyd) = (
-            encoded.share(1, number(&id("bob")).unwrap(), Dialect::Native, true),
-            encoded.share(2, number(&id("cyd")).unwrap(), Dialect::Native, true),
+            share(&mut encoded, 1, "bob", Dialect::Native, true),
+            share(&mut encoded, 2, "cyd", Dialect::Native, true),
         );
         assert_eq!(bob.frames.as_ptr(), cyd.frames.as_ptr(), "one buffer");
         assert!(!text(&bob).contains("\"key\""));
-        let ann = text(&encoded.share(0, number(&id("ann")).unwrap(), Dialect::Native, true));
+        let ann = text(&share(&mut encoded, 0, "ann", Dialect::Native, true));
         assert!(ann.contains("\"key\":\"k1\"") && ann.contains("text6"));
         assert_eq!(bob.after, Some(Seq(4)));
     }
@@ -348,12 +377,12 @@ mod tests {
         turn.ends_here(8);
         turn.push(entry(3, "ann", None));
         let mut encoded = turn.encode(room(), number);
-        let came = encoded.share(7, number(&id("bob")).unwrap(), Dialect::Native, true);
+        let came = share(&mut encoded, 7, "bob", Dialect::Native, true);
         assert!(
             !text(&came).contains("text1") && text(&came).contains("text2") && text(&came).contains("text3")
         );
         assert_eq!(came.after, Some(Seq(1)));
-        let went = text(&encoded.share(8, number(&id("cyd")).unwrap(), Dialect::Native, true));
+        let went = text(&share(&mut encoded, 8, "cyd", Dialect::Native, true));
         assert!(went.contains("text1") && went.contains("text2") && !went.contains("text3"));
         assert_eq!(encoded.last_seq(encoded.leaving()[0].1), Some(Seq(2)));
     }
@@ -364,15 +393,9 @@ mod tests {
         turn.push_passing(Passes::Typing(User { id: id("ann"), name: "Ann".into() }, true));
         turn.push(entry(1, "bob", None));
         let mut encoded = turn.encode(room(), number);
-        assert!(
-            !text(&encoded.share(0, number(&id("ann")).unwrap(), Dialect::Native, true)).contains("typing")
-        );
-        assert!(
-            text(&encoded.share(1, number(&id("bob")).unwrap(), Dialect::Native, true)).contains("typing")
-        );
-        assert!(
-            !text(&encoded.share(1, number(&id("bob")).unwrap(), Dialect::Native, false)).contains("typing")
-        );
+        assert!(!text(&share(&mut encoded, 0, "ann", Dialect::Native, true)).contains("typing"));
+        assert!(text(&share(&mut encoded, 1, "bob", Dialect::Native, true)).contains("typing"));
+        assert!(!text(&share(&mut encoded, 1, "bob", Dialect::Native, false)).contains("typing"));
     }
 
     #[test]
@@ -380,15 +403,14 @@ mod tests {
         let mut turn = Turn::default();
         turn.push(entry(5, "ann", Some("k1")));
         let mut encoded = turn.encode(room(), number);
-        let mut share =
-            |slot, user: &str, dialect| encoded.share(slot, number(&id(user)).unwrap(), dialect, true);
         // The sender sees no key there: no buffer of their own.
-        let (ann, bob) = (share(0, "ann", Dialect::SocketIo), share(1, "bob", Dialect::SocketIo));
+        let mut told = |slot, user| share(&mut encoded, slot, user, Dialect::SocketIo, true);
+        let (ann, bob) = (told(0, "ann"), told(1, "bob"));
         assert_eq!(ann.frames.as_ptr(), bob.frames.as_ptr(), "one buffer");
         assert!(text(&ann).contains("42/v1/channel,[\"message\",{\"error\":0"), "{}", text(&ann));
         assert_eq!(ann.after, Some(Seq(4)));
         assert!(encoded.made[Dialect::Native as usize].is_none());
-        let cyd = encoded.share(2, number(&id("cyd")).unwrap(), Dialect::Native, true);
+        let cyd = share(&mut encoded, 2, "cyd", Dialect::Native, true);
         assert!(text(&cyd).contains("\"type\":\"message\",\"room\":\"r\""), "{}", text(&cyd));
     }
 
@@ -400,11 +422,11 @@ mod tests {
         turn.push_passing(Passes::Presence(ann, false));
         turn.push_passing(Passes::Count(7));
         let mut encoded = turn.encode(room(), number);
-        let bob = text(&encoded.share(1, number(&id("bob")).unwrap(), Dialect::SocketIo, true));
+        let bob = text(&share(&mut encoded, 1, "bob", Dialect::SocketIo, true));
         assert!(bob.contains("[\"writing\",{\"chatroom\":\"r\",\"source\":\"ann\",\"status\":1}]"), "{bob}");
         assert!(bob.contains("[\"status\",{\"user\":\"ann\",\"status\":0}]"), "{bob}");
         assert!(!bob.contains('7'), "{bob}");
-        let ann = text(&encoded.share(0, number(&id("ann")).unwrap(), Dialect::SocketIo, true));
+        let ann = text(&share(&mut encoded, 0, "ann", Dialect::SocketIo, true));
         assert!(!ann.contains("writing") && ann.contains("status"), "{ann}");
     }
 }

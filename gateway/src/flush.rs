@@ -46,7 +46,7 @@ impl State {
             connection.untouched = false;
             bytes += share.frames.len() as u64;
             let was_blocked = connection.out.is_blocked();
-            if connection.send(share.frames) == Written::Blocked && !was_blocked {
+            if connection.send(&share.frames) == Written::Blocked && !was_blocked {
                 self.chores.push(Chore::Drain(id, connection.socket.clone()));
             }
             // The first member has it.

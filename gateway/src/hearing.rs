@@ -35,16 +35,14 @@ impl State {
     }
 
     fn hear_entries(&mut self, room: &RoomId, message: Message) -> Result<(), BadParcel> {
-        if !self.rooms.contains_key(room) {
-            return Ok(());
-        }
+        let Some(here) = self.rooms.get_mut(room) else { return Ok(()) };
         let Message { payload, traces } = message;
         let Committed { batch, entries } = Committed::read(room, payload)?;
         self.counts.entries += entries.len() as u64;
-        if let (Some(here), Some(last)) = (self.rooms.get_mut(room), entries.last()) {
+        if let (Some(last), false) = (entries.last(), traces.is_empty()) {
             here.begin_delivery(last.seq, &traces);
         }
-        if let Some(synced) = self.rooms.get_mut(room).and_then(|here| here.synced.as_mut()) {
+        if let Some(synced) = &mut here.synced {
             synced.member_count = batch.members;
             synced.epoch = synced.epoch.max(batch.epoch);
         }

@@ -46,6 +46,7 @@ use hubbub_node::bans::Banned;
 use hubbub_node::rate_limit::RateLimit;
 use hubbub_node::revoked::{Revoked, token_id};
 use hubbub_wire::native::answer::Present;
+use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::presence::Carried;
@@ -156,8 +157,12 @@ impl Gateway {
     /// # Errors
     /// `Accounts`, as of [`Accounts::validate`]; `Banned`.
     pub async fn validate(&self, token: &Secret) -> Result<Account, Failure> {
+        self.validate_named(token, token_id(token)).await
+    }
+
+    async fn validate_named(&self, token: &Secret, id: TokenId) -> Result<Account, Failure> {
         let account = self.accounts.validate(token).await?;
-        if self.revoked.has(token_id(token)) {
+        if self.revoked.has(id) {
             return Err(AccountsError::InvalidToken.into());
         }
         match self.banned.has(&account.user.id) {
@@ -171,7 +176,12 @@ impl Gateway {
     /// # Errors
     /// `Accounts`, `Banned`, `RoleMissing`.
     pub async fn authenticate(&self, token: &Secret) -> Result<Account, Failure> {
-        let account = self.validate(token).await?;
+        self.authenticate_named(token, token_id(token)).await
+    }
+
+    /// As [`authenticate`](Self::authenticate), of a token whose name is known already.
+    pub(crate) async fn authenticate_named(&self, token: &Secret, id: TokenId) -> Result<Account, Failure> {
+        let account = self.validate_named(token, id).await?;
         match account.roles.contains(&Role::User) {
             true => Ok(account),
             false => Err(Failure::RoleMissing),

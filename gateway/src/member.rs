@@ -183,11 +183,11 @@ impl Connection {
     }
 
     /// Sends frames now, behind what waits.
-    pub(crate) fn send(&mut self, frames: Bytes) -> Written {
+    pub(crate) fn send(&mut self, frames: &Bytes) -> Written {
         match &self.socket.transport {
             Transport::WebSocket(stream) => self.out.send(stream, frames),
             Transport::Polling(_) => {
-                self.out.push(frames);
+                self.out.push(frames.clone());
                 self.write()
             }
         }

@@ -308,12 +308,15 @@ impl Shard {
                 let rooms: Vec<_> = state.rooms.keys().cloned().collect();
                 rooms.into_iter().for_each(|room| state.need_sync(room, SyncCause::BusLost));
             }
-            for room in std::mem::take(&mut state.dirty_rooms) {
-                state.flush_room(&room);
-            }
-            for id in std::mem::take(&mut state.dirty_connections) {
-                state.flush_connection(id);
-            }
+            // Their memory is for the next turn; what became dirty meanwhile is its.
+            let mut rooms = std::mem::take(&mut state.dirty_rooms);
+            rooms.drain(..).for_each(|room| state.flush_room(&room));
+            rooms.append(&mut state.dirty_rooms);
+            state.dirty_rooms = rooms;
+            let mut connections = std::mem::take(&mut state.dirty_connections);
+            connections.drain(..).for_each(|id| state.flush_connection(id));
+            connections.append(&mut state.dirty_connections);
+            state.dirty_connections = connections;
             state.tell_counts();
         });
     }
@@ -367,7 +370,7 @@ impl Shard {
             let told_again = self.with(|state| {
                 let connection = state.connection(id).filter(|connection| connection.session.is_some())?;
                 // A library with threads passes it over while it is still at work on having entered.
-                Some(connection.send(socketio::disconnected()))
+                Some(connection.send(&socketio::disconnected()))
             });
             if told_again.is_some() {
                 tokio::time::sleep(GRACE).await;
@@ -379,7 +382,7 @@ impl Shard {
                 // It was not told how it ends, but was to close by itself.
                 let mut close = Vec::new();
                 encode::append_close(&mut close, code.number(), code.reason());
-                let _ = connection.send(close.into());
+                let _ = connection.send(&close.into());
             }
             true
         });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hubbub_core::ids::RoomId;
-use hubbub_core::ports::bus::{BusError, Subject};
+use hubbub_core::ports::bus::{BusError, Payload, Subject};
 use hubbub_wire::tier::act::{Ask, ReadTo, Told, What};
 use hubbub_wire::tier::parcel;
 use tokio::time::{Instant, sleep};
@@ -27,7 +27,7 @@ pub(crate) async fn sync(tier: &Tier, room: &RoomId, until: Instant) -> Result<R
             what: What::Sync { newest: 0, users: vec![] },
             timeout_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
         };
-        let failed = match tier.bus.request(&subject, parcel::pack(&ask).into(), left.min(PATIENCE)).await {
+        let failed = match tier.bus.request(&subject, Payload::whole(ask).into(), left.min(PATIENCE)).await {
             Ok(mut told) => match parcel::header(&mut told)? {
                 Told::Synced(synced) => return Ok(synced.read_to()),
                 Told::NoSuchRoom => return Err(Failure::NoSuchRoom),

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hubbub_core::ids::Partitions;
 use hubbub_core::ports::bus::{Bus, Message, Payload, Reply, Subject};
 use hubbub_core::ports::store::Store;
@@ -89,7 +88,7 @@ pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shu
             queue.try_send(asked)
         {
             metrics::count("full");
-            asked.reply.send(parcel::pack(&Found::Unavailable));
+            asked.reply.send(Payload::whole(Found::Unavailable));
         }
     });
     let Some(serving) = shutdown.run_until_cancelled(listen(&*bus, server)).await else { return };
@@ -113,7 +112,7 @@ pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shu
     drop(serving);
     asked.close();
     while let Ok(left) = asked.try_recv() {
-        left.reply.send(parcel::pack(&Found::Unavailable));
+        left.reply.send(Payload::whole(Found::Unavailable));
     }
     while running.join_next().await.is_some() {}
 }
@@ -139,32 +138,34 @@ async fn answer(tier: Arc<Tier>, asked: Asked) {
     };
     let payload = found.unwrap_or_else(|failure| {
         failure.log();
-        parcel::pack(&failure.told())
+        Payload::whole(failure.told())
     });
     reply.send(payload);
     drop(in_flight);
 }
 
-async fn find(tier: &Tier, mut payload: Payload, until: Instant) -> Result<Bytes, Failure> {
+async fn find(tier: &Tier, mut payload: Payload, until: Instant) -> Result<Payload, Failure> {
     let query: Query = parcel::header(&mut payload)?;
+    let store = &*tier.store;
     let (what, found) = match query {
-        Query::Replay(replay) => ("replay", replay::page(tier, replay, until).await?),
-        Query::Members { room, after, limit } => {
-            ("members", parcel::pack(&members::of_room(&*tier.store, room, after, limit).await?))
+        Query::Replay(replay) => {
+            let page = replay::page(tier, replay, until).await?;
+            metrics::count("replay");
+            return Ok(page);
         }
-        Query::RoomsOf { user } => ("rooms_of", parcel::pack(&members::rooms_of(&*tier.store, user).await?)),
+        Query::Members { room, after, limit } => {
+            ("members", members::of_room(store, room, after, limit).await?)
+        }
+        Query::RoomsOf { user } => ("rooms_of", members::rooms_of(store, user).await?),
         Query::RoomsEverOf { user, after, limit } => {
-            let found = members::rooms_ever_of(&*tier.store, user, after, limit).await?;
-            ("rooms_ever_of", parcel::pack(&found))
+            ("rooms_ever_of", members::rooms_ever_of(store, user, after, limit).await?)
         }
         Query::Facts => {
-            let (log, partitions) = (tier.store.log_id(), tier.config.partitions.count());
-            ("facts", parcel::pack(&Found::Facts { log, partitions }))
+            let (log, partitions) = (store.log_id(), tier.config.partitions.count());
+            ("facts", Found::Facts { log, partitions })
         }
-        Query::Directory { cursor, limit } => {
-            ("directory", parcel::pack(&directory::page(&*tier.store, cursor, limit).await?))
-        }
+        Query::Directory { cursor, limit } => ("directory", directory::page(store, cursor, limit).await?),
     };
     metrics::count(what);
-    Ok(found)
+    Ok(Payload::whole(found))
 }

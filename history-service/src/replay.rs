@@ -2,9 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use bytes::Bytes;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::Seq;
+use hubbub_core::ports::bus::Payload;
 use hubbub_wire::tier::act::ReadTo;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Range, Replay};
@@ -17,7 +17,7 @@ use crate::{Tier, holder};
 const SCANNED_MAX: u64 = 10_000;
 
 /// A page of a log.
-pub(crate) async fn page(tier: &Tier, replay: Replay, until: Instant) -> Result<Bytes, Failure> {
+pub(crate) async fn page(tier: &Tier, replay: Replay, until: Instant) -> Result<Payload, Failure> {
     let read_to = match replay.read_to.filter(|read_to| reaches(*read_to, replay.range)) {
         Some(read_to) => read_to,
         None => holder::sync(tier, &replay.room, until).await?,
@@ -34,7 +34,8 @@ pub(crate) async fn page(tier: &Tier, replay: Replay, until: Instant) -> Result<
         page => page?,
     };
     let header = Found::Page { more: page.more.is_some(), next: page.more, first: page.first };
-    Ok(parcel::pack_with(&header, &replay.room, &page.entries))
+    let entries = page.entries;
+    Ok(parcel::whole_with(header, replay.room, entries))
 }
 
 async fn read<'a>(tier: &Tier, replay: &'a Replay, read_to: ReadTo) -> Result<Page<'a>, Failure> {

@@ -121,6 +121,11 @@ impl Committed {
         self.head
     }
 
+    /// Whether a projection is due.
+    pub(crate) fn has_projection(&self) -> bool {
+        self.unprojected.is_due()
+    }
+
     /// The next projection, if one is due.
     pub(crate) fn take_projection(&mut self, room: &RoomId) -> Option<Projection> {
         self.unprojected.take(room)

@@ -57,7 +57,7 @@ impl Writer {
                     slot.open = Some(Box::new(OpenRoom::new(opened)));
                 }
                 let turn = self.now();
-                self.decide(&room, &turn);
+                self.decide(&room, None, &turn);
             }
             Err(OpenError::Fenced(by)) => return Err(Ended::Fenced(by)),
             Err(error @ OpenError::Damaged { .. }) => {

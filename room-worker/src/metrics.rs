@@ -111,6 +111,7 @@ pub(crate) struct BatchMeters {
     pub(crate) batch_entries: metrics::Histogram,
     pub(crate) commit_seconds: metrics::Histogram,
     pub(crate) turn_seconds: metrics::Histogram,
+    pub(crate) asks_held: metrics::Gauge,
 }
 
 impl BatchMeters {
@@ -120,28 +121,29 @@ impl BatchMeters {
             batch_entries: metrics::histogram!(BATCH_ENTRIES.name),
             commit_seconds: metrics::histogram!(COMMIT_SECONDS.name),
             turn_seconds: metrics::histogram!(TURN_SECONDS.name),
+            asks_held: metrics::gauge!(ASKS_HELD.name),
         }
     }
 }
 
 /// What became of the asks since the last [`flush`](Outcomes::flush).
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outcomes {
-    counts: Vec<(&'static str, u64)>,
+    counts: Vec<(&'static str, u64, metrics::Counter)>,
 }
 
 impl Outcomes {
     pub(crate) fn count(&mut self, outcome: &'static str) {
         // A handful of different ones: a scan is quicker than a hash.
-        match self.counts.iter_mut().find(|(known, _)| *known == outcome) {
-            Some((_, count)) => *count += 1,
-            None => self.counts.push((outcome, 1)),
+        match self.counts.iter_mut().find(|(known, ..)| *known == outcome) {
+            Some((_, count, _)) => *count += 1,
+            None => self.counts.push((outcome, 1, metrics::counter!(ASKS.name, "outcome" => outcome))),
         }
     }
 
     pub(crate) fn flush(&mut self) {
-        for (outcome, count) in self.counts.iter_mut().filter(|(_, count)| *count > 0) {
-            metrics::counter!(ASKS.name, "outcome" => *outcome).increment(std::mem::take(count));
+        for (_, count, counter) in self.counts.iter_mut().filter(|(_, count, _)| *count > 0) {
+            counter.increment(std::mem::take(count));
         }
     }
 }

@@ -113,8 +113,8 @@ impl Writer {
         let turn = self.now();
         if let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) {
             open.carried_out(order, part, &turn);
+            self.listed.list(room, open);
         }
-        self.list(room);
         self.start_order(room);
     }
 }

@@ -31,7 +31,7 @@ use crate::metrics::{self, BatchMeters, Outcomes};
 use crate::orders::{Order, Part};
 use crate::recovery::{Opened, keyed};
 use crate::retry::patiently;
-use crate::slot::{Slot, Turn, Waiting};
+use crate::slot::{OpenRoom, Slot, Turn, Waiting};
 use crate::voice::Voice;
 
 /// Rounds of a turn after which others of this thread have theirs.
@@ -59,6 +59,27 @@ pub(crate) enum Done {
 
 type Work = Pin<Box<dyn Future<Output = Done> + Send>>;
 
+/// Rooms that a step is due for, each once.
+#[derive(Default)]
+pub(crate) struct Lists {
+    /// They have a batch to send.
+    pub(crate) to_append: Vec<RoomId>,
+    /// They have something for a fence read.
+    pub(crate) to_cover: Vec<RoomId>,
+}
+
+impl Lists {
+    /// Lists a room for what there is to do by now.
+    pub(crate) fn list(&mut self, room: &RoomId, open: &mut OpenRoom) {
+        if open.has_batch() && !std::mem::replace(&mut open.listed.to_append, true) {
+            self.to_append.push(room.clone());
+        }
+        if open.has_to_cover() && !std::mem::replace(&mut open.listed.to_cover, true) {
+            self.to_cover.push(room.clone());
+        }
+    }
+}
+
 /// The writer of one partition in one epoch. Dropped, it is mute: all that waits is told `unavailable`.
 pub(crate) struct Writer {
     pub(crate) tier: Arc<Tier>,
@@ -70,10 +91,7 @@ pub(crate) struct Writer {
     arrivals: Vec<Asked>,
     pub(crate) rooms: FastMap<RoomId, Slot>,
     pub(crate) work: FuturesUnordered<Work>,
-    /// Rooms that have a batch to send.
-    pub(crate) to_append: Vec<RoomId>,
-    /// Rooms that have something for a fence read.
-    pub(crate) to_cover: Vec<RoomId>,
+    pub(crate) listed: Lists,
     /// What the fence read that runs will let go.
     pub(crate) covering: Option<Vec<Covered>>,
     pub(crate) outcomes: Outcomes,
@@ -101,8 +119,7 @@ impl Writer {
             arrivals: Vec::new(),
             rooms: FastMap::default(),
             work: FuturesUnordered::new(),
-            to_append: Vec::new(),
-            to_cover: Vec::new(),
+            listed: Lists::default(),
             covering: None,
             outcomes: Outcomes::default(),
             shown_held: 0,
@@ -115,6 +132,8 @@ impl Writer {
     /// Serves until it is fenced, or dropped.
     pub(crate) async fn run(&mut self) -> Ended {
         let mut woken = Instant::now();
+        // One for all turns: a timer costs more to begin and to end than to look at.
+        let mut heads = std::pin::pin!(tokio::time::sleep_until(self.next_heads));
         loop {
             if let Err(fenced) = self.turn().await {
                 return fenced;
@@ -124,8 +143,9 @@ impl Writer {
                 () = self.inbox.arrival() => None,
                 () = self.fresh.looked_at(), if self.held_back => None,
                 Some(done) = self.work.next() => Some(done),
-                () = tokio::time::sleep_until(self.next_heads) => {
+                () = &mut heads => {
                     self.say_heads();
+                    heads.as_mut().reset(self.next_heads);
                     if self.next_heads >= self.next_sweep {
                         self.sweep();
                     }
@@ -183,7 +203,7 @@ impl Writer {
         self.outcomes.flush();
         let held = self.inbox.held();
         if held != self.shown_held {
-            ::metrics::gauge!(metrics::ASKS_HELD.name).increment(held as f64 - self.shown_held as f64);
+            self.voice.meters.asks_held.increment(held as f64 - self.shown_held as f64);
             self.shown_held = held;
         }
     }
@@ -228,35 +248,26 @@ impl Writer {
             return;
         }
         let until = arrived + Duration::from_millis(ask.timeout_ms.into());
-        if let Some(slot) = self.rooms.get_mut(&ask.room) {
-            slot.push(Waiting { what: ask.what, asker, until });
-            self.decide(&ask.room, turn);
-        }
+        self.decide(&ask.room, Some(Waiting { what: ask.what, asker, until }), turn);
     }
 
-    /// Decides what waits in a room, and lists it for what comes of that.
-    pub(crate) fn decide(&mut self, room: &RoomId, turn: &Turn) {
+    /// Decides what waits in a room, behind that what was just asked, and lists the room for what comes of it.
+    pub(crate) fn decide(&mut self, room: &RoomId, asked: Option<Waiting>, turn: &Turn) {
         let Some(slot) = self.rooms.get_mut(room) else { return };
+        asked.into_iter().for_each(|asked| slot.push(asked));
         let missing = slot.decide(turn);
-        let origin = slot.open.as_ref().map(|open| open.link.origin);
-        self.list(room);
-        self.start_order(room);
-        if let (Some(missing), Some(origin)) = (missing, origin) {
+        let Some(open) = slot.open.as_mut() else { return };
+        let (origin, has_order) = (open.link.origin, open.has_order());
+        self.listed.list(room, open);
+        if has_order {
+            self.start_order(room);
+        }
+        if let Some(missing) = missing {
             let (store, room) = (self.tier.ports.store.clone(), room.clone());
             self.work.push(Box::pin(async move {
                 let keys = patiently(|| keyed(store.clone(), room.clone(), origin, missing)).await;
                 Done::Keys(room, missing.0, keys)
             }));
-        }
-    }
-
-    pub(crate) fn list(&mut self, room: &RoomId) {
-        let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
-        if open.has_batch() && !std::mem::replace(&mut open.listed.to_append, true) {
-            self.to_append.push(room.clone());
-        }
-        if open.has_to_cover() && !std::mem::replace(&mut open.listed.to_cover, true) {
-            self.to_cover.push(room.clone());
         }
     }
 
@@ -280,8 +291,8 @@ impl Writer {
             Done::Appended(room, entries, since) => {
                 if let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) {
                     open.landed(entries, since);
+                    self.listed.list(&room, open);
                 }
-                self.list(&room);
                 Ok(())
             }
             Done::Fence(epoch) => self.on_fence(epoch),
@@ -318,7 +329,7 @@ impl Writer {
             slot.learn(keys);
         }
         let turn = self.now();
-        self.decide(room, &turn);
+        self.decide(room, None, &turn);
     }
 }
 

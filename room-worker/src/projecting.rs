@@ -86,10 +86,15 @@ impl Unprojected {
         self.must |= self.upto > self.mark;
     }
 
-    /// The next projection, if one is due and none in flight.
-    pub(crate) fn take(&mut self, room: &RoomId) -> Option<Projection> {
+    /// Whether a projection is due, and none in flight.
+    pub(crate) fn is_due(&self) -> bool {
         let far = self.upto.0 - self.mark.0 >= MARK_EVERY_ENTRIES || self.bytes >= MARK_EVERY_BYTES;
-        if self.in_flight || !(self.must || far) {
+        !self.in_flight && (self.must || far)
+    }
+
+    /// The next projection, if one is due.
+    pub(crate) fn take(&mut self, room: &RoomId) -> Option<Projection> {
+        if !self.is_due() {
             return None;
         }
         (self.in_flight, self.must, self.bytes) = (true, false, 0);

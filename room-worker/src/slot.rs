@@ -226,6 +226,11 @@ impl OpenRoom {
         self.held.hold(rests_on, Due { asker: ask.asker, say });
     }
 
+    /// Whether there is an order to be carried out.
+    pub(crate) fn has_order(&self) -> bool {
+        !self.carrying_out && !self.orders.is_empty()
+    }
+
     /// The next order, if none is being carried out, and which part of the log it is about: what is in the store by now.
     pub(crate) fn take_order(&mut self, own: Epoch) -> Option<(Order, Scope)> {
         let order = if self.carrying_out { None } else { self.orders.pop_front() }?;
@@ -354,7 +359,8 @@ impl Due {
             Say::NoSuchRoom => Payload::whole(Told::NoSuchRoom),
             Say::Synced { synced, newest } => {
                 let (room, head) = (synced.info.id.clone(), synced.info.head);
-                parcel::pack_with(&Told::Synced(synced), &room, tail.newest(head, newest as usize)).into()
+                let newest = tail.newest(head, newest as usize).cloned().collect();
+                parcel::whole_with(Told::Synced(synced), room, newest)
             }
         };
         self.asker.tell(payload);

@@ -13,7 +13,7 @@ impl Writer {
     pub(crate) fn start_appends(&mut self) {
         let epoch = self.voice.epoch;
         let mut since = None;
-        for room in std::mem::take(&mut self.to_append) {
+        for room in self.listed.to_append.drain(..) {
             let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
             open.listed.to_append = false;
             if !open.has_batch() {
@@ -32,11 +32,11 @@ impl Writer {
 
     /// One fence read for all that waits for one.
     pub(crate) fn start_fence_read(&mut self) {
-        if self.covering.is_some() || self.to_cover.is_empty() {
+        if self.covering.is_some() || self.listed.to_cover.is_empty() {
             return;
         }
-        let mut covering = Vec::with_capacity(self.to_cover.len());
-        for room in std::mem::take(&mut self.to_cover) {
+        let mut covering = Vec::with_capacity(self.listed.to_cover.len());
+        for room in self.listed.to_cover.drain(..) {
             let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
             open.listed.to_cover = false;
             covering.push(open.cover(room));
@@ -63,10 +63,11 @@ impl Writer {
                 self.busy.note(&room, &mut open.listed.busy);
             }
             open.committed.settle(covered, &self.voice, &mut self.outcomes);
+            let (is_made, is_due) = (open.room.is_made(), open.committed.has_projection());
             // A room that nobody made must not be a way to fill the memory.
-            if open.room.info().is_none() && slot.is_quiet() {
+            if !is_made && slot.is_quiet() {
                 self.forget(&room);
-            } else {
+            } else if is_due {
                 self.start_projection(&room);
             }
         }

@@ -76,7 +76,7 @@ fn on_probe(reader: &Reader, event: Event<'_>) -> Flow {
             let mut pong = Vec::new();
             encode::append_text(&mut pong, &[b"3probe"]);
             let Some(stream) = socket.stream() else { return Flow::End };
-            match Outbound::default().send(stream, pong.into()) {
+            match Outbound::default().send(stream, &pong.into()) {
                 Written::All => Flow::More,
                 Written::Blocked | Written::Broken => Flow::End,
             }

@@ -5,6 +5,7 @@
 //! is not read from: that is the backpressure.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -85,7 +86,8 @@ impl Reader {
     /// When the socket is broken.
     pub async fn readable(&self) -> std::io::Result<()> {
         match self.socket.stream() {
-            Some(stream) => stream.readable().await,
+            // By the place that the runtime keeps for one reader: `readable()` would enter a list, and leave it, each time.
+            Some(stream) => poll_fn(|cx| stream.poll_read_ready(cx)).await,
             None => Err(ErrorKind::NotConnected.into()),
         }
     }
@@ -198,7 +200,7 @@ fn on_close(shard: &Arc<Shard>, id: ConnectionId, code: Option<u16>) {
             connection.closing = true;
             metrics::counter!(crate::metrics::CLOSED, "reason" => "normal").increment(1);
             // An error means that the client did not wait for the echo.
-            let _ = connection.send(echo.into());
+            let _ = connection.send(&echo.into());
         }
     });
 }

@@ -79,8 +79,9 @@ impl Shard {
             self.with(|state| state.close(id, CloseCode::TryAgainLater, after_ms));
             return Ok(());
         }
+        let token = token.map(|token| (token_id(&token), token));
         let account = match &token {
-            Some(token) => Arc::new(self.gateway.authenticate(token).await?),
+            Some((name, token)) => Arc::new(self.gateway.authenticate_named(token, *name).await?),
             None => known.ok_or(Failure::NotAuthenticated)?,
         };
         match self.register(id, &account, token)? {
@@ -108,10 +109,10 @@ impl Shard {
         self: &Arc<Self>,
         id: ConnectionId,
         account: &Arc<Account>,
-        token: Option<Secret>,
+        token: Option<(TokenId, Secret)>,
     ) -> Result<Entrance, Failure> {
         let user = &account.user.id;
-        let id_of_token = token.as_ref().map(token_id);
+        let (id_of_token, token) = token.unzip();
         let bearer = token.filter(|_| self.gateway.gives_whole_tokens()).map(Arc::new);
         self.with(|state| {
             if id_of_token.is_some_and(|token| state.revoked.has(token)) {

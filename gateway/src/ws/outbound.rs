@@ -85,23 +85,23 @@ impl Outbound {
     }
 
     /// Sends frames behind what waits: at once, if nothing does.
-    pub fn send(&mut self, stream: &TcpStream, frames: Bytes) -> Written {
+    pub fn send(&mut self, stream: &TcpStream, frames: &Bytes) -> Written {
         if self.blocked {
-            self.push(frames);
+            self.push(frames.clone());
             return Written::Blocked;
         }
         if !self.queue.is_empty() {
-            self.push(frames);
+            self.push(frames.clone());
             return self.write(stream);
         }
-        match send_now(stream, &frames) {
+        match send_now(stream, frames) {
             Ok(n) if n == frames.len() => Written::All,
             Ok(n) => {
                 self.push(frames.slice(n..));
                 self.block()
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.push(frames);
+                self.push(frames.clone());
                 self.block()
             }
             Err(_) => self.break_off(),

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, TryFutureExt};
-use hubbub_core::ids::Seq;
+use futures_util::FutureExt;
+use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::room::Verb;
 use hubbub_wire::native::answer::{self, Commanded, Event, InRoom, Kept, Nothing, Page, Placed, Rooms};
 use hubbub_wire::native::request::{self, Ref, Request};
@@ -54,7 +54,7 @@ struct Named<'a> {
 
 impl Named<'_> {
     fn take(self, request: Request) -> Flow {
-        let Self { asked, .. } = &self;
+        let asked = &self.asked;
         let gateway = &asked.shard.gateway;
         match request {
             Request::Send { room, content, key, after } => {
@@ -71,10 +71,13 @@ impl Named<'_> {
                 let made = asked.create(name, topic, key.as_ref());
                 self.act(made, |reference, room| answer::ok(reference, InRoom { room }))
             }
-            Request::Join(room) => self.act(asked.join(room), placed),
-            Request::Leave(room) => self.act(asked.change(room, Verb::Leave), placed),
-            Request::Kick(room, member) => self.act(asked.change(room, Verb::Kick { member }), placed),
-            Request::Topic(room, topic) => self.act(asked.change(room, Verb::Topic { topic }), placed),
+            Request::Join(room) => {
+                let joined = asked.join(room);
+                self.act(joined, placed)
+            }
+            Request::Leave(room) => self.change(room, Verb::Leave),
+            Request::Kick(room, member) => self.change(room, Verb::Kick { member }),
+            Request::Topic(room, topic) => self.change(room, Verb::Topic { topic }),
             Request::Typing { room, on } => match asked.typing(&room, on) {
                 Ok(()) => Flow::More,
                 Err(failure) => asked.shard.fail(asked.id, &self.reference, &failure),
@@ -119,45 +122,47 @@ impl Named<'_> {
         }
     }
 
-    fn act<T, F>(
-        &self,
-        done: Result<F, Failure>,
-        show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static,
-    ) -> Flow
+    fn change(self, room: RoomId, verb: Verb) -> Flow {
+        let changed = self.asked.change(room, verb);
+        self.act(changed, placed)
+    }
+
+    fn act<T, F>(self, done: Result<F, Failure>, show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static) -> Flow
     where
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
         match done {
-            Ok(done) => {
-                let reference = self.reference.clone();
-                self.answer_later(1, done.map_ok(move |done| show(&reference, done)))
+            Ok(done) => self.answer_later(1, done, show),
+            Err(failure) => self.asked.shard.fail(self.asked.id, &self.reference, &failure),
+        }
+    }
+
+    fn read<F>(self, make: impl FnOnce(Ref) -> F) -> Flow
+    where
+        F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
+    {
+        match self.asked.may_read() {
+            Ok(()) => {
+                let page = make(self.reference.clone());
+                self.answer_later(READ_WEIGHT, page, |_, page| page)
             }
             Err(failure) => self.asked.shard.fail(self.asked.id, &self.reference, &failure),
         }
     }
 
-    fn read<F>(&self, make: impl FnOnce(Ref) -> F) -> Flow
-    where
-        F: Future<Output = Result<Bytes, Failure>> + Send + 'static,
-    {
-        match self.asked.may_read() {
-            Ok(()) => self.answer_later(READ_WEIGHT, make(self.reference.clone())),
-            Err(failure) => self.asked.shard.fail(self.asked.id, &self.reference, &failure),
-        }
-    }
-
     /// A request without a `ref` is told of errors only.
-    fn answer_later(
-        &self,
+    fn answer_later<T>(
+        self,
         weight: u16,
-        answer: impl Future<Output = Result<Bytes, Failure>> + Send + 'static,
+        answer: impl Future<Output = Result<T, Failure>> + Send + 'static,
+        show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static,
     ) -> Flow {
-        let reference = self.reference.clone();
+        let Self { asked, reference } = self;
         let answered = answer.map(move |answer| match answer {
-            Ok(frame) => reference.is_some().then_some(frame),
+            Ok(answer) => reference.is_some().then(|| show(&reference, answer)),
             Err(failure) => Some(failure_frame(&reference, &failure)),
         });
-        self.asked.answer_later(weight, answered)
+        asked.answer_later(weight, answered)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::{Key, Millis, Seq, UserId};
+use crate::ids::{ID_BYTES_MAX, KEY_BYTES_MAX, Key, Millis, Seq, UserId};
 use crate::limits::REPEAT_WINDOW;
 use crate::map::FastMap;
 
@@ -13,14 +13,16 @@ pub struct KeyHash(u128);
 impl KeyHash {
     /// The hash of one user's key.
     pub fn of(user: &UserId, key: &Key) -> Self {
-        let mut hash = blake3::Hasher::new();
-        hash.update(user.as_str().as_bytes());
+        let (user, key) = (user.as_str().as_bytes(), key.as_str().as_bytes());
+        // In one piece: a hasher that is fed costs as much again as the hash.
+        let mut both = [0; ID_BYTES_MAX + 1 + KEY_BYTES_MAX];
+        both[..user.len()].copy_from_slice(user);
         // No id has a zero byte: the two parts can't be cut elsewhere.
-        hash.update(&[0]);
-        hash.update(key.as_str().as_bytes());
-        let mut front = [0; 16];
-        hash.finalize_xof().fill(&mut front);
-        Self(u128::from_be_bytes(front))
+        let key_at = user.len() + 1;
+        let end = key_at + key.len();
+        both[key_at..end].copy_from_slice(key);
+        let hash = blake3::hash(&both[..end]);
+        Self(u128::from_be_bytes(std::array::from_fn(|at| hash.as_bytes()[at])))
     }
 }
 

@@ -508,6 +508,11 @@ impl Room {
         self.facts.as_ref().map(|facts| self.info_of(facts))
     }
 
+    /// Whether somebody made it.
+    pub fn is_made(&self) -> bool {
+        self.facts.is_some()
+    }
+
     /// The log's last seq, committed or not.
     pub fn head(&self) -> Seq {
         self.head

@@ -7,12 +7,16 @@
 //! | 4 + n | the entry, as stored |
 //! | … | the next entry, to the end of the payload |
 
+use std::fmt::Debug;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hubbub_core::entry::{Damaged, Entry};
 use hubbub_core::ids::{RoomId, Seq};
-use hubbub_core::ports::bus::Payload;
+use hubbub_core::ports::bus::{Payload, Whole};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::tier::event::ENTRY_OVERHEAD;
 
 /// A payload that can't be read: another version's, or damaged on the way.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,49 @@ pub fn pack<H: Serialize>(header: &H) -> Bytes {
     to.freeze()
 }
 
+/// A header and entries of a room, to go as they are or in bytes, as the bus likes.
+pub fn whole_with<H>(header: H, room: RoomId, entries: Vec<Entry>) -> Payload
+where
+    H: Serialize + Debug + Clone + Send + Sync + 'static,
+{
+    Payload::whole(Parcel { header, entries: Entries { room, entries } })
+}
+
+#[derive(Debug, Clone)]
+struct Parcel<H> {
+    header: H,
+    entries: Entries,
+}
+
+/// What is left of a parcel when its header was read.
+#[derive(Debug, Clone)]
+struct Entries {
+    room: RoomId,
+    entries: Vec<Entry>,
+}
+
+impl<H: Serialize + Debug + Send + Sync + 'static> Whole for Parcel<H> {
+    fn to_bytes(&self) -> Bytes {
+        pack_with(&self.header, &self.entries.room, &self.entries.entries)
+    }
+
+    fn size(&self) -> usize {
+        ENTRY_OVERHEAD + self.entries.size()
+    }
+}
+
+impl Whole for Entries {
+    fn to_bytes(&self) -> Bytes {
+        let mut to = BytesMut::new();
+        put_entries(&mut to, &self.room, &self.entries);
+        to.freeze()
+    }
+
+    fn size(&self) -> usize {
+        self.entries.iter().map(|entry| entry.json.len() + ENTRY_OVERHEAD).sum()
+    }
+}
+
 /// Packs a header and entries of a room.
 pub fn pack_with<'a, H: Serialize>(
     header: &H,
@@ -43,6 +90,11 @@ pub fn pack_with<'a, H: Serialize>(
 ) -> Bytes {
     let mut to = BytesMut::with_capacity(1024);
     put_header(&mut to, header);
+    put_entries(&mut to, room, entries);
+    to.freeze()
+}
+
+fn put_entries<'a>(to: &mut BytesMut, room: &RoomId, entries: impl IntoIterator<Item = &'a Entry>) {
     for entry in entries {
         let bytes = entry.encode(room);
         to.put_u64(entry.seq.0);
@@ -50,7 +102,6 @@ pub fn pack_with<'a, H: Serialize>(
         to.put_u32(bytes.len() as u32);
         to.put_slice(&bytes);
     }
-    to.freeze()
 }
 
 fn put_header<H: Serialize>(to: &mut BytesMut, header: &H) {
@@ -68,6 +119,10 @@ pub fn header<H: DeserializeOwned + Clone + Send + Sync + 'static>(
     if let Some(header) = payload.take() {
         return Ok(header);
     }
+    if let Some(Parcel { header, entries }) = payload.take() {
+        *payload = Payload::whole(entries);
+        return Ok(header);
+    }
     let payload = payload.as_bytes();
     let len = payload.try_get_u32().map_err(|_| BadParcel::Short)? as usize;
     if payload.len() < len {
@@ -77,7 +132,14 @@ pub fn header<H: DeserializeOwned + Clone + Send + Sync + 'static>(
 }
 
 /// Reads the entries that follow a header. Their JSON shares the payload's memory.
-pub fn entries(room: &RoomId, payload: Payload) -> Result<Vec<Entry>, BadParcel> {
+pub fn entries(room: &RoomId, mut payload: Payload) -> Result<Vec<Entry>, BadParcel> {
+    if let Some(Entries { room: of, entries }) = payload.take() {
+        let what = "is of another room";
+        return match of == *room {
+            true => Ok(entries),
+            false => Err(Damaged { room: room.clone(), seq: Seq(0), what }.into()),
+        };
+    }
     let mut payload = payload.into_bytes();
     let mut entries = Vec::new();
     while !payload.is_empty() {
@@ -105,9 +167,13 @@ mod tests {
         let all: Vec<_> =
             (1..4).map(|n| Entry::new(&room, Seq(n), Millis(n), &user, None, Says::Join(None))).collect();
         let packed = pack_with(&"header", &room, &all);
-        let mut payload = packed.clone().into();
-        assert_eq!(header::<String>(&mut payload).unwrap(), "header");
-        assert_eq!(entries(&room, payload).unwrap(), all);
+        let whole = whole_with("header".to_owned(), room.clone(), all.clone());
+        assert_eq!(whole.clone().into_bytes(), packed);
+        for mut payload in [packed.clone().into(), whole] {
+            assert_eq!(header::<String>(&mut payload).unwrap(), "header");
+            assert_eq!(payload.clone().into_bytes(), packed[4 + 8..], "what is left");
+            assert_eq!(entries(&room, payload).unwrap(), all);
+        }
         let boundaries: Vec<_> = (0..=3).map(|n| pack_with(&"header", &room, &all[..n]).len()).collect();
         for cut in (0..packed.len()).filter(|cut| !boundaries.contains(cut)) {
             let mut payload = packed.slice(..cut).into();

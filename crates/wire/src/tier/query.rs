@@ -1,10 +1,16 @@
 //! What is asked of the history service, and what it answers.
 
+use bytes::Bytes;
 use hubbub_core::entry::RoomFacts;
 use hubbub_core::ids::{LogId, Millis, RoomId, Seq, UserId};
+use hubbub_core::ports::bus::Whole;
 use serde::{Deserialize, Serialize};
 
 use super::act::ReadTo;
+use super::parcel;
+
+/// Bytes of a question, of an answer beside its list, and of an element of a list: about, as they are in JSON.
+const OVERHEAD: usize = 256;
 
 /// Most entries of one page.
 pub const PAGE_ENTRIES_MAX: u32 = 1_000;
@@ -52,6 +58,16 @@ pub enum Query {
         /// At most so many.
         limit: u32,
     },
+}
+
+impl Whole for Query {
+    fn to_bytes(&self) -> Bytes {
+        parcel::pack(self)
+    }
+
+    fn size(&self) -> usize {
+        OVERHEAD
+    }
 }
 
 /// A page of a room's log.
@@ -132,6 +148,24 @@ pub enum Found {
     BadCursor,
     /// Not now.
     Unavailable,
+}
+
+impl Whole for Found {
+    fn to_bytes(&self) -> Bytes {
+        parcel::pack(self)
+    }
+
+    fn size(&self) -> usize {
+        let elements = match self {
+            Self::Members { members, .. } => members.len(),
+            Self::RoomsOf { rooms } => rooms.len(),
+            Self::RoomsEverOf { rooms, .. } => rooms.len(),
+            Self::Directory { rooms, .. } => rooms.len(),
+            Self::Page { .. } | Self::Facts { .. } => 0,
+            Self::NoSuchRoom | Self::BadCursor | Self::Unavailable => 0,
+        };
+        OVERHEAD * (1 + elements)
+    }
 }
 
 /// A member of a room.

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use super::facts;
 use super::journal;
-use super::log::{self, Places, RowId};
+use super::log::{EntryRows, Places, RowId};
 use super::recent::{Generation, Recent};
 
 /// How long to leave a fold alone that failed.
@@ -137,10 +137,11 @@ impl Plan {
     }
 
     fn put(&mut self, db: &Connection, count: usize) -> Stored<()> {
+        let mut table = EntryRows::new(db)?;
         let rows = self.rows.iter().skip(self.done).take(count);
         self.reached = self.done;
         for (id, bytes) in rows {
-            log::put_entry(db, *id, bytes)?;
+            table.put(*id, bytes)?;
             self.reached += 1;
         }
         if self.reached == self.rows.len() {
@@ -155,9 +156,10 @@ impl Plan {
 pub(super) fn fold_all(db: &Connection) -> Stored<i64> {
     let folded = facts::folded(db)?;
     let mut places = Places::default();
+    let mut table = EntryRows::new(db)?;
     let last = journal::replay(db, folded, |new| {
         let place = places.get_or_make(db, &new.room, new.epoch)?;
-        new.entries.iter().try_for_each(|(seq, bytes)| log::put_entry(db, place.row(*seq)?, bytes))
+        new.entries.iter().try_for_each(|(seq, bytes)| table.put(place.row(*seq)?, bytes))
     })?;
     if last > folded {
         journal::forget(db, last)?;

@@ -7,7 +7,7 @@ use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
 use hubbub_core::map::FastMap;
 use hubbub_core::ports::store::{Read, Segment, Stored};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::failure::{damaged, failed, from_sql, to_sql, unavailable};
 use super::recent::{Encoded, within};
@@ -226,16 +226,25 @@ fn make_place(db: &Connection, room: &RoomId, epoch: Epoch) -> Stored<Place> {
     Ok(Place(no))
 }
 
-/// Writes an entry's row. One that is there is replaced by the same bytes, which also mends it; but one that was erased stays so.
-pub(super) fn put_entry(db: &Connection, id: RowId, bytes: &[u8]) -> Stored<()> {
-    // An entry's second byte is its kind; an erased one has Kind::Erased, 9.
-    db.prepare_cached(
-        "INSERT INTO entry (id, bytes) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes \
-         WHERE substr(bytes, 2, 1) <> x'09'",
-    )
-    .and_then(|mut insert| insert.execute((id.0, bytes)))
-    .map_err(failed)?;
-    Ok(())
+/// Writes rows of entries, with a statement that is looked up once for all of them.
+pub(super) struct EntryRows<'a>(CachedStatement<'a>);
+
+impl<'a> EntryRows<'a> {
+    pub(super) fn new(db: &'a Connection) -> Stored<Self> {
+        // An entry's second byte is its kind; an erased one has Kind::Erased, 9.
+        db.prepare_cached(
+            "INSERT INTO entry (id, bytes) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET bytes = excluded.bytes \
+             WHERE substr(bytes, 2, 1) <> x'09'",
+        )
+        .map(Self)
+        .map_err(failed)
+    }
+
+    /// Writes a row. One that is there is replaced by the same bytes, which also mends it; but one that was erased stays so.
+    pub(super) fn put(&mut self, id: RowId, bytes: &[u8]) -> Stored<()> {
+        self.0.execute((id.0, bytes)).map_err(failed)?;
+        Ok(())
+    }
 }
 
 /// Deletes the rows of entries.

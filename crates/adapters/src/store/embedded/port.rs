@@ -43,6 +43,13 @@ impl EmbeddedStore {
     }
 }
 
+fn encoded(append: Append) -> NewEntries {
+    let Append { room, epoch, entries } = append;
+    // By reference: taken over, the memory of the entries would be kept for their bytes, and cut down.
+    let entries = entries.iter().map(|entry| (entry.seq, entry.encode(&room))).collect();
+    NewEntries { room, epoch, entries }
+}
+
 impl Store for EmbeddedStore {
     fn log_id(&self) -> LogId {
         self.log_id
@@ -75,15 +82,11 @@ impl Store for EmbeddedStore {
     }
 
     fn append(&self, append: Append) -> PortFuture<'_, Stored<()>> {
-        let Append { room, epoch, entries } = append;
-        let entries = entries.into_iter().map(|entry| (entry.seq, entry.encode(&room))).collect();
-        self.write(|reply| Write::Append(NewEntries { room, epoch, entries }, reply))
+        self.write(|reply| Write::Append(encoded(append), reply))
     }
 
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {
-        let Append { room, epoch, entries } = erased;
-        let entries = entries.into_iter().map(|entry| (entry.seq, entry.encode(&room))).collect();
-        self.write(|reply| Write::Erase(NewEntries { room, epoch, entries }, reply))
+        self.write(|reply| Write::Erase(encoded(erased), reply))
     }
 
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {

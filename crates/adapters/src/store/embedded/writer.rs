@@ -14,7 +14,7 @@ use super::facts;
 use super::failure::{failed, unavailable};
 use super::fold::Fold;
 use super::journal;
-use super::log::{self, Places};
+use super::log::{self, EntryRows, Places};
 use super::metrics::Meters;
 use super::project;
 use super::queue::Taken;
@@ -328,7 +328,8 @@ impl Writer {
 
     fn put_rows(&mut self, new: &NewEntries) -> Stored<()> {
         let place = self.places.get_or_make(&self.db, &new.room, new.epoch)?;
-        new.entries.iter().try_for_each(|(seq, bytes)| log::put_entry(&self.db, place.row(*seq)?, bytes))
+        let mut table = EntryRows::new(&self.db)?;
+        new.entries.iter().try_for_each(|(seq, bytes)| table.put(place.row(*seq)?, bytes))
     }
 
     fn claim(&mut self, partition: Partition) -> Stored<Epoch> {
