@@ -39,7 +39,7 @@ impl State {
         let Message { payload, traces } = message;
         let Committed { batch, entries } = Committed::read(room, payload)?;
         self.counts.entries += entries.len() as u64;
-        if let (Some(last), false) = (entries.last(), traces.is_empty()) {
+        if let Some(last) = entries.last() {
             here.begin_delivery(last.seq, &traces);
         }
         if let Some(synced) = &mut here.synced {
