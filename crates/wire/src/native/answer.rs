@@ -18,17 +18,17 @@ use crate::ws::{Opcode, encode};
 /// Bytes kept free for the header before a payload is written, so that it need not be moved.
 const HEADER_ROOM: usize = 10;
 /// Bytes of most answers, at most: they are written without being moved.
-const SHORT_BYTES: usize = 160;
+pub(crate) const SHORT_BYTES: usize = 160;
 
 /// One text frame around a JSON value.
 pub fn frame<T: Serialize>(value: &T) -> Bytes {
     // Answers are plain structs with string keys: writing them to memory can't fail.
-    framed(|out| serde_json::to_writer(out, value).expect("an answer is always valid JSON"))
+    framed(SHORT_BYTES, |out| serde_json::to_writer(out, value).expect("an answer is always valid JSON"))
 }
 
-/// One text frame around what is written.
-pub(crate) fn framed(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
-    let mut out = Vec::with_capacity(SHORT_BYTES);
+/// One text frame around what is written: of about so many bytes.
+pub(crate) fn framed(bytes: usize, write: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    let mut out = Vec::with_capacity(bytes);
     out.extend_from_slice(&[0; HEADER_ROOM]);
     write(&mut out);
     let header = encode::header(Opcode::Text, out.len() - HEADER_ROOM);
@@ -67,7 +67,7 @@ pub fn shown(entry: &Entry) -> Option<&RawValue> {
 
 /// An `ok` frame with the fields of `body`, a struct. They are written behind ours: serde's `flatten` takes twice as long.
 pub fn ok<T: Serialize>(reference: &Ref, body: T) -> Bytes {
-    framed(|out| {
+    framed(SHORT_BYTES, |out| {
         out.extend_from_slice(br#"{"type":"ok""#);
         if let Some(reference) = reference {
             out.extend_from_slice(br#","ref":"#);

@@ -6,22 +6,27 @@ use bytes::Bytes;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::Role;
-use serde::Serialize;
+use memchr::memmem;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::NAMESPACE;
 use super::engine::{Generation, Handshake};
-use super::time::rfc3339;
-use crate::native::answer::framed;
+use super::time::{Time, rfc3339};
+use crate::native::answer::{SHORT_BYTES, framed};
 use crate::seed::{self, ErrorNumber};
 
 /// A frame of these texts.
 fn packet(parts: &[&str]) -> Bytes {
-    framed(|out| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes())))
+    framed(SHORT_BYTES, |out| parts.iter().for_each(|part| out.extend_from_slice(part.as_bytes())))
 }
 
 fn with_json<T: Serialize>(before: &[&str], value: &T, after: &str) -> Bytes {
-    framed(|out| {
+    with_json_of(SHORT_BYTES, before, value, after)
+}
+
+fn with_json_of<T: Serialize>(bytes: usize, before: &[&str], value: &T, after: &str) -> Bytes {
+    framed(bytes, |out| {
         before.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         // Answers are plain structs with string keys: writing them to memory can't fail.
         serde_json::to_writer(&mut *out, value).expect("an answer is always valid JSON");
@@ -86,13 +91,20 @@ struct NamespaceError {
 
 /// An event.
 pub fn event<T: Serialize>(name: &'static str, body: &T) -> Bytes {
-    with_json(&["42", NAMESPACE, ",[\"", name, "\","], body, "]")
+    event_of(SHORT_BYTES, name, body)
+}
+
+fn event_of<T: Serialize>(bytes: usize, name: &'static str, body: &T) -> Bytes {
+    with_json_of(bytes, &["42", NAMESPACE, ",[\"", name, "\","], body, "]")
 }
 
 /// The callback of the client's event `id`.
 pub fn ack<T: Serialize>(id: u64, body: &T) -> Bytes {
     with_json(&["43", NAMESPACE, ",", &id.to_string(), "["], body, "]")
 }
+
+/// Bytes of a message's event beside its room's id, thrice, and what it says, at most: it is written without being moved.
+const MESSAGE_BYTES: usize = 352;
 
 /// Appends an entry's event, if it is one.
 pub fn append_entry(out: &mut Vec<u8>, room: &RoomId, entry: &Entry) {
@@ -102,7 +114,8 @@ pub fn append_entry(out: &mut Vec<u8>, room: &RoomId, entry: &Entry) {
         Kind::Leave => event("leave", &Membership { user, chatroom: room }),
         Kind::Text | Kind::Link | Kind::Image | Kind::Bot => {
             let Some(msg) = message(room, entry) else { return };
-            event("message", &Said { error: seed::NONE, chatroom: room, msg })
+            let bytes = MESSAGE_BYTES + 3 * room.as_str().len() + msg.message.get().len();
+            event_of(bytes, "message", &Said { error: seed::NONE, chatroom: room, msg })
         }
         Kind::Erase => {
             let Some(erasure) = entry.erasure() else { return };
@@ -145,9 +158,9 @@ pub struct Message<'a> {
     /// A text, or a picture as a data URL. As it stands in the entry: nothing is escaped anew.
     message: &'a RawValue,
     #[serde(rename = "createdAt")]
-    created_at: String,
+    created_at: Time,
     #[serde(rename = "updatedAt")]
-    updated_at: String,
+    updated_at: Time,
 }
 
 /// The id of a message, the same as over HTTP.
@@ -157,25 +170,21 @@ pub fn message_id(room: &RoomId, seq: Seq) -> String {
 
 /// An entry as a message, if it is one.
 pub fn message<'a>(room: &'a RoomId, entry: &'a Entry) -> Option<Message<'a>> {
-    #[derive(serde::Deserialize)]
-    struct Shown<'a> {
-        #[serde(borrow)]
-        text: Option<&'a RawValue>,
-        #[serde(borrow)]
-        image: Option<&'a RawValue>,
-    }
     let kind = seed::message_type(entry.kind)?;
-    // Made by `Entry::new` and kept under a checksum.
-    let shown: Shown<'_> = serde_json::from_slice(&entry.json).ok()?;
+    let name: &[u8] = if entry.kind == Kind::Image { br#","image":"# } else { br#","text":"# };
+    // Made by `Entry::new` and kept under a checksum. Within a string the quotes would be escaped, so it is found nowhere else.
+    let from = memmem::find(&entry.json, name)? + name.len();
+    let mut said = serde_json::Deserializer::from_slice(&entry.json[from..]);
+    let message = <&RawValue>::deserialize(&mut said).ok()?;
     let at = rfc3339(entry.at);
     Some(Message {
         id: message_id(room, entry.seq),
         owner: &entry.user,
         chatroom: room,
         kind,
-        message: shown.text.or(shown.image)?,
+        message,
         // A message is never changed.
-        created_at: at.clone(),
+        created_at: at,
         updated_at: at,
     })
 }
@@ -406,6 +415,18 @@ mod tests {
         let facts =
             hubbub_core::entry::RoomFacts { name: "n".into(), topic: "t".into(), owner: user.id.clone() };
         assert_eq!(shown(Says::Topic(&facts)), "");
+    }
+
+    #[test]
+    fn what_is_said_is_not_taken_from_a_name_that_looks_like_it() {
+        let room = RoomId::parse("r").unwrap();
+        let user = User { id: UserId::parse("u").unwrap(), name: r#"","text":"no","image":"no"#.into() };
+        for content in [Content::Text(r#"a ","text":"b"#.into()), Content::Image("data:".into())] {
+            let entry = Entry::new(&room, Seq(7), Millis(1), &user, None, Says::Message(&content));
+            let (Content::Text(said) | Content::Link(said) | Content::Image(said)) = &content;
+            let told: String = serde_json::from_str(message(&room, &entry).unwrap().message.get()).unwrap();
+            assert_eq!(told, *said);
+        }
     }
 
     #[test]
