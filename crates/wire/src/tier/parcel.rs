@@ -174,6 +174,10 @@ mod tests {
             assert_eq!(payload.clone().into_bytes(), packed[4 + 8..], "what is left");
             assert_eq!(entries(&room, payload).unwrap(), all);
         }
+        let mut elsewhere = whole_with("header".to_owned(), room.clone(), all.clone());
+        assert!(header::<String>(&mut elsewhere).is_ok());
+        let other = RoomId::parse("other").unwrap();
+        assert!(matches!(entries(&other, elsewhere), Err(BadParcel::Entry(_))), "another room's are damage");
         let boundaries: Vec<_> = (0..=3).map(|n| pack_with(&"header", &room, &all[..n]).len()).collect();
         for cut in (0..packed.len()).filter(|cut| !boundaries.contains(cut)) {
             let mut payload = packed.slice(..cut).into();
