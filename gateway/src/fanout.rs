@@ -3,7 +3,7 @@
 //! # What it costs
 //! A room and turn: one buffer with the frames of all its entries for each [dialect](crate::dialect) that is spoken there,
 //! encoded once. A delivery: one `send` system call of that
-//! buffer and a reference count; no task, wake, allocation or copy. The call is the floor (2.4 to 3.7 µs, of it
+//! buffer; no task, wake, allocation or copy. The call is the floor (2.4 to 3.7 µs, of it
 //! nearly all TCP); everything else of a delivery is below a tenth of it. Only a connection that must see other bytes
 //! costs a buffer of its own: the sender, who sees its key, and one who came or went within the turn sees a
 //! slice.

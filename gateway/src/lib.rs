@@ -152,38 +152,31 @@ impl Gateway {
         self.addresses.count(address) >= self.config.connections_of_address_max
     }
 
-    /// The account of a token that was not called back, of a user who is not banned.
+    /// The account of a token that was not called back, of a user who is not banned; and the token's name.
     ///
     /// # Errors
     /// `Accounts`, as of [`Accounts::validate`]; `Banned`.
-    pub async fn validate(&self, token: &Secret) -> Result<Account, Failure> {
-        self.validate_named(token, token_id(token)).await
-    }
-
-    async fn validate_named(&self, token: &Secret, id: TokenId) -> Result<Account, Failure> {
+    pub async fn validate(&self, token: &Secret) -> Result<(Account, TokenId), Failure> {
         let account = self.accounts.validate(token).await?;
+        // Only now, for it is a hash of all of it: of no more than accounts take for a token.
+        let id = token_id(token);
         if self.revoked.has(id) {
             return Err(AccountsError::InvalidToken.into());
         }
         match self.banned.has(&account.user.id) {
             true => Err(Failure::Banned),
-            false => Ok(account),
+            false => Ok((account, id)),
         }
     }
 
-    /// The account of a token that may chat.
+    /// The account of a token that may chat, and the token's name.
     ///
     /// # Errors
     /// `Accounts`, `Banned`, `RoleMissing`.
-    pub async fn authenticate(&self, token: &Secret) -> Result<Account, Failure> {
-        self.authenticate_named(token, token_id(token)).await
-    }
-
-    /// As [`authenticate`](Self::authenticate), of a token whose name is known already.
-    pub(crate) async fn authenticate_named(&self, token: &Secret, id: TokenId) -> Result<Account, Failure> {
-        let account = self.validate_named(token, id).await?;
+    pub async fn authenticate(&self, token: &Secret) -> Result<(Account, TokenId), Failure> {
+        let (account, id) = self.validate(token).await?;
         match account.roles.contains(&Role::User) {
-            true => Ok(account),
+            true => Ok((account, id)),
             false => Err(Failure::RoleMissing),
         }
     }

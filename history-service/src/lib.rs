@@ -147,25 +147,24 @@ async fn answer(tier: Arc<Tier>, asked: Asked) {
 async fn find(tier: &Tier, mut payload: Payload, until: Instant) -> Result<Payload, Failure> {
     let query: Query = parcel::header(&mut payload)?;
     let store = &*tier.store;
+    let whole = |found: Found| Payload::whole(found);
     let (what, found) = match query {
-        Query::Replay(replay) => {
-            let page = replay::page(tier, replay, until).await?;
-            metrics::count("replay");
-            return Ok(page);
-        }
+        Query::Replay(replay) => ("replay", replay::page(tier, replay, until).await?),
         Query::Members { room, after, limit } => {
-            ("members", members::of_room(store, room, after, limit).await?)
+            ("members", whole(members::of_room(store, room, after, limit).await?))
         }
-        Query::RoomsOf { user } => ("rooms_of", members::rooms_of(store, user).await?),
+        Query::RoomsOf { user } => ("rooms_of", whole(members::rooms_of(store, user).await?)),
         Query::RoomsEverOf { user, after, limit } => {
-            ("rooms_ever_of", members::rooms_ever_of(store, user, after, limit).await?)
+            ("rooms_ever_of", whole(members::rooms_ever_of(store, user, after, limit).await?))
         }
         Query::Facts => {
             let (log, partitions) = (store.log_id(), tier.config.partitions.count());
-            ("facts", Found::Facts { log, partitions })
+            ("facts", whole(Found::Facts { log, partitions }))
         }
-        Query::Directory { cursor, limit } => ("directory", directory::page(store, cursor, limit).await?),
+        Query::Directory { cursor, limit } => {
+            ("directory", whole(directory::page(store, cursor, limit).await?))
+        }
     };
     metrics::count(what);
-    Ok(Payload::whole(found))
+    Ok(found)
 }

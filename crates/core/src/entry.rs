@@ -196,26 +196,35 @@ pub struct Damaged {
 /// Bytes of an entry's JSON beside its room's id and what it says, mostly: it is written without being moved.
 const SHOWN_BYTES: usize = 224;
 
-/// Appends a field that is not the first. Its name needs no escapes.
-fn put<T: Serialize + ?Sized>(json: &mut Vec<u8>, name: &str, value: &T) {
-    json.extend_from_slice(b",\"");
+/// Begins a field. Its name needs no escapes.
+fn put_name(json: &mut Vec<u8>, name: &str) {
+    if json.last() != Some(&b'{') {
+        json.push(b',');
+    }
+    json.push(b'"');
     json.extend_from_slice(name.as_bytes());
     json.extend_from_slice(b"\":");
+}
+
+/// Appends a field.
+fn put<T: Serialize + ?Sized>(json: &mut Vec<u8>, name: &str, value: &T) {
+    put_name(json, name);
     // Writing plain strings and numbers to memory has no error to return.
     serde_json::to_writer(json, value).expect("an entry is always valid JSON");
 }
 
 /// Appends a field whose value is an id or a word of ours: a string without anything to escape.
-fn put_plain(json: &mut Vec<u8>, before: &str, value: &str) {
-    json.extend_from_slice(before.as_bytes());
+fn put_plain(json: &mut Vec<u8>, name: &str, value: &str) {
+    put_name(json, name);
     json.push(b'"');
     json.extend_from_slice(value.as_bytes());
     json.push(b'"');
 }
 
-fn put_user(json: &mut Vec<u8>, before: &str, user: &User) {
-    json.extend_from_slice(before.as_bytes());
-    put_plain(json, "{\"id\":", user.id.as_str());
+fn put_user(json: &mut Vec<u8>, name: &str, user: &User) {
+    put_name(json, name);
+    json.push(b'{');
+    put_plain(json, "id", user.id.as_str());
     put(json, "name", &user.name);
     json.push(b'}');
 }
@@ -302,14 +311,15 @@ impl Entry {
         // Field by field: a struct of so many optional ones takes serde half as long again.
         let said = text.or(image).or(topic).map_or(0, str::len);
         let mut json = Vec::with_capacity(SHOWN_BYTES + room.as_str().len() + said + said / 16);
-        put_plain(&mut json, "{\"type\":", kind.type_name());
-        put_plain(&mut json, ",\"room\":", room.as_str());
+        json.push(b'{');
+        put_plain(&mut json, "type", kind.type_name());
+        put_plain(&mut json, "room", room.as_str());
         put(&mut json, "seq", &seq);
-        put_user(&mut json, ",\"user\":", user);
-        by.into_iter().for_each(|by| put_user(&mut json, ",\"by\":", by));
+        put_user(&mut json, "user", user);
+        by.into_iter().for_each(|by| put_user(&mut json, "by", by));
         erased_upto.into_iter().for_each(|upto| put(&mut json, "upto", &upto));
         topic.into_iter().for_each(|topic| put(&mut json, "topic", topic));
-        message_kind.into_iter().for_each(|kind| put_plain(&mut json, ",\"kind\":", kind));
+        message_kind.into_iter().for_each(|kind| put_plain(&mut json, "kind", kind));
         text.into_iter().for_each(|text| put(&mut json, "text", text));
         image.into_iter().for_each(|image| put(&mut json, "image", image));
         error.then(|| put(&mut json, "error", &true));

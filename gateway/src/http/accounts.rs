@@ -82,7 +82,7 @@ pub async fn validate(State(state): State<HttpState>, headers: HeaderMap) -> Res
         Some(CommandRight { user, room, command }) => (user, Vec::new(), Some((room, command))),
         None => {
             // Not `authenticate`: a bot's token is valid too, though a bot may not chat.
-            let account = state.gateway.validate(&token).await?;
+            let (account, _) = state.gateway.validate(&token).await?;
             (account.user, account.roles, None)
         }
     };
@@ -103,7 +103,7 @@ pub async fn log_out(State(state): State<HttpState>, headers: HeaderMap) -> Resu
     let token = token(&headers)?;
     // Whoever gives the tokens calls them back.
     built_in(&state)?;
-    let account = state.gateway.validate(&token).await?;
+    let (account, _) = state.gateway.validate(&token).await?;
     let now = std::time::Instant::now();
     state.gateway.reads.check(&account.user.id, now).map_err(Failure::TooQuick)?;
     state.gateway.revoke(account.user.id, &token, account.expires_at)?;

@@ -30,7 +30,7 @@ impl FromRequestParts<HttpState> for Reader {
     type Rejection = Fault;
 
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
-        let account = state.gateway.authenticate(&token(&parts.headers)?).await?;
+        let (account, _) = state.gateway.authenticate(&token(&parts.headers)?).await?;
         state.gateway.reads.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
         Ok(Self)
     }
@@ -51,7 +51,7 @@ impl FromRequestParts<HttpState> for Speaker {
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
         takes_work(state)?;
         let token = token(&parts.headers)?;
-        let account = state.gateway.authenticate(&token).await?;
+        let (account, _) = state.gateway.authenticate(&token).await?;
         state.gateway.sends.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
         Ok(Self(account.user, token, trace(&parts.headers)))
     }

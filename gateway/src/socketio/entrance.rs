@@ -171,7 +171,7 @@ impl Shard {
         self.with(|state| {
             let Some(connection) = state.connection(id) else { return };
             match looked {
-                Ok(account)
+                Ok((account, _))
                     if connection.account.as_ref().is_some_and(|known| known.user.id == account.user.id) =>
                 {
                     connection.account = Some(Arc::new(account));

@@ -9,7 +9,6 @@ use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{LogId, RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::{Account, AccountsError, Secret};
 use hubbub_core::room::Refusal;
-use hubbub_node::revoked::token_id;
 use hubbub_wire::native::answer::{self, Event, Limits, Welcome, WelcomeRoom, WelcomeUser};
 use hubbub_wire::native::request::{Ref, Resume};
 use hubbub_wire::tier::control::TokenId;
@@ -79,10 +78,12 @@ impl Shard {
             self.with(|state| state.close(id, CloseCode::TryAgainLater, after_ms));
             return Ok(());
         }
-        let token = token.map(|token| (token_id(&token), token));
-        let account = match &token {
-            Some((name, token)) => Arc::new(self.gateway.authenticate_named(token, *name).await?),
-            None => known.ok_or(Failure::NotAuthenticated)?,
+        let (account, token) = match token {
+            Some(token) => {
+                let (account, id) = self.gateway.authenticate(&token).await?;
+                (Arc::new(account), Some((id, token)))
+            }
+            None => (known.ok_or(Failure::NotAuthenticated)?, None),
         };
         match self.register(id, &account, token)? {
             Entrance::New(Arrived::TooMany) => {

@@ -211,10 +211,7 @@ pub fn parse(text: &str) -> Frame {
         && let Ok(send) = serde_json::from_str::<Send<'_>>(text)
         && send.type_name.as_deref() == Some("send")
     {
-        return match send.reference.map(check_ref).transpose() {
-            Ok(reference) => Frame { reference, request: send.check() },
-            Err(bad) => Frame { reference: None, request: Err(bad) },
-        };
+        return named(send.reference, || send.check());
     }
     let envelope = match serde_json::from_str::<Envelope<'_>>(text) {
         Ok(envelope) => envelope,
@@ -225,15 +222,18 @@ pub fn parse(text: &str) -> Frame {
             return Frame { reference, request: Err(error.into()) };
         }
     };
-    let reference = match envelope.reference.map(check_ref).transpose() {
-        Ok(reference) => reference,
-        Err(bad) => return Frame { reference: None, request: Err(bad) },
-    };
-    let request = match envelope.type_name {
+    named(envelope.reference, || match envelope.type_name {
         Some(name) => parse_type(&name, text),
         None => Err(BadRequest::field("type", "a frame must be a JSON object with a type")),
-    };
-    Frame { reference, request }
+    })
+}
+
+/// A frame of this `ref`; of a wrong one the request is not looked at.
+fn named(reference: Option<&RawValue>, request: impl FnOnce() -> Result<Request, BadRequest>) -> Frame {
+    match reference.map(check_ref).transpose() {
+        Ok(reference) => Frame { reference, request: request() },
+        Err(bad) => Frame { reference: None, request: Err(bad) },
+    }
 }
 
 fn check_ref(raw: &RawValue) -> Result<Box<RawValue>, BadRequest> {

@@ -66,7 +66,11 @@ impl Whole for Query {
     }
 
     fn size(&self) -> usize {
-        OVERHEAD
+        match self {
+            // As long as whoever asks makes it.
+            Self::Directory { cursor: Some(cursor), .. } => OVERHEAD + cursor.len(),
+            _ => OVERHEAD,
+        }
     }
 }
 
