@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::Role;
-use memchr::memmem;
-use serde::{Deserialize, Serialize};
+use memchr::{memchr2, memmem};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::NAMESPACE;
@@ -15,6 +15,7 @@ use super::engine::{Generation, Handshake};
 use super::time::{Time, rfc3339};
 use crate::native::answer::{SHORT_BYTES, framed};
 use crate::seed::{self, ErrorNumber};
+use crate::ws::encode;
 
 /// A frame of these texts.
 fn packet(parts: &[&str]) -> Bytes {
@@ -22,11 +23,7 @@ fn packet(parts: &[&str]) -> Bytes {
 }
 
 fn with_json<T: Serialize>(before: &[&str], value: &T, after: &str) -> Bytes {
-    with_json_of(SHORT_BYTES, before, value, after)
-}
-
-fn with_json_of<T: Serialize>(bytes: usize, before: &[&str], value: &T, after: &str) -> Bytes {
-    framed(bytes, |out| {
+    framed(SHORT_BYTES, |out| {
         before.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
         // Answers are plain structs with string keys: writing them to memory can't fail.
         serde_json::to_writer(&mut *out, value).expect("an answer is always valid JSON");
@@ -91,11 +88,7 @@ struct NamespaceError {
 
 /// An event.
 pub fn event<T: Serialize>(name: &'static str, body: &T) -> Bytes {
-    event_of(SHORT_BYTES, name, body)
-}
-
-fn event_of<T: Serialize>(bytes: usize, name: &'static str, body: &T) -> Bytes {
-    with_json_of(bytes, &["42", NAMESPACE, ",[\"", name, "\","], body, "]")
+    with_json(&["42", NAMESPACE, ",[\"", name, "\","], body, "]")
 }
 
 /// The callback of the client's event `id`.
@@ -103,20 +96,13 @@ pub fn ack<T: Serialize>(id: u64, body: &T) -> Bytes {
     with_json(&["43", NAMESPACE, ",", &id.to_string(), "["], body, "]")
 }
 
-/// Bytes of a message's event beside its room's id, thrice, and what it says, at most: it is written without being moved.
-const MESSAGE_BYTES: usize = 352;
-
 /// Appends an entry's event, if it is one.
 pub fn append_entry(out: &mut Vec<u8>, room: &RoomId, entry: &Entry) {
     let user = &entry.user;
     let frame = match entry.kind {
         Kind::Join => event("join", &Membership { user, chatroom: room }),
         Kind::Leave => event("leave", &Membership { user, chatroom: room }),
-        Kind::Text | Kind::Link | Kind::Image | Kind::Bot => {
-            let Some(msg) = message(room, entry) else { return };
-            let bytes = MESSAGE_BYTES + 3 * room.as_str().len() + msg.message.get().len();
-            event_of(bytes, "message", &Said { error: seed::NONE, chatroom: room, msg })
-        }
+        Kind::Text | Kind::Link | Kind::Image | Kind::Bot => return append_message(out, room, entry),
         Kind::Erase => {
             let Some(erasure) = entry.erasure() else { return };
             event("erase", &Erase { chatroom: room, owner: user, upto: erasure.upto })
@@ -140,11 +126,36 @@ struct Erase<'a> {
     upto: Seq,
 }
 
-#[derive(Serialize)]
-struct Said<'a> {
-    error: ErrorNumber,
-    chatroom: &'a RoomId,
-    msg: Message<'a>,
+/// Appends a message's event. Part by part, for it is what most of the traffic is: ids, numbers and times need no escapes, and what
+/// was said is escaped already.
+fn append_message(out: &mut Vec<u8>, room: &RoomId, entry: &Entry) {
+    let (Some(kind), Some(said)) = (seed::message_type(entry.kind), said(entry)) else { return };
+    let (seq, at) = (entry.seq.0.to_string(), rfc3339(entry.at));
+    let (room, at) = (room.as_str().as_bytes(), at.as_str().as_bytes());
+    let parts: [&[u8]; 21] = [
+        b"42",
+        NAMESPACE.as_bytes(),
+        br#",["message",{"error":0,"chatroom":""#,
+        room,
+        br#"","msg":{"id":""#,
+        room,
+        b"-",
+        seq.as_bytes(),
+        br#"","owner":""#,
+        entry.user.as_str().as_bytes(),
+        br#"","chatroom":""#,
+        room,
+        br#"","type":"#,
+        &[b'0' + kind],
+        br#","message":"#,
+        said,
+        br#","createdAt":""#,
+        at,
+        br#"","updatedAt":""#,
+        at,
+        br#""}}]"#,
+    ];
+    encode::append_text(out, &parts);
 }
 
 /// A message.
@@ -168,14 +179,26 @@ pub fn message_id(room: &RoomId, seq: Seq) -> String {
     format!("{room}-{seq}")
 }
 
+/// What a message says, as it stands in the entry's JSON: a string with its quotes.
+fn said(entry: &Entry) -> Option<&[u8]> {
+    let name: &[u8] = if entry.kind == Kind::Image { br#","image":""# } else { br#","text":""# };
+    // Made by `Entry::new` and kept under a checksum. Within a string the quotes would be escaped, so it is found nowhere else.
+    let from = memmem::find(&entry.json, name)? + name.len();
+    let mut end = from;
+    loop {
+        end += memchr2(b'"', b'\\', entry.json.get(end..)?)?;
+        if entry.json[end] == b'"' {
+            return Some(&entry.json[from - 1..=end]);
+        }
+        // What is escaped is passed over.
+        end += 2;
+    }
+}
+
 /// An entry as a message, if it is one.
 pub fn message<'a>(room: &'a RoomId, entry: &'a Entry) -> Option<Message<'a>> {
     let kind = seed::message_type(entry.kind)?;
-    let name: &[u8] = if entry.kind == Kind::Image { br#","image":"# } else { br#","text":"# };
-    // Made by `Entry::new` and kept under a checksum. Within a string the quotes would be escaped, so it is found nowhere else.
-    let from = memmem::find(&entry.json, name)? + name.len();
-    let mut said = serde_json::Deserializer::from_slice(&entry.json[from..]);
-    let message = <&RawValue>::deserialize(&mut said).ok()?;
+    let message = serde_json::from_slice(said(entry)?).ok()?;
     let at = rfc3339(entry.at);
     Some(Message {
         id: message_id(room, entry.seq),
@@ -374,7 +397,6 @@ mod tests {
     use hubbub_core::limits::{BotText, Content};
 
     use super::*;
-    use crate::ws::encode;
 
     fn text(frame: &[u8]) -> String {
         let mut frames = encode::frames(frame);
@@ -415,6 +437,24 @@ mod tests {
         let facts =
             hubbub_core::entry::RoomFacts { name: "n".into(), topic: "t".into(), owner: user.id.clone() };
         assert_eq!(shown(Says::Topic(&facts)), "");
+    }
+
+    #[test]
+    fn an_event_shows_a_message_as_a_list_does() {
+        let room = RoomId::parse("a_room-1").unwrap();
+        let user = User { id: UserId::parse("u").unwrap(), name: "U".into() };
+        for (at, said) in [(1, "a"), (1_795_765_380_123, "\\"), (9, "\\\"\n\u{1}\u{2028}é\\\\\""), (9, "\"")] {
+            let content = Content::Text(said.into());
+            let entry = Entry::new(&room, Seq(u64::MAX >> 11), Millis(at), &user, None, Says::Message(&content));
+            let mut out = Vec::new();
+            append_entry(&mut out, &room, &entry);
+            let shown = serde_json::to_string(&message(&room, &entry).unwrap()).unwrap();
+            let expected =
+                format!("42/v1/channel,[\"message\",{{\"error\":0,\"chatroom\":\"a_room-1\",\"msg\":{shown}}}]");
+            assert_eq!(text(&out), expected);
+            let told: serde_json::Value = serde_json::from_str(&shown).unwrap();
+            assert_eq!(told["message"], said);
+        }
     }
 
     #[test]

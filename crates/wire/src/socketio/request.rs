@@ -8,6 +8,7 @@ use hubbub_core::code::Code;
 use hubbub_core::ids::{Key, RoomId};
 use hubbub_core::limits::{check_name, check_topic};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::native::request::{BadRequest, Text, id, limit, need, optional};
@@ -72,6 +73,12 @@ pub struct Page {
 /// Reads an event: what it attempts, by which its failure is numbered, and what it asks or what is wrong with it. `None` if
 /// the JSON is no event at all.
 pub fn parse(data: &str) -> Option<(Attempt, Result<Request, BadRequest>)> {
+    // Most are messages: they are read in one pass. Whatever is not as it should be is looked at again, so that it can be said.
+    if data.starts_with("[\"message\",")
+        && let Ok((_, fields)) = serde_json::from_str::<(IgnoredAny, Message<'_>)>(data)
+    {
+        return Some((Attempt::Send, fields.request()));
+    }
     let parts: Vec<&RawValue> = serde_json::from_str(data).ok()?;
     let name: Cow<'_, str> = serde_json::from_str(parts.first()?.get()).ok()?;
     let attempt = match &*name {
@@ -85,7 +92,7 @@ pub fn parse(data: &str) -> Option<(Attempt, Result<Request, BadRequest>)> {
 
 fn parse_fields(name: &str, fields: &str) -> Result<Request, BadRequest> {
     match name {
-        "message" => parse_message(fields),
+        "message" => serde_json::from_str::<Message<'_>>(fields)?.request(),
         "writing" => parse_writing(fields),
         "switch" => Ok(Request::Switch(parse_page(fields)?)),
         "history" => Ok(Request::History(parse_page(fields)?)),
@@ -164,23 +171,25 @@ fn parse_chatroom(fields: &str) -> Result<Request, BadRequest> {
     Ok(Request::Chatroom { name, topic: check_topic(fields.topic.as_deref().unwrap_or_default())? })
 }
 
-fn parse_message(fields: &str) -> Result<Request, BadRequest> {
-    #[derive(Deserialize)]
-    struct Fields<'a> {
-        #[serde(borrow)]
-        chatroom: Text<'a>,
-        message: Option<String>,
-        image: Option<String>,
-        #[serde(borrow)]
-        key: Text<'a>,
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    chatroom: Text<'a>,
+    message: Option<String>,
+    image: Option<String>,
+    #[serde(borrow)]
+    key: Text<'a>,
+}
+
+impl Message<'_> {
+    fn request(self) -> Result<Request, BadRequest> {
+        Ok(Request::Message {
+            room: room(self.chatroom)?,
+            text: self.message,
+            image: self.image,
+            key: optional("key", self.key, Key::parse)?,
+        })
     }
-    let fields: Fields<'_> = serde_json::from_str(fields)?;
-    Ok(Request::Message {
-        room: room(fields.chatroom)?,
-        text: fields.message,
-        image: fields.image,
-        key: optional("key", fields.key, Key::parse)?,
-    })
 }
 
 #[cfg(test)]
@@ -218,6 +227,15 @@ mod tests {
             (
                 r#"["message",{"chatroom":"r","message":"h\u0069"},"more"]"#,
                 Request::Message { room: id("r"), text: Some("hi".into()), image: None, key: None },
+            ),
+            (
+                r#"["message",{"chatroom":"r","image":"i","key":"\u006b"}]"#,
+                Request::Message {
+                    room: id("r"),
+                    text: None,
+                    image: Some("i".into()),
+                    key: Some(Key::parse("k").unwrap()),
+                },
             ),
         ] {
             assert_eq!(asked(data), Ok(request), "{data}");
