@@ -2,30 +2,54 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
-/// The address in a URL of a server. Only a loopback address, unless whoever asks says that the target is theirs.
-pub fn address_in(url: &str, owned: bool) -> anyhow::Result<SocketAddr> {
+/// A server as a URL names it.
+#[derive(Debug)]
+pub struct Place {
+    /// Whether TLS is spoken there.
+    pub tls: bool,
+    /// Its name or address, with the port, as its certificate is asked for.
+    pub authority: String,
+    /// Its address.
+    pub address: SocketAddr,
+}
+
+/// The server in a URL. Only one at a loopback address, unless whoever asks says that the target is theirs.
+pub fn place_in(url: &str, owned: bool) -> anyhow::Result<Place> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    ensure!(
-        matches!(scheme, "" | "ws" | "http"),
-        "{scheme}: the load generator speaks no TLS; ws://HOST:PORT"
-    );
+    let tls = match scheme {
+        "" | "ws" | "http" => false,
+        "wss" | "https" => true,
+        _ => bail!("{scheme}: expected ws://HOST:PORT, or wss:// for TLS"),
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let expected = || format!("{authority}: expected HOST:PORT, as in 127.0.0.1:3000");
     let numeric = match authority.strip_prefix("localhost:") {
         Some(port) => format!("127.0.0.1:{port}"),
         None => authority.to_owned(),
     };
-    match numeric.parse::<SocketAddr>() {
-        Ok(address) if owned => Ok(address),
-        Ok(address) => require(address).map(|()| address),
+    let address = match numeric.parse::<SocketAddr>() {
+        Ok(address) if owned => address,
+        Ok(address) => require(address).map(|()| address)?,
         // A name is looked up only if it may be anywhere.
-        Err(_) if owned => authority.to_socket_addrs().with_context(expected)?.next().with_context(expected),
-        Err(error) => Err(error).with_context(|| {
-            format!("{}, and no name of another machine without --i-own-this-target", expected())
-        }),
-    }
+        Err(_) if owned => {
+            authority.to_socket_addrs().with_context(expected)?.next().with_context(expected)?
+        }
+        Err(error) => {
+            let refused =
+                || format!("{}, and no name of another machine without --i-own-this-target", expected());
+            return Err(error).with_context(refused);
+        }
+    };
+    Ok(Place { tls, authority: authority.to_owned(), address })
+}
+
+/// The address of a server that load goes to.
+pub fn address_in(url: &str, owned: bool) -> anyhow::Result<SocketAddr> {
+    let Place { tls, address, .. } = place_in(url, owned)?;
+    ensure!(!tls, "the load generator speaks no TLS (verify does); ws://HOST:PORT");
+    Ok(address)
 }
 
 /// Refuses an address outside of 127.0.0.0/8 and [::1].
@@ -40,7 +64,7 @@ pub fn require(address: SocketAddr) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::address_in;
+    use super::{address_in, place_in};
 
     #[test]
     fn loopback_is_taken_however_it_is_written() {
@@ -75,6 +99,17 @@ mod tests {
         assert_eq!(address_in(other, true).expect("an address").to_string(), "192.0.2.1:3000");
         for url in ["wss://127.0.0.1:3000", "192.0.2.1", ""] {
             assert!(address_in(url, true).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn tls_is_asked_for_by_the_scheme_and_of_the_name() {
+        let place = place_in("wss://localhost:3443/v1/ws", false).expect("a place");
+        assert_eq!((place.tls, place.authority.as_str()), (true, "localhost:3443"));
+        assert!(place.address.ip().is_loopback());
+        assert!(place_in("ws://localhost:3443", false).is_ok_and(|place| !place.tls));
+        for url in ["wss://192.0.2.1:443", "ftp://127.0.0.1:21"] {
+            assert!(place_in(url, false).is_err(), "{url}");
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::loopback::address_in;
+use crate::loopback::{Place, place_in};
 use crate::targets::accounts::Door;
 use crate::targets::live::run_name;
 use crate::view::View;
@@ -35,7 +35,7 @@ const PAGE: u32 = 1_000;
 /// What is done.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// `ws://HOST:PORT` of each gateway; people take turns among them.
+    /// `ws://HOST:PORT` of each gateway, or `wss://` for TLS; people take turns among them.
     pub urls: Vec<String>,
     /// Whether they may be anywhere.
     pub owned: bool,
@@ -83,7 +83,8 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
     plan.check()?;
     let mut gates = Vec::new();
     for url in &plan.urls {
-        gates.push(Gate { url: ws_url(url), door: Door::new(address_in(url, plan.owned)?) });
+        let place = place_in(url, plan.owned)?;
+        gates.push(Gate { url: ws_url(&place), door: Door::at(&place) });
     }
     let name = format!("verify-{}", run_name());
     let people = Registry { plan, gates: &gates, name: &name };
@@ -235,8 +236,6 @@ async fn whole_log(client: &Client, room: &RoomId) -> Vec<Seen> {
 }
 
 /// The address of the native door.
-fn ws_url(url: &str) -> String {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    format!("ws://{authority}/v1/ws")
+fn ws_url(place: &Place) -> String {
+    format!("{}://{}/v1/ws", if place.tls { "wss" } else { "ws" }, place.authority)
 }

@@ -4,6 +4,7 @@ mod liar;
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use hubbub_benches::compare::{Named, Run, run};
@@ -111,6 +112,37 @@ fn a_server_that_is_killed_twice_keeps_its_promises() {
         assert!(verdict.is_kept() && verdict.acked > 40, "{verdict}");
         assert!(!verdict.outages.is_empty(), "{verdict}");
     });
+}
+
+#[test]
+fn a_server_that_speaks_tls_is_verified_by_those_who_trust_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certificate = file("cert.pem", made.cert.pem());
+    let key = file("key.pem", made.signing_key.serialize_pem());
+    let start =
+        Start::program(hubbub()).with(&format!("--tls-cert={certificate}")).with(&format!("--tls-key={key}"));
+    let server = block_on(Hubbub::start(start)).expect("a server");
+    let verify = |authorities: &str| {
+        let said = Command::new(env!("CARGO_BIN_EXE_hubbub-bench"))
+            .args(["verify", "--rooms=1", "--senders=2", "--readers=2", "--rate=40", "--seconds=1"])
+            .arg(format!("--url=wss://localhost:{}", server.address().port()))
+            .env("SSL_CERT_FILE", authorities)
+            .output()
+            .expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (said.status.code(), text(said.stdout), text(said.stderr))
+    };
+    let (code, verdict, log) = verify(&certificate);
+    assert!(code == Some(0) && verdict.contains("KEPT"), "{verdict}{log}");
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (code, _, log) = verify(&file("other.pem", other.cert.pem()));
+    assert!(code == Some(1) && log.contains("certificate"), "{log}");
 }
 
 #[test]

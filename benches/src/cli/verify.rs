@@ -16,7 +16,8 @@ const EXIT_NOT_SEEN: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// The deployment: ws://HOST:PORT. Of several gateways each; people take turns among them.
+    /// The deployment: ws://HOST:PORT, or wss:// for TLS (SSL_CERT_FILE names an authority that this machine does not trust by itself).
+    /// Of several gateways each; people take turns among them.
     #[arg(long, required = true, value_delimiter = ',')]
     url: Vec<String>,
     /// It may be another machine's. Only for what is yours.

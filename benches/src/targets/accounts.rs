@@ -9,17 +9,18 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
+use crate::loopback::Place;
 use crate::procfs::Usage;
 
 /// Hashing a password is slow by design, and logging in is rate-limited: how long one call may be tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Speaks to one server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Door {
-    address: SocketAddr,
+    scheme: &'static str,
+    authority: String,
 }
 
 /// An answer: its status and its JSON, `Null` if it has none.
@@ -34,7 +35,13 @@ pub struct Answer {
 impl Door {
     /// To the server at `address`.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address }
+        Self { scheme: "http", authority: address.to_string() }
+    }
+
+    /// To the server there, by TLS if it speaks that.
+    pub fn at(place: &Place) -> Self {
+        let scheme = if place.tls { "https" } else { "http" };
+        Self { scheme, authority: place.authority.clone() }
     }
 
     /// Makes an account and gives its token.
@@ -125,11 +132,11 @@ impl Door {
         token: Option<&str>,
         body: &Value,
     ) -> anyhow::Result<(u16, Bytes)> {
-        let stream = TcpStream::connect(self.address).await?;
+        let uri = format!("{}://{}{path}", self.scheme, self.authority).parse()?;
+        let stream = hubbub_client::net::connect(&uri).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let mut request =
-            Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        let mut request = Request::builder().method(method).uri(path).header("host", self.authority.as_str());
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }

@@ -35,6 +35,7 @@ mod driver;
 pub mod entry;
 mod error;
 pub mod event;
+pub mod net;
 mod options;
 mod pending;
 mod positions;

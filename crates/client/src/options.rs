@@ -10,7 +10,7 @@ use crate::backoff;
 /// How to connect, and what to do when the connection is lost.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `ws://host:port/path`. TLS is not spoken here: put it in front.
+    /// `ws://host:port/path`, or `wss://` for TLS, whose certificates are checked as [`net::connect`](crate::net::connect) says.
     pub url: String,
     /// The access token; it goes into `hello`, never into the address.
     pub token: String,

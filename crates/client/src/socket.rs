@@ -13,9 +13,9 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncWriteExt, Join, ReadHalf, Sink, WriteHalf, join, sink, split};
-use tokio::net::TcpStream;
 
 use crate::Error;
+use crate::net;
 use crate::raw::Frame;
 
 /// Largest message that is read: a page of 1,000 entries with pictures is far below.
@@ -39,10 +39,7 @@ pub(crate) enum Out {
 pub(crate) async fn open(url: &str, token: Option<&str>) -> Result<(Reader, Writer), Error> {
     let refused = |reason: String| Error::Connect { status: None, reason };
     let uri: Uri = url.parse().map_err(|error| refused(format!("{url:?} is no address: {error}")))?;
-    let authority = match (uri.scheme_str(), uri.authority()) {
-        (Some("ws" | "http"), Some(authority)) => authority,
-        _ => return Err(refused(format!("{url:?} does not begin with ws://host"))),
-    };
+    let authority = uri.authority().ok_or_else(|| refused(format!("{url:?} names no host")))?;
     let mut request = Request::get(uri.path_and_query().map_or("/", |path| path.as_str()))
         .header(HOST, authority.as_str())
         .header(UPGRADE, "websocket")
@@ -54,10 +51,7 @@ pub(crate) async fn open(url: &str, token: Option<&str>) -> Result<(Reader, Writ
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| refused(error.to_string()))?;
 
-    let host = authority.host().trim_matches(['[', ']']);
-    let socket = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await;
-    let socket = socket.map_err(|error| refused(error.to_string()))?;
-    socket.set_nodelay(true).map_err(|error| refused(error.to_string()))?;
+    let socket = net::connect(&uri).await.map_err(|error| refused(error.to_string()))?;
     let upgraded = fastwebsockets::handshake::client(&TokioExecutor::new(), request, socket).await;
     match upgraded {
         Ok((socket, _response)) => Ok(halves(socket.into_inner())),

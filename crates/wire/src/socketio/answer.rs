@@ -443,14 +443,17 @@ mod tests {
     fn an_event_shows_a_message_as_a_list_does() {
         let room = RoomId::parse("a_room-1").unwrap();
         let user = User { id: UserId::parse("u").unwrap(), name: "U".into() };
-        for (at, said) in [(1, "a"), (1_795_765_380_123, "\\"), (9, "\\\"\n\u{1}\u{2028}é\\\\\""), (9, "\"")] {
+        for (at, said) in [(1, "a"), (1_795_765_380_123, "\\"), (9, "\\\"\n\u{1}\u{2028}é\\\\\""), (9, "\"")]
+        {
             let content = Content::Text(said.into());
-            let entry = Entry::new(&room, Seq(u64::MAX >> 11), Millis(at), &user, None, Says::Message(&content));
+            let entry =
+                Entry::new(&room, Seq(u64::MAX >> 11), Millis(at), &user, None, Says::Message(&content));
             let mut out = Vec::new();
             append_entry(&mut out, &room, &entry);
             let shown = serde_json::to_string(&message(&room, &entry).unwrap()).unwrap();
-            let expected =
-                format!("42/v1/channel,[\"message\",{{\"error\":0,\"chatroom\":\"a_room-1\",\"msg\":{shown}}}]");
+            let expected = format!(
+                "42/v1/channel,[\"message\",{{\"error\":0,\"chatroom\":\"a_room-1\",\"msg\":{shown}}}]"
+            );
             assert_eq!(text(&out), expected);
             let told: serde_json::Value = serde_json::from_str(&shown).unwrap();
             assert_eq!(told["message"], said);
