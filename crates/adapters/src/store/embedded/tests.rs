@@ -291,3 +291,38 @@ async fn what_was_erased_is_in_no_file_and_the_rest_is_whole() {
         are_whole(&EmbeddedStore::open(folder.path(), options.clone()).unwrap(), &rooms).await;
     }
 }
+
+#[tokio::test]
+async fn the_write_ahead_log_ends_while_it_is_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { commit_pace: Duration::ZERO, ..Options::default() };
+    let store = EmbeddedStore::open(folder.path(), options).unwrap();
+    let log_bytes = || std::fs::metadata(folder.path().join("hubbub.db-wal")).unwrap().len();
+    let mut seq = 0;
+    let mut write = async |messages: u64| {
+        let mut longest = 0;
+        for _ in 0..messages {
+            seq += 1;
+            let entry = message(&room(), seq, "x".repeat(24 << 10));
+            store.append(Append { room: room(), epoch: Epoch(1), entries: vec![entry] }).await.unwrap();
+            longest = longest.max(log_bytes());
+        }
+        longest
+    };
+    // Five times what it begins anew at.
+    let bytes = write(3_000).await;
+    assert!((8 << 20..40 << 20).contains(&bytes), "{bytes} bytes");
+
+    // Someone who reads for long needs what was there when they began: it goes on, and the log is as long as it must be.
+    let reader = Connection::open(folder.path().join("hubbub.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM fact").unwrap();
+    let bytes = write(2_000).await;
+    assert!(bytes > 50 << 20, "{bytes} bytes");
+    drop(reader);
+    // Once it began anew, SQLite cuts it to what is kept of one.
+    write(1_000).await;
+    let bytes = log_bytes();
+    assert!(bytes <= 64 << 20, "{bytes} bytes");
+    drop(store);
+    assert!(!folder.path().join("hubbub.db-wal").exists(), "all of it is in the file");
+}
