@@ -10,7 +10,6 @@ use rusqlite::Connection;
 
 use super::accounts;
 use super::bans;
-use super::checkpoint::Checkpoints;
 use super::facts;
 use super::failure::{failed, unavailable};
 use super::fold::Fold;
@@ -29,8 +28,6 @@ const JOURNALED_BYTES_MAX: usize = 32 * 1_024;
 
 /// What the thread owns.
 pub(super) struct Writer {
-    /// Before the connection, which is to be the last one: SQLite then brings its write-ahead log into the file.
-    pub(super) checkpoints: Checkpoints,
     pub(super) db: Connection,
     pub(super) shared: Arc<Shared>,
     pub(super) start: Epoch,
@@ -111,9 +108,6 @@ impl Writer {
         self.meters.queue_bytes.set(self.shared.queue.release(bytes) as f64);
         for answer in batch.held {
             answer.answer(&committed);
-        }
-        if committed.is_ok() {
-            self.checkpoints.committed(&self.db);
         }
     }
 
