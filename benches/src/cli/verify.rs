@@ -16,7 +16,7 @@ const EXIT_NOT_SEEN: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// The deployment: ws://HOST:PORT, or wss:// for TLS (SSL_CERT_FILE names an authority that this machine does not trust by itself).
+    /// The deployment: ws://HOST:PORT, or wss:// for TLS (with SSL_CERT_FILE those in that file are trusted instead of the machine's authorities).
     /// Of several gateways each; people take turns among them.
     #[arg(long, required = true, value_delimiter = ',')]
     url: Vec<String>,

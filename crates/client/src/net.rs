@@ -18,7 +18,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 
 /// Connects to the server of `ws://`, `http://`, `wss://` or `https://`; without a port to 80 or 443. A certificate must be good for
-/// the address's host, and of an authority that this machine trusts, or one in the file that `SSL_CERT_FILE` names.
+/// the address's host, and of an authority that this machine trusts; where `SSL_CERT_FILE` names a file, of one in that instead.
 ///
 /// # Errors
 /// When the address is none, nobody is there, or they can't show who they are.
