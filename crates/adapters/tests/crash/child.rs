@@ -16,10 +16,16 @@ use super::check::{Acked, entry, projection, read_log, room};
 pub const ROOMS: u64 = 12;
 const FOLDER: &str = "HUBBUB_CRASH_FOLDER";
 const ENTRIES_MAX: &str = "HUBBUB_CRASH_ENTRIES";
+const LOG_PAGES: &str = "HUBBUB_CRASH_LOG_PAGES";
 
 /// Starts a child that writes into `folder` until it is killed, or has written that many entries a room.
 pub fn start(folder: &Path, entries_max: u64) -> Child {
     command(folder, entries_max).spawn().unwrap()
+}
+
+/// Starts one that brings its write-ahead log into the file all the time, so that it is killed at that as well.
+pub fn start_at_checkpoints(folder: &Path) -> Child {
+    command(folder, u64::MAX / 2).env(LOG_PAGES, "40").spawn().unwrap()
 }
 
 /// The command that [`start`] runs.
@@ -92,7 +98,10 @@ pub fn say(line: &str) {
 fn writes_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     let entries_max: u64 = std::env::var(ENTRIES_MAX).unwrap().parse().unwrap();
-    let options = Options { fold_after: Duration::from_millis(20), ..Options::default() };
+    let mut options = Options { fold_after: Duration::from_millis(20), ..Options::default() };
+    if let Ok(pages) = std::env::var(LOG_PAGES) {
+        options.log_pages = pages.parse().unwrap();
+    }
     let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(Path::new(&folder), options).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

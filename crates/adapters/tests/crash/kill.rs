@@ -15,7 +15,11 @@ async fn what_was_acked_outlives_a_kill() {
     let mut acked = Acked::default();
     for round in 0..rounds(50) {
         let lasts = Duration::from_micros(random.below(150_000));
-        let heard = child::kill_after(child::start(folder.path(), u64::MAX / 2), lasts, &mut acked);
+        let child = match round % 3 {
+            0 => child::start(folder.path(), u64::MAX / 2),
+            _ => child::start_at_checkpoints(folder.path()),
+        };
+        let heard = child::kill_after(child, lasts, &mut acked);
         assert!(heard > 0, "round {round}: the child wrote nothing");
         // In turn: the store is opened here, or what the kill left is for the next child to open.
         let opened = match round % 2 {

@@ -7,6 +7,7 @@
 //!   first poll of the future.
 //! - A commit writes its entries as one row of a journal. They are also kept in memory until they are folded: made rows
 //!   of their own, sorted, in slices beside later commits. A store that is opened folds what it finds first.
+//! - The write-ahead log is brought into the file beside the commits, by a thread of its own.
 //! - Reads run on a few threads with connections of their own, and see all that was committed before.
 //! - A commit that fails answers `Unavailable` to all that was in it. What was in it is never half there. Whether
 //!   it is there after the next start is unknown when the *sync* failed; in this process it is not seen.
@@ -15,6 +16,7 @@
 
 mod accounts;
 mod bans;
+mod checkpoint;
 mod facts;
 mod failure;
 mod fold;
@@ -50,6 +52,7 @@ use std::time::{Duration, Instant};
 use hubbub_core::ids::LogId;
 use hubbub_core::ports::store::StoreError;
 
+use checkpoint::Checkpoints;
 use folder::Folder;
 use metrics::Meters;
 pub use open::OpenError;
@@ -81,6 +84,8 @@ pub struct Options {
     pub queue_bytes_max: usize,
     /// How long entries gather in the journal, and in memory, before they become rows of their own.
     pub fold_after: Duration,
+    /// Pages of 8 KiB in the write-ahead log from which on it is brought into the file; the log is mostly no longer than twice that.
+    pub log_pages: u32,
     /// How many threads read.
     pub readers: usize,
 }
@@ -91,6 +96,7 @@ impl Default for Options {
             commit_pace: Duration::from_millis(3),
             queue_bytes_max: 64 * 1_024 * 1_024,
             fold_after: Duration::from_secs(10),
+            log_pages: 2_000,
             readers: 2,
         }
     }
@@ -119,12 +125,13 @@ impl EmbeddedStore {
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
         let folder = Folder::take(dir)?;
         let file = folder.data_file.clone();
-        let opened = open::open(dir, &file)?;
+        let mut opened = open::open(dir, &file)?;
         let failed = |error: StoreError| OpenError::Failed { file: file.clone(), inside: error.to_string() };
         let meters = Meters::new();
         let readers = Readers::start(&file, options.readers, meters.clone()).map_err(failed)?;
         let shared = Arc::new(Shared::new(Queue::new(options.queue_bytes_max), opened.fences));
         let writer = Writer {
+            checkpoints: Checkpoints::start(&file, &mut opened.db, options.log_pages).map_err(failed)?,
             db: opened.db,
             shared: shared.clone(),
             start: opened.start,

@@ -160,7 +160,6 @@ fn connect_writer(file: &Path) -> Stored<Connection> {
     }
     // FULL: each commit is synced before it returns.
     db.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
     db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT).map_err(failed)?;
     Ok(db)
 }
@@ -181,7 +180,6 @@ const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 const READER_CACHE_KIB: i64 = 4 * 1_024;
 /// A journal row of eight messages is 2 pages then, where with 4 KiB it is 4 (of which SQLite writes each in two calls).
 const PAGE_BYTES: i64 = 8 * 1_024;
-const CHECKPOINT_PAGES: i64 = 2_000;
 const WAL_BYTES_KEPT: i64 = 64 * 1_024 * 1_024;
 
 fn set_up(db: &Connection, cache_kib: i64) -> Stored<()> {

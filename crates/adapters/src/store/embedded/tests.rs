@@ -291,3 +291,47 @@ async fn what_was_erased_is_in_no_file_and_the_rest_is_whole() {
         are_whole(&EmbeddedStore::open(folder.path(), options.clone()).unwrap(), &rooms).await;
     }
 }
+
+#[tokio::test]
+async fn the_write_ahead_log_ends_while_it_is_written_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { commit_pace: Duration::ZERO, log_pages: 100, ..Options::default() };
+    let store = EmbeddedStore::open(folder.path(), options).unwrap();
+    let beside = Connection::open(folder.path().join("hubbub.db")).unwrap();
+    let pages =
+        || beside.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1)).unwrap();
+    let log_bytes = || std::fs::metadata(folder.path().join("hubbub.db-wal")).unwrap().len();
+    let mut seq = 0;
+    let mut write = async |commits: u64| {
+        let mut longest = 0;
+        // There is always more to write: no commit finds all of the log in the file by chance.
+        let mut under_way = std::collections::VecDeque::new();
+        for _ in 0..commits {
+            seq += 1;
+            let entries = vec![message(&room(), seq, "x".repeat(24 << 10))];
+            under_way.push_back(store.append(Append { room: room(), epoch: Epoch(1), entries }));
+            if under_way.len() > 8 {
+                under_way.pop_front().unwrap().await.unwrap();
+            }
+            longest = longest.max(log_bytes());
+        }
+        for rest in under_way {
+            rest.await.unwrap();
+        }
+        longest
+    };
+    // At least 24 MiB, of which at most 8 times 100 pages and a commit or two are in the log at a time.
+    let bytes = write(1_000).await;
+    assert!((1 << 19..10 << 20).contains(&bytes), "{bytes} bytes");
+
+    // Someone who reads for long needs what was there when they began: it goes on, and the log is as long as it must be.
+    let reader = Connection::open(folder.path().join("hubbub.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM fact").unwrap();
+    let bytes = write(600).await;
+    assert!(bytes > 14 << 20, "{bytes} bytes");
+    drop(reader);
+    write(200).await;
+    assert!(pages() < 1_200, "it began anew");
+    drop((store, beside));
+    assert!(!folder.path().join("hubbub.db-wal").exists(), "all of it is in the file");
+}

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use super::accounts;
 use super::bans;
+use super::checkpoint::Checkpoints;
 use super::facts;
 use super::failure::{failed, unavailable};
 use super::fold::Fold;
@@ -28,6 +29,8 @@ const JOURNALED_BYTES_MAX: usize = 32 * 1_024;
 
 /// What the thread owns.
 pub(super) struct Writer {
+    /// Before the connection, which is to be the last one: SQLite then brings its write-ahead log into the file.
+    pub(super) checkpoints: Checkpoints,
     pub(super) db: Connection,
     pub(super) shared: Arc<Shared>,
     pub(super) start: Epoch,
@@ -108,6 +111,9 @@ impl Writer {
         self.meters.queue_bytes.set(self.shared.queue.release(bytes) as f64);
         for answer in batch.held {
             answer.answer(&committed);
+        }
+        if committed.is_ok() {
+            self.checkpoints.committed(&self.db);
         }
     }
 

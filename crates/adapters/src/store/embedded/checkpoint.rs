@@ -1,0 +1,126 @@
+//! Checkpoints: what was committed goes from SQLite's write-ahead log into the file, beside the commits.
+//!
+//! SQLite would do it within a commit: at 4,000 messages/s once a second, and each time all who waited for that commit waited for
+//! a thousand pages more, some 15 ms. So a thread with a connection of its own does it. Only when all of the log is in the file does
+//! the next commit begin the log anew, and commits go on meanwhile: the little that came in between the writer brings in itself.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+
+use hubbub_core::ports::store::Stored;
+use rusqlite::Connection;
+
+use super::failure::{failed, unavailable};
+use super::open::connect_reader;
+
+/// Of the pages at which it begins, the writer brings in an eighth itself: their sync is what it costs, and that is a commit's.
+const REST: u32 = 8;
+/// From so many times those pages on the writer does it all by itself, whoever waits: the disk takes no more than it does.
+const LOG_MAX: u32 = 8;
+
+/// When the log is brought into the file, and by whom.
+pub(super) struct Checkpoints {
+    /// Pages in the log after the last commit, as SQLite says.
+    logged: Arc<AtomicU32>,
+    /// From so many on it is time.
+    usual: u32,
+    /// The same, or more after one that failed.
+    begin_at: u32,
+    /// Whether the thread is at it.
+    under_way: bool,
+    /// `None` only while this is dropped.
+    ask: Option<SyncSender<()>>,
+    done: Receiver<Stored<u32>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpoints {
+    /// Takes them out of the commits of `db`: from `usual` pages in the log on.
+    pub(super) fn start(file: &Path, db: &mut Connection, usual: u32) -> Stored<Self> {
+        let logged = Arc::new(AtomicU32::new(0));
+        let counted = logged.clone();
+        let count = move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            counted.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        };
+        // In the place of SQLite's own, which would do it in the commit.
+        db.wal_hook(Some(count)).map_err(failed)?;
+        let beside = connect_reader(file)?;
+        beside.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        let (ask, asked) = sync_channel::<()>(1);
+        let (tell, done) = sync_channel(1);
+        let work = move || {
+            while asked.recv().is_ok() {
+                if tell.send(bring_in(&beside)).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread =
+            std::thread::Builder::new().name("store-check".into()).spawn(work).map_err(unavailable)?;
+        let thread = Some(thread);
+        Ok(Self { logged, usual, begin_at: usual, under_way: false, ask: Some(ask), done, thread })
+    }
+
+    /// A commit was made, and whoever waited for it was answered: goes on with what is due.
+    pub(super) fn committed(&mut self, db: &Connection) {
+        let logged = self.logged.load(Ordering::Relaxed);
+        if self.under_way {
+            let done = match logged < self.usual.saturating_mul(LOG_MAX) {
+                true => self.done.try_recv(),
+                false => self.done.recv().map_err(|_| TryRecvError::Disconnected),
+            };
+            let in_the_file = match done {
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => 0,
+                Ok(pages) => self.taken(pages, logged),
+            };
+            self.under_way = false;
+            match logged.checked_sub(in_the_file) {
+                // All of it, or the log began anew meanwhile.
+                None | Some(0) => return,
+                Some(rest) if rest <= self.usual / REST => {
+                    self.taken(bring_in(db), logged);
+                    return;
+                }
+                Some(_) => {}
+            }
+        }
+        if logged >= self.usual.saturating_mul(LOG_MAX) {
+            self.taken(bring_in(db), logged);
+        } else if logged >= self.begin_at {
+            self.under_way = self.ask.as_ref().is_some_and(|ask| ask.try_send(()).is_ok());
+        } else if logged < self.usual {
+            // The log began anew.
+            self.begin_at = self.usual;
+        }
+    }
+
+    /// How many pages are in the file. When that failed, it is left alone until as much again was written.
+    fn taken(&mut self, pages: Stored<u32>, logged: u32) -> u32 {
+        pages.unwrap_or_else(|error| {
+            tracing::warn!(%error, pages = logged, "the write-ahead log can't be brought into the file yet");
+            self.begin_at = logged.saturating_add(self.usual);
+            0
+        })
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.ask = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread of the store's checkpoints panicked");
+        }
+    }
+}
+
+/// Brings in what no reader needs to be in the log, and says how many of its pages are in the file. Waits for nobody.
+fn bring_in(db: &Connection) -> Stored<u32> {
+    let pages = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(2));
+    // Below zero: somebody else is at it.
+    Ok(u32::try_from(pages.map_err(failed)?).unwrap_or(0))
+}
