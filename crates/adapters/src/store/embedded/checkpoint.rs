@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hubbub_core::ports::store::Stored;
 use rusqlite::Connection;
 
 use super::failure::{failed, unavailable};
-use super::open::connect_reader;
+use super::open::{BUSY_TIMEOUT, connect_reader};
 
 /// Of the pages at which it begins, the writer brings in an eighth itself: their sync is what it costs, and that is a commit's.
 const REST: u32 = 8;
@@ -67,7 +68,7 @@ impl Checkpoints {
 
     /// A commit was made, and whoever waited for it was answered: goes on with what is due.
     pub(super) fn committed(&mut self, db: &Connection) {
-        let logged = self.logged.load(Ordering::Relaxed);
+        let logged = self.logged();
         if self.under_way {
             let done = match logged < self.usual.saturating_mul(LOG_MAX) {
                 true => self.done.try_recv(),
@@ -97,6 +98,24 @@ impl Checkpoints {
             // The log began anew.
             self.begin_at = self.usual;
         }
+    }
+
+    /// Pages in the log after the last commit.
+    pub(super) fn logged(&self) -> u32 {
+        self.logged.load(Ordering::Relaxed)
+    }
+
+    /// Brings all of the log into the file and cuts it to nothing; false while a reader needs it, or the thread is at it.
+    pub(super) fn cut_log(&self, db: &Connection) -> Stored<bool> {
+        // Nobody's commit waits for a reader.
+        db.busy_timeout(Duration::ZERO).map_err(failed)?;
+        let cut = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+        db.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        let is_cut = cut.map_err(failed)? == 0;
+        if is_cut {
+            self.logged.store(0, Ordering::Relaxed);
+        }
+        Ok(is_cut)
     }
 
     /// How many pages are in the file. When that failed, it is left alone until as much again was written.

@@ -67,14 +67,18 @@ pub(super) fn put_folded(db: &Connection, last: i64) -> Stored<()> {
     put_fact(db, FOLDED, &last.to_be_bytes())
 }
 
+const SCRUB_DUE: u8 = 1;
+/// Not 0: those who wrote that did not look again at pages that commits had written meanwhile.
+const SCRUB_DONE: u8 = 2;
+
 /// Whether what was erased is still to be taken out of the file.
 pub(super) fn scrub(db: &Connection) -> Stored<bool> {
-    Ok(fact(db, SCRUB)?.is_some_and(|value| value != [0]))
+    Ok(fact(db, SCRUB)?.is_some_and(|value| value != [SCRUB_DONE]))
 }
 
 /// Notes whether that is to be done.
 pub(super) fn put_scrub(db: &Connection, due: bool) -> Stored<()> {
-    put_fact(db, SCRUB, &[u8::from(due)])
+    put_fact(db, SCRUB, &[if due { SCRUB_DUE } else { SCRUB_DONE }])
 }
 
 /// Counts a start of a process; its number is above that of any epoch claimed before.

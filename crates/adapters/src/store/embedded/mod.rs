@@ -140,7 +140,7 @@ impl EmbeddedStore {
             fold: fold::Fold::new(options.fold_after),
             last_row: opened.last_row,
             erased_in: HashSet::new(),
-            scrub: scrub::Scrub::new(opened.scrub_due, opened.last_row, Instant::now()),
+            scrub: scrub::Scrub::new(opened.scrub_due, opened.last_row, file.clone(), Instant::now()),
             meters: meters.clone(),
         };
         let writer = std::thread::Builder::new()

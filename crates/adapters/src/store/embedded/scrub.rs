@@ -4,18 +4,25 @@
 //! the write-ahead log. Once the journal with the former entries is folded and gone, all pages are gone through, some in
 //! one commit, and their unused parts are zeroed; then the write-ahead log is brought into the file and cut to nothing. The store says in a
 //! fact that this is due, so that a start goes on with it.
+//!
+//! Commits go on meanwhile, and SQLite moves what is in one page to another, unused parts and all, when it splits or joins pages. So
+//! a page that a commit writes after its turn has its turn again, and a slice is the first thing in its transaction: whatever is
+//! still there lies, when a transaction begins, in a page that is to come.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hubbub_core::ports::store::Stored;
 use rusqlite::{Connection, OptionalExtension};
 
+use super::checkpoint::Checkpoints;
 use super::facts;
 use super::failure::{damaged, failed, unavailable};
 use super::page::{
     PAGES_MAX, clear_behind, clear_free_list, clear_tree_page, free_list, rests_of_rows, u32_at,
 };
+use super::write_ahead::Follower;
 
 /// Pages of one slice, and the least time between two: some 25 MiB of the file a second.
 const PAGES: u32 = 64;
@@ -30,7 +37,7 @@ enum Stage {
     Idle,
     /// The journal has what was erased, up to this row.
     Folding(i64),
-    /// This page is next.
+    /// This page is next. Of those before it, `again` are to come once more.
     Pages(u32),
     /// The write-ahead log has it.
     Log,
@@ -46,13 +53,28 @@ pub(super) struct Scrub {
     due: Instant,
     /// How many pages are left, about.
     left: u32,
+    data_file: PathBuf,
+    /// What commits write while pages are gone through.
+    follower: Option<Follower>,
+    again: BTreeSet<u32>,
+    /// What of `again` the open transaction has gone through.
+    gone_through: BTreeSet<u32>,
 }
 
 impl Scrub {
     /// Of a store that was just opened, whose journal ends with this row.
-    pub(super) fn new(due: bool, last_row: i64, now: Instant) -> Self {
+    pub(super) fn new(due: bool, last_row: i64, data_file: PathBuf, now: Instant) -> Self {
         let stage = if due { Stage::Folding(last_row) } else { Stage::Idle };
-        Self { stage, then: stage, due: now, left: 0 }
+        Self {
+            stage,
+            then: stage,
+            due: now,
+            left: 0,
+            data_file,
+            follower: None,
+            again: BTreeSet::new(),
+            gone_through: BTreeSet::new(),
+        }
     }
 
     /// Something was erased; the journal has rows up to this one. Begins anew: it may have been where a page was passed already.
@@ -83,7 +105,7 @@ impl Scrub {
         self.stage != Stage::Idle && now >= self.due
     }
 
-    /// Does a slice, which is due, inside the open transaction.
+    /// Does a slice, which is due, before anything else in the open transaction.
     pub(super) fn slice(&mut self, db: &Connection) -> Stored<()> {
         self.then = match self.stage {
             Stage::Folding(row) if facts::folded(db)? < row => self.stage,
@@ -99,27 +121,53 @@ impl Scrub {
     }
 
     /// The transaction was committed.
-    pub(super) fn committed(&mut self, db: &Connection, now: Instant) {
+    pub(super) fn committed(&mut self, db: &Connection, checkpoints: &Checkpoints, now: Instant) {
         if self.is_due(now) {
             self.due = now + PACE;
         }
         self.stage = self.then;
-        if self.stage == Stage::Log {
-            match cut_log(db) {
+        self.gone_through.clear();
+        match self.stage {
+            Stage::Pages(next) => {
+                if let Err(error) = self.follow(next, checkpoints.logged()) {
+                    tracing::warn!(%error, "what commits write can't be followed: the file is gone through from its begin");
+                    (self.stage, self.then) = (Stage::Pages(1), Stage::Pages(1));
+                    self.follower = None;
+                    self.due = now + RETRY_AFTER;
+                }
+            }
+            Stage::Log => match checkpoints.cut_log(db) {
                 Ok(true) => (self.stage, self.then) = (Stage::Over, Stage::Over),
                 Ok(false) => self.due = now + RETRY_AFTER,
                 Err(error) => {
                     tracing::warn!(%error, "what was erased can't be taken out of the write-ahead log yet");
                     self.due = now + RETRY_AFTER;
                 }
-            }
+            },
+            Stage::Idle | Stage::Folding(_) | Stage::Over => {}
         }
     }
 
     /// The slice or the transaction failed: it is done again later.
     pub(super) fn failed(&mut self, now: Instant) {
         self.then = self.stage;
+        self.again.append(&mut self.gone_through);
         self.due = now + RETRY_AFTER;
+    }
+
+    /// Notes which pages before `next` were written.
+    fn follow(&mut self, next: u32, logged: u32) -> std::io::Result<()> {
+        match &mut self.follower {
+            Some(follower) if next > 1 => {
+                let written = follower.written_up_to(logged)?;
+                self.again.extend(written.into_iter().filter(|page| *page < next));
+            }
+            _ => {
+                self.again.clear();
+                self.follower = Some(Follower::new(&self.data_file, logged)?);
+            }
+        }
+        Ok(())
     }
 
     fn pages(&mut self, db: &Connection, next: u32) -> Stored<Stage> {
@@ -127,44 +175,57 @@ impl Scrub {
         if count >= PAGES_MAX {
             return Err(unavailable("the file is too large to be cleared of what was erased"));
         }
-        let (lists, free) = free_pages(db)?;
+        let free = FreePages::of(db)?;
         let end = next.saturating_add(PAGES).min(count + 1);
         self.left = count + 1 - next.min(count + 1);
-        for number in next..end {
-            let Some(mut page) = read(db, number)? else { continue };
-            let changed = if free.contains(&number) {
-                let changed = page.iter().any(|byte| *byte != 0);
-                page.fill(0);
-                changed
-            } else if lists.contains(&number) {
-                clear_free_list(&mut page)
-            } else {
-                clear_rests(db, &page, number)?;
-                // What is left are the rests of rows, which are used but for the end of the last.
-                clear_tree_page(&mut page, number).unwrap_or(false)
-            };
-            if changed {
-                write(db, number, &page)?;
-            }
+        self.gone_through = std::mem::take(&mut self.again);
+        for number in self.gone_through.iter().copied().chain(next..end) {
+            clear(db, number, &free)?;
         }
         Ok(if end > count { Stage::Log } else { Stage::Pages(end) })
     }
 }
 
 /// The pages that make up the list of free pages, and those that it names.
-fn free_pages(db: &Connection) -> Stored<(HashSet<u32>, HashSet<u32>)> {
-    let (mut lists, mut free) = (HashSet::new(), HashSet::new());
-    let first = read(db, 1)?.ok_or_else(|| damaged("the file has no first page"))?;
-    let mut next = u32_at(&first, 32).unwrap_or(0);
-    while next != 0 && lists.insert(next) {
-        let page = read(db, next)?.ok_or_else(|| damaged("the list of free pages names none"))?;
-        let (following, leaves) = free_list(&page).ok_or_else(|| damaged("the list of free pages"))?;
-        free.extend(leaves);
-        next = following;
-    }
-    Ok((lists, free))
+struct FreePages {
+    lists: HashSet<u32>,
+    free: HashSet<u32>,
 }
 
+impl FreePages {
+    fn of(db: &Connection) -> Stored<Self> {
+        let (mut lists, mut free) = (HashSet::new(), HashSet::new());
+        let first = read(db, 1)?.ok_or_else(|| damaged("the file has no first page"))?;
+        let mut next = u32_at(&first, 32).unwrap_or(0);
+        while next != 0 && lists.insert(next) {
+            let page = read(db, next)?.ok_or_else(|| damaged("the list of free pages names none"))?;
+            let (following, leaves) = free_list(&page).ok_or_else(|| damaged("the list of free pages"))?;
+            free.extend(leaves);
+            next = following;
+        }
+        Ok(Self { lists, free })
+    }
+}
+
+/// Zeroes what is unused in a page, and in the rests of the rows that begin there.
+fn clear(db: &Connection, number: u32, pages: &FreePages) -> Stored<()> {
+    let Some(mut page) = read(db, number)? else { return Ok(()) };
+    let changed = if pages.free.contains(&number) {
+        let changed = page.iter().any(|byte| *byte != 0);
+        page.fill(0);
+        changed
+    } else if pages.lists.contains(&number) {
+        clear_free_list(&mut page)
+    } else {
+        clear_rests(db, &page, number)?;
+        // What is left are the rests of rows, which are used but for the end of the last.
+        clear_tree_page(&mut page, number).unwrap_or(false)
+    };
+    if changed {
+        write(db, number, &page)?;
+    }
+    Ok(())
+}
 /// Zeroes what is behind the last byte of each long row that begins in this page.
 fn clear_rests(db: &Connection, page: &[u8], number: u32) -> Stored<()> {
     for (first, mut bytes) in rests_of_rows(page, number) {
@@ -196,13 +257,4 @@ fn write(db: &Connection, number: u32, page: &[u8]) -> Stored<()> {
         .and_then(|mut update| update.execute((number, page)))
         .map_err(failed)?;
     Ok(())
-}
-
-/// Brings the write-ahead log into the file and cuts it to nothing; false while a reader needs it.
-fn cut_log(db: &Connection) -> Stored<bool> {
-    // Nobody's commit waits for a reader.
-    db.busy_timeout(Duration::ZERO).map_err(failed)?;
-    let cut = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
-    db.busy_timeout(super::open::BUSY_TIMEOUT).map_err(failed)?;
-    Ok(cut.map_err(failed)? == 0)
 }

@@ -1,4 +1,4 @@
-//! A look at SQLite's write-ahead log before SQLite recovers it.
+//! Looks at SQLite's write-ahead log: before SQLite recovers it, and for the pages that commits write.
 //!
 //! SQLite ends the log at the first frame whose checksum is wrong. That is right for a commit that came to the disk in
 //! part, and wrong for damage in the middle, for it gives up commits that were synced and acked, without a word. The two
@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const HEADER_BYTES: usize = 32;
 const FRAME_HEADER_BYTES: usize = 24;
@@ -28,9 +28,7 @@ struct Log {
 
 /// Whether the log of this data file has commits behind a broken place; where, if so.
 pub(super) fn broken_place(data_file: &Path) -> std::io::Result<Option<String>> {
-    let mut name = data_file.as_os_str().to_owned();
-    name.push("-wal");
-    let mut file = match File::open(name) {
+    let mut file = match File::open(log_of(data_file)) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -47,10 +45,9 @@ pub(super) fn broken_place(data_file: &Path) -> std::io::Result<Option<String>> 
         let damaged = header[16..24] == first[8..16] || read_header(&mended).is_some();
         return Ok(damaged.then(|| "the header of the write-ahead log is damaged".to_owned()));
     };
-    let mut salts = [0; 8];
-    salts.copy_from_slice(&header[16..24]);
     file.seek(SeekFrom::Start(HEADER_BYTES as u64))?;
-    Log { file, big_endian, salts, frame: vec![0; FRAME_HEADER_BYTES + page_bytes] }.broken_frame(chain)
+    Log { file, big_endian, salts: salts_of(&header), frame: vec![0; FRAME_HEADER_BYTES + page_bytes] }
+        .broken_frame(chain)
 }
 
 impl Log {
@@ -106,6 +103,77 @@ impl Log {
         let number_and_size = sums(self.big_endian, before, &self.frame[..8]);
         sums(self.big_endian, number_and_size, &self.frame[FRAME_HEADER_BYTES..])
     }
+}
+
+/// Says which pages were written, commit by commit, for whoever is told of each. The log is a file on which SQLite has no locks,
+/// so that closing it here takes none away.
+pub(super) struct Follower {
+    file: File,
+    salts: [u8; 8],
+    page_bytes: usize,
+    /// So many frames of the log were seen.
+    seen: u32,
+}
+
+impl Follower {
+    /// Begins at the log's end, which is behind so many frames.
+    pub(super) fn new(data_file: &Path, frames: u32) -> std::io::Result<Self> {
+        let mut follower =
+            Self { file: File::open(log_of(data_file))?, salts: [0; 8], page_bytes: 0, seen: frames };
+        // A log without a frame may have no header, or that of the one before.
+        if frames > 0 {
+            follower.read_header()?;
+        }
+        Ok(follower)
+    }
+
+    /// The pages that were written since. The log now ends behind so many frames; each commit was asked for, so that no log was
+    /// begun and ended unseen.
+    pub(super) fn written_up_to(&mut self, frames: u32) -> std::io::Result<Vec<u32>> {
+        if frames == 0 {
+            return Ok(Vec::new());
+        }
+        if self.read_header()? {
+            self.seen = 0;
+        }
+        let mut pages = Vec::new();
+        let mut header = [0; FRAME_HEADER_BYTES];
+        let frame_bytes = (FRAME_HEADER_BYTES + self.page_bytes) as u64;
+        for frame in self.seen..frames {
+            self.file.seek(SeekFrom::Start(HEADER_BYTES as u64 + u64::from(frame) * frame_bytes))?;
+            self.file.read_exact(&mut header)?;
+            if header[8..16] != self.salts {
+                return Err(std::io::Error::new(ErrorKind::InvalidData, "a frame is of another log"));
+            }
+            pages.push(big_endian_at(&header, 0));
+        }
+        self.seen = frames;
+        Ok(pages)
+    }
+
+    /// Whether it is another log than before.
+    fn read_header(&mut self) -> std::io::Result<bool> {
+        let mut header = [0; HEADER_BYTES];
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_exact(&mut header)?;
+        let (_, page_bytes, _) = read_header(&header)
+            .ok_or_else(|| std::io::Error::new(ErrorKind::InvalidData, "the log's header is damaged"))?;
+        let before = std::mem::replace(&mut self.salts, salts_of(&header));
+        self.page_bytes = page_bytes;
+        Ok(before != self.salts)
+    }
+}
+
+fn log_of(data_file: &Path) -> PathBuf {
+    let mut name = data_file.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+fn salts_of(header: &[u8; HEADER_BYTES]) -> [u8; 8] {
+    let mut salts = [0; 8];
+    salts.copy_from_slice(&header[16..24]);
+    salts
 }
 
 /// Byte order, page size and sums of a header that is whole.

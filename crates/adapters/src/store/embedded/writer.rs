@@ -136,7 +136,7 @@ impl Writer {
                 self.shared.fence_is(*partition, *epoch);
             }
         }
-        self.scrub.committed(&self.db, batch.started);
+        self.scrub.committed(&self.db, &self.checkpoints, batch.started);
         if self.scrub.waits_for_fold() {
             self.fold.soon(batch.started);
         }
@@ -167,6 +167,8 @@ impl Writer {
     fn transact(&mut self, writes: Vec<Write>, batch: &mut Batch) -> Stored<()> {
         let mut writes = writes.into_iter();
         let done = self.execute("BEGIN IMMEDIATE").and_then(|()| {
+            // First: the rest moves what it has not come to yet.
+            self.scrub_a_slice(batch)?;
             for write in writes.by_ref() {
                 let held = self.apply(write, batch);
                 let failure = held.failure();
@@ -180,7 +182,6 @@ impl Writer {
                 journal::put(&self.db, self.last_row + 1, journal::encode(&batch.appends))?;
             }
             self.fold_a_slice(batch)?;
-            self.scrub_a_slice(batch)?;
             self.execute("COMMIT")
         });
         let Err(error) = done else { return Ok(()) };
