@@ -4,14 +4,15 @@
 mod people;
 mod verdict;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use hubbub_client::answer::Range;
-use hubbub_client::{Client, Options};
+use hubbub_client::{Client, Error, Events, Options};
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_testkit::checker::{History, Reader, Seen};
 use tokio::sync::watch;
@@ -29,6 +30,9 @@ pub use verdict::{Broken, Outage, Verdict};
 const SEEN_MAX: u64 = 2_000_000;
 /// How long all may take to leave.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
+/// How long one try to let somebody in may take, and what is between two.
+const TRY_MAX: Duration = Duration::from_secs(10);
+const TRY_EVERY: Duration = Duration::from_millis(200);
 /// Entries a page when a log is read.
 const PAGE: u32 = 1_000;
 
@@ -87,11 +91,11 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
         gates.push(Gate { url: ws_url(&place), door: Door::at(&place) });
     }
     let name = format!("verify-{}", run_name());
-    let people = Registry { plan, gates: &gates, name: &name };
+    let people = Registry { plan, gates: &gates, name: &name, reached: Cell::new(false) };
 
     let mut judges = Vec::new();
     for n in 0..gates.len() {
-        let (judge, mut events) = Client::connect(people.options(n, "judge").await?).await?;
+        let (judge, mut events) = people.come(n, "judge").await?;
         tokio::task::spawn_local(async move { while events.next().await.is_some() {} });
         judges.push(judge);
     }
@@ -105,7 +109,7 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
     let (mut readers, mut senders, mut clients) = (JoinSet::new(), JoinSet::new(), Vec::new());
     for n in 0..plan.readers {
         let name = format!("reader{n}");
-        let (client, events) = Client::connect(people.options(n, &name).await?).await?;
+        let (client, events) = people.come(n, &name).await?;
         for room in &run.rooms {
             client.join(room).await?;
         }
@@ -114,7 +118,7 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
     }
     for n in 0..plan.senders {
         let name = format!("sender{n}");
-        let (client, events) = Client::connect(people.options(n, &name).await?).await?;
+        let (client, events) = people.come(n, &name).await?;
         for room in &run.rooms {
             client.join(room).await?;
         }
@@ -190,9 +194,34 @@ struct Registry<'a> {
     plan: &'a Plan,
     gates: &'a [Gate],
     name: &'a str,
+    /// Somebody was let in: what is away from now on is what the operator breaks, and comes back.
+    reached: Cell<bool>,
 }
 
 impl Registry<'_> {
+    /// Lets the n-th of them come. Once anybody did, that is tried again until `patience` is over.
+    async fn come(&self, n: usize, who: &str) -> anyhow::Result<(Client, Events)> {
+        let until = Instant::now() + self.plan.patience;
+        loop {
+            let try_max = if self.reached.get() { TRY_MAX } else { self.plan.patience };
+            let tried = timeout(try_max, async { Ok(Client::connect(self.options(n, who).await?).await?) });
+            let error: anyhow::Error = match tried.await {
+                Ok(Ok(came)) => {
+                    self.reached.set(true);
+                    return Ok(came);
+                }
+                Ok(Err(error)) => error,
+                Err(_) => anyhow!("no answer within {} s", try_max.as_secs()),
+            };
+            let is_refused = matches!(error.downcast_ref(), Some(Error::Refused(refusal))
+                if !refusal.known_code().is_some_and(|code| code.retry()));
+            if is_refused || !self.reached.get() || Instant::now() >= until {
+                return Err(error.context(format!("letting {who} in")));
+            }
+            sleep(TRY_EVERY).await;
+        }
+    }
+
     /// How the n-th of them connects, again and again until `patience` is over.
     async fn options(&self, n: usize, who: &str) -> anyhow::Result<Options> {
         let gate = &self.gates[n % self.gates.len()];

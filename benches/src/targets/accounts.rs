@@ -16,6 +16,9 @@ use crate::procfs::Usage;
 /// Hashing a password is slow by design, and logging in is rate-limited: how long one call may be tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The status of what is there already.
+const TAKEN: u16 = 409;
+
 /// Speaks to one server.
 #[derive(Debug, Clone)]
 pub struct Door {
@@ -44,7 +47,7 @@ impl Door {
         Self { scheme, authority: place.authority.clone() }
     }
 
-    /// Makes an account and gives its token.
+    /// Makes an account and gives its token. One that is there is taken for ours: the answer to an earlier try was lost.
     pub async fn register(&self, name: &str) -> anyhow::Result<String> {
         let email = format!("{name}@bench.invalid");
         let password = "a long pass phrase of the benchmark";
@@ -104,8 +107,8 @@ impl Door {
         loop {
             let answer = self.call(method.clone(), path, token, body).await?;
             match answer.status {
-                200..=299 => return Ok(answer),
-                429 | 503 if started.elapsed() < PATIENCE => {
+                200..=299 | TAKEN => return Ok(answer),
+                429 | 502..=504 if started.elapsed() < PATIENCE => {
                     let wait = answer.body["retry_after_ms"].as_u64().unwrap_or(500).clamp(20, 5_000);
                     tokio::time::sleep(Duration::from_millis(wait)).await;
                 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use hubbub_client::{Client, Error, Event, Events};
 use hubbub_core::ids::{Key, RoomId};
-use hubbub_testkit::checker::{Outcome, Reader, Sent, Step};
+use hubbub_testkit::Streams;
+use hubbub_testkit::checker::{Outcome, Reader, Sent};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -198,13 +199,10 @@ pub(super) async fn follow(
     run: Rc<Run>,
     mut heads: Heads,
 ) -> (String, BTreeMap<RoomId, Reader>) {
-    let mut streams: BTreeMap<RoomId, Reader> = BTreeMap::new();
+    let mut streams = Streams::default();
     let (mut stop, mut left) = (run.stop.subscribe(), None);
     loop {
-        let seen_all = heads.borrow().as_ref().is_some_and(|heads| {
-            heads.iter().all(|(room, head)| streams.get(room).is_some_and(|stream| position(stream) >= *head))
-        });
-        if seen_all {
+        if heads.borrow().as_ref().is_some_and(|heads| streams.has_seen(heads)) {
             break;
         }
         let event = tokio::select! {
@@ -214,27 +212,7 @@ pub(super) async fn follow(
         };
         let Some(event) = event else { break };
         run.note(&name, &mut left, &event);
-        let Some((room, step)) = Step::of(&event) else { continue };
-        match (streams.get_mut(&room), step) {
-            (None, Step::Entry(own_join)) => {
-                streams.insert(room, Reader { began_at: own_join.seq, ..Reader::default() });
-            }
-            (Some(stream), step) => stream.steps.push(step),
-            (None, _) => {}
-        }
+        streams.hear(&event);
     }
-    // Who was sent nothing of a room, not even their own join, lacks all of it.
-    for room in &run.rooms {
-        streams.entry(room.clone()).or_default();
-    }
-    streams.values_mut().for_each(|stream| stream.to_the_end = true);
-    (name, streams)
-}
-
-fn position(stream: &Reader) -> u64 {
-    match stream.steps.last() {
-        None => stream.began_at,
-        Some(Step::Entry(seen)) => seen.seq,
-        Some(Step::Behind { head, .. } | Step::Reset { head }) => *head,
-    }
+    (name, streams.end(&run.rooms))
 }

@@ -100,6 +100,9 @@ impl Client {
 
     /// Sends a text. Without a `key` it gets a new one; with [`Options::reconnect`] it is sent again under the same
     /// key until it is kept, refused, or given up. An `Ok` means that it is durable.
+    ///
+    /// With a `key` that was used before, for instance after [`Error::Deadline`], it is the same message: it is kept once if it is among
+    /// the room's last 10,000 entries or new.
     pub async fn send_text(&self, room: &RoomId, text: &str, key: Option<&Key>) -> Result<Sent, Error> {
         self.send(room, "text", text, key).await
     }
@@ -116,10 +119,12 @@ impl Client {
         content: &str,
         key: Option<&Key>,
     ) -> Result<Sent, Error> {
+        // Of a key that the caller made we don't know when it was first sent: behind where we are now it may not be found.
+        let after_in = key.is_none().then_some(room);
         let key = key.map_or_else(new_key, |key| key.as_str().into());
         let mut body = json!({"type": "send", "room": room, "key": key});
         body[field] = content.into();
-        self.ask(body, Some(room), Effect::None).await
+        self.ask(body, after_in, Effect::None).await
     }
 
     /// A page of old entries, all kinds.

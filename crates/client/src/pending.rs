@@ -110,15 +110,16 @@ impl Pending {
         texts
     }
 
+    /// There is no connection: nothing is due before the next one, and all of it then.
+    pub(crate) fn await_connection(&mut self) {
+        self.due.clear();
+        self.requests.values_mut().for_each(|request| request.due = None);
+    }
+
     /// The texts of all requests, oldest first: for a new connection. One whose caller is gone is dropped.
     pub(crate) fn all(&mut self) -> Vec<String> {
-        self.due.clear();
         self.requests.retain(|_, request| !request.reply.is_closed());
-        let again = |request: &mut Request| {
-            request.due = None;
-            request.text.clone()
-        };
-        self.requests.values_mut().map(again).collect()
+        self.requests.values().map(|request| request.text.clone()).collect()
     }
 
     /// Ends what has reached its deadline.
@@ -176,6 +177,8 @@ mod tests {
         drop(gone_answer);
         let first = pending.answered(kept[0].0).unwrap();
         assert!(pending.retry(kept[0].0, first, in_seconds(now, 1)).is_ok());
+        pending.await_connection();
+        assert_eq!(pending.next_wake(), Some(in_seconds(now, 9)), "a deadline");
         assert_eq!(pending.all(), ["request 1", "request 2", "request 3"]);
         assert!(pending.answered(gone).is_none());
         assert_eq!(pending.take_due(in_seconds(now, 2)), [""; 0], "it has been sent again already");

@@ -179,6 +179,7 @@ impl Session {
         };
         self.phase = Phase::Down;
         self.out.clear();
+        self.pending.await_connection();
         let hang_up = self.hang_up.take();
         let for_good = hang_up.as_ref().is_some_and(|h| h.for_good)
             || is_final(&error)

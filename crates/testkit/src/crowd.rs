@@ -14,8 +14,8 @@ use hubbub_core::ids::{Key, RoomId, Seq};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::checker::{self, History, Outcome, Reader, Seen, Sent, Step, Violation};
-use crate::{Person, eventually, in_time};
+use crate::checker::{self, History, Outcome, Reader, Seen, Sent, Violation};
+use crate::{Person, Streams, eventually, in_time};
 
 /// How a crowd is made up.
 #[derive(Debug, Clone, Copy)]
@@ -358,13 +358,9 @@ async fn follow(
     run: Arc<Run>,
     mut heads: Heads,
 ) -> BTreeMap<RoomId, Reader> {
-    let mut streams: BTreeMap<RoomId, Reader> = BTreeMap::new();
-    let (mut bye, mut is_first) = (None, true);
+    let (mut streams, mut bye) = (Streams::default(), None);
     loop {
-        let seen_all = heads.borrow().as_ref().is_some_and(|heads| {
-            heads.iter().all(|(room, head)| streams.get(room).is_some_and(|stream| position(stream) >= *head))
-        });
-        if seen_all {
+        if heads.borrow().as_ref().is_some_and(|heads| streams.has_seen(heads)) {
             break;
         }
         let event = tokio::select! {
@@ -373,12 +369,6 @@ async fn follow(
         };
         let Some(event) = event else { break };
         match &event {
-            Event::Connected(welcome) if std::mem::take(&mut is_first) => {
-                for (room, head) in welcome.rooms.iter().filter_map(|room| Some((&room.id, room.head?))) {
-                    streams.insert(room.clone(), Reader { began_at: head.0, ..Reader::default() });
-                    run.reached(reader, room, head.0);
-                }
-            }
             Event::Connected(_) => {
                 let mut partings = run.partings();
                 let lost = partings.iter_mut().rev().find(|parting| parting.reader == reader);
@@ -394,27 +384,14 @@ async fn follow(
             }
             _ => {}
         }
-        let Some((room, step)) = Step::of(&event) else { continue };
-        match (streams.get_mut(&room), step) {
-            (None, Step::Entry(own_join)) => {
-                streams.insert(room.clone(), Reader { began_at: own_join.seq, ..Reader::default() });
-            }
-            (Some(stream), step) => stream.steps.push(step),
-            (None, _) => continue,
+        let heard = streams.hear(&event);
+        let began = matches!(event, Event::Connected(_)).then(|| streams.rooms()).into_iter().flatten();
+        for room in heard.iter().chain(began) {
+            run.reached(reader, room, streams.position(room).unwrap_or(0));
         }
-        run.reached(reader, &room, streams.get(&room).map_or(0, position));
     }
     client.close().await;
-    streams.values_mut().for_each(|stream| stream.to_the_end = true);
-    streams
-}
-
-fn position(stream: &Reader) -> u64 {
-    match stream.steps.last() {
-        None => stream.began_at,
-        Some(Step::Entry(seen)) => seen.seq,
-        Some(Step::Behind { head, .. } | Step::Reset { head }) => *head,
-    }
+    streams.end(&run.rooms)
 }
 
 /// A room's whole log, read page by page from its begin.

@@ -26,6 +26,7 @@ mod proxy;
 mod rabbitmq;
 mod schema;
 mod server;
+mod streams;
 mod wait;
 
 pub use admin::{Operator, Said};
@@ -44,4 +45,5 @@ pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use rustix::process::Signal;
 pub use schema::fits;
+pub use streams::Streams;
 pub use wait::{DEADLINE, eventually, eventually_within, in_time, in_time_within};

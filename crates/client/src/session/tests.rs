@@ -163,6 +163,16 @@ fn unavailable_is_tried_again_under_the_same_key_until_the_deadline() {
     assert_eq!(refused.code(), Some(Code::Unavailable));
     assert!(refused.is_outcome_unknown());
 
+    // Without a connection nothing is due: it would be looked at again and again.
+    let _waits = rig.sends("waits");
+    rig.says(json!({"type": "error", "ref": 2, "code": "unavailable", "message": "", "retry_after_ms": 2_000}));
+    rig.lose().unwrap();
+    rig.later(3);
+    assert!(rig.session.next_wake().is_some_and(|wake| wake > rig.now), "its deadline");
+    rig.session.on_open(rig.now);
+    rig.says(welcome());
+    assert_eq!(rig.out().last().unwrap()["text"], "waits");
+
     let mut lost = rig.sends("never answered");
     rig.later(31);
     assert_eq!(lost.try_recv(), Ok(Err(Error::Deadline)));

@@ -2,7 +2,7 @@
 
 use hubbub_client::{Client, Error, Event, Events, Options};
 use hubbub_core::code::Code;
-use hubbub_core::ids::{RoomId, Seq};
+use hubbub_core::ids::{Key, RoomId, Seq};
 use hyper::StatusCode;
 use serde_json::{Value, json};
 
@@ -48,6 +48,20 @@ async fn a_message_whose_answer_was_lost_is_sent_again_and_acked_once() {
     assert!(matches!(events.next().await, Some(Event::Disconnected(lost)) if lost.retry_in.is_some()));
     assert!(matches!(events.next().await, Some(Event::Connected(_))));
     assert_eq!(soon("entry", events.next_entry()).await.unwrap().unwrap().seq, Seq(6));
+}
+
+#[tokio::test]
+async fn a_key_of_the_callers_own_is_looked_for_wherever_it_was_first_sent() {
+    let mut server = Server::start().await;
+    let (client, mut events, mut connection) = connect(&mut server, true).await;
+    connection.says(message(5)).await;
+    assert_eq!(soon("entry", events.next_entry()).await.unwrap().unwrap().seq, Seq(5));
+    let key = Key::parse("sent-before").unwrap();
+    let sending = tokio::spawn(async move { client.send_text(&room(), "mine", Some(&key)).await });
+    let request = connection.hears().await;
+    assert_eq!((&request["key"], request.get("after")), (&json!("sent-before"), None));
+    connection.acks(&request, json!({"seq": 3, "at": 1, "durability": "disk"})).await;
+    assert_eq!(soon("answer", sending).await.unwrap().unwrap().seq(), Some(Seq(3)));
 }
 
 #[tokio::test]
