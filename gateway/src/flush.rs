@@ -37,7 +37,8 @@ impl State {
                 continue;
             }
             let id = ConnectionId { slot, serial: connection.serial };
-            if waiting > 0 && waiting + share.frames.len() > self.connection_bytes_max {
+            // What only waits for the end of the turn is written with this.
+            if connection.out.is_blocked() && waiting + share.frames.len() > self.connection_bytes_max {
                 if let Some(after) = share.after {
                     dropped.push((id, after));
                 }
@@ -109,12 +110,14 @@ impl State {
         }
     }
 
-    /// The connection has read all that waited: it is told what was dropped, and is live again.
+    /// The connection has read all that waited: it is told what was dropped, and is live again. What waits for that is told as well.
     pub fn drained(&mut self, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
         if connection.behind_since.take().is_none() {
             return;
         }
+        self.settled = true;
+        let Some(connection) = self.connection(id) else { return };
         let behind: Vec<_> = connection
             .rooms
             .iter()

@@ -1,5 +1,7 @@
 //! What a shard does with what the bus brings: entries by seq, each once; and what passes.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
@@ -120,12 +122,12 @@ impl State {
             here.dirty = true;
             self.dirty_rooms.push(room.clone());
         }
+        if let Some(user) = left {
+            self.after_leave(room, &user);
+        }
         if full {
             // Others get their turn too, and nobody's memory grows with a rest.
             self.flush_now(room);
-        }
-        if let Some(user) = left {
-            self.after_leave(room, &user);
         }
     }
 
@@ -150,9 +152,9 @@ impl State {
     fn note_leave(&mut self, room: &RoomId, entry: &Entry) {
         if let Some(user) = self.users.get_mut(&entry.user) {
             user.joined.remove(room);
-            if user.greeting > 0 {
-                user.left.insert(room.clone(), entry.seq);
-            }
+        }
+        if let Some(here) = self.rooms.get_mut(room) {
+            here.note_leave(entry, Instant::now());
         }
     }
 
@@ -203,7 +205,7 @@ impl State {
         here.count_changed = true;
         here.members.swap_remove(place as usize);
         if here.members.is_empty() {
-            here.empty_since = Some(std::time::Instant::now());
+            here.empty_since = Some(Instant::now());
         }
         let Some(moved) = here.members.get(place as usize).copied() else { return };
         if let Some(connection) = self.connections.get_mut(moved as usize)

@@ -5,8 +5,9 @@
 //! seen, now and then all the same, and when a client has seen more than we have. A connection *catches up* from
 //! its position to the room's and goes live there: nothing between, nothing twice.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
@@ -49,6 +50,8 @@ impl Shard {
         let waiting = self.with(|state| {
             let here = state.rooms.entry(room.clone()).or_default();
             if here.synced.is_some() {
+                // Whoever asks is about to be in it.
+                here.empty_since.iter_mut().for_each(|since| *since = Instant::now());
                 return None;
             }
             let (told, waiting) = oneshot::channel();
@@ -300,7 +303,7 @@ impl State {
         let again = asked_again || result.is_err();
         here.syncing = again.then_some(false);
         if here.members.is_empty() {
-            here.empty_since.get_or_insert_with(std::time::Instant::now);
+            here.empty_since.get_or_insert_with(Instant::now);
         }
         again
     }
@@ -346,8 +349,8 @@ impl State {
             connection.behind_since.get_or_insert(now);
             return Step::Wait;
         }
-        let Some(here) = self.rooms.get(room) else { return Step::Over };
-        let Some(synced) = &here.synced else { return Step::Over };
+        let here = self.rooms.get(room).and_then(|here| Some((here, here.synced.as_ref()?)));
+        let Some((here, synced)) = here else { return Step::TooLate };
         let position = synced.position.0;
         let read_to = synced.read_to();
         if !here.keeps_all_after(*from) {
@@ -400,10 +403,18 @@ impl State {
 
     /// Drops rooms that had no member here for a while.
     pub fn drop_empty_rooms(&mut self, after: Duration) {
-        self.rooms.retain(|_, here: &mut RoomHere| {
+        let is_empty = |here: &RoomHere| {
             let idle = here.members.is_empty() && here.syncing.is_none() && here.waiting.is_empty();
-            !(idle && here.empty_since.is_some_and(|since| since.elapsed() > after))
-        });
+            idle && here.empty_since.is_some_and(|since| since.elapsed() > after)
+        };
+        let empty = self.rooms.iter().filter(|(_, here)| is_empty(here)).map(|(room, _)| room.clone());
+        let mut empty: HashSet<RoomId> = empty.collect();
+        if !empty.is_empty() {
+            // Those who catch up, or fell behind, are on their way into it.
+            let standings = self.connections.iter().flat_map(|(_, connection)| &connection.rooms);
+            standings.for_each(|(room, _)| _ = empty.remove(room));
+        }
+        empty.iter().for_each(|room| _ = self.rooms.remove(room));
         metrics::gauge!(crate::metrics::ROOMS).set(self.rooms.len() as f64);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hubbub_core::entry::{Entry, RoomFacts};
-use hubbub_core::ids::{Epoch, LogId, RoomId, Seq};
+use hubbub_core::ids::{Epoch, LogId, RoomId, Seq, UserId};
 use hubbub_core::ports::bus::Subscription;
 use hubbub_core::position::Position;
 use hubbub_core::trace::TraceContext;
@@ -22,6 +22,10 @@ const RECENT_ENTRIES_MAX: usize = 64;
 const RECENT_BYTES_MAX: usize = 64 * 1024;
 /// Entries that came before their turn; beyond it they are dropped and read again.
 const AHEAD_ENTRIES_MAX: usize = 1_024;
+
+/// How much later than the log a list may say that somebody left: the worker brings it there with its next write of the store, or as
+/// soon as that takes one.
+const LISTS_LATE_MAX: Duration = Duration::from_secs(60);
 
 /// What is known of a room's log once it was synced.
 pub struct Synchronized {
@@ -86,6 +90,8 @@ pub struct RoomHere {
     ahead: BTreeMap<Seq, Entry>,
     recent: VecDeque<Entry>,
     recent_bytes: usize,
+    /// The leaves of late, and when they were heard.
+    left: VecDeque<(Instant, UserId, Seq)>,
 }
 
 impl RoomHere {
@@ -116,6 +122,17 @@ impl RoomHere {
             let Some(oldest) = self.recent.pop_front() else { return };
             self.recent_bytes -= oldest.json.len();
         }
+    }
+
+    /// Keeps in mind who left, for longer than the lists may take to say so and a hello to look at them.
+    pub fn note_leave(&mut self, entry: &Entry, now: Instant) {
+        while self.left.pop_front_if(|(heard, ..)| now - *heard > LISTS_LATE_MAX).is_some() {}
+        self.left.push_back((now, entry.user.clone(), entry.seq));
+    }
+
+    /// Whether this user was heard to leave after their join at `joined`.
+    pub fn has_left_since(&self, user: &UserId, joined: Seq) -> bool {
+        self.left.iter().any(|(_, who, left)| who == user && *left > joined)
     }
 
     /// Forgets what an entry says is erased.

@@ -123,10 +123,6 @@ pub struct UserHere {
     pub connections: Vec<ConnectionId>,
     /// Rooms that their connections follow, with the seq of the join.
     pub joined: HashMap<RoomId, Seq>,
-    /// How many hellos are being looked at, and the leaves seen meanwhile.
-    pub greeting: u32,
-    /// The last leave of each room that was seen while a hello was being looked at.
-    pub left: HashMap<RoomId, Seq>,
 }
 
 /// Counted in a turn, told to the recorder at its end.
@@ -187,6 +183,8 @@ pub struct State {
     /// What the gauges show of its connections: bytes that wait, and for how many.
     pub(crate) shown_waiting: (usize, usize),
     pub(crate) too_slow: TooSlow,
+    /// Whether a connection that something waited for has read all.
+    pub(crate) settled: bool,
     serial: u32,
     last_user: UserNumber,
 }
@@ -226,6 +224,7 @@ impl Shard {
             counts: Counts::default(),
             shown_waiting: (0, 0),
             too_slow: TooSlow::default(),
+            settled: false,
             meters: Meters::new(),
             serial: 0,
             last_user: 0,
@@ -257,10 +256,14 @@ impl Shard {
         let mut state = self.lock();
         let result = change(&mut state);
         let chores = std::mem::take(&mut state.chores);
+        let settled = std::mem::take(&mut state.settled);
         let wake = !state.dirty_connections.is_empty() || !state.dirty_rooms.is_empty();
         drop(state);
         if wake {
             self.ear.turn.notify_one();
+        }
+        if settled {
+            self.settled.notify_waiters();
         }
         self.start(chores);
         result
@@ -438,15 +441,22 @@ impl State {
     fn flush_connection(&mut self, id: ConnectionId) {
         let Some(connection) = self.connection(id) else { return };
         connection.dirty = false;
-        if connection.out.is_blocked() || connection.out.waiting() == 0 {
+        if connection.out.is_blocked() {
             return;
         }
-        match connection.write() {
-            Written::Blocked => {
-                let socket = connection.socket.clone();
-                self.chores.push(Chore::Drain(id, socket));
+        if connection.out.waiting() > 0 {
+            match connection.write() {
+                Written::Blocked => {
+                    let socket = connection.socket.clone();
+                    self.chores.push(Chore::Drain(id, socket));
+                    return;
+                }
+                Written::All | Written::Broken => connection.resume_reading(),
             }
-            Written::All | Written::Broken => connection.resume_reading(),
+        }
+        // One that polls has not: what it fetches is still here.
+        if connection.out.waiting() == 0 {
+            self.drained(id);
         }
     }
 

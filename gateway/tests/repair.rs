@@ -14,7 +14,9 @@ use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
 use hubbub_client::raw::Raw;
 use hubbub_client::{Client, Event, Events};
-use hubbub_core::ids::{NodeId, Partitions};
+use hubbub_core::entry::{Entry, Says};
+use hubbub_core::ids::{Millis, NodeId, Partitions, Seq, User};
+use hubbub_core::limits::Content;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
 use hubbub_core::ports::bus::{
@@ -24,7 +26,9 @@ use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports, listener};
 use hubbub_wire::tier::act::{Ask, What};
+use hubbub_wire::tier::event::Committed;
 use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::query::Query;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -43,6 +47,8 @@ struct Lossy {
     holds_sync: Mutex<Option<oneshot::Receiver<()>>>,
     /// Reads that were answered.
     reads: Arc<AtomicUsize>,
+    /// What is answered to whoever asks for a user's rooms, however old it is.
+    stale_rooms: Mutex<Option<Payload>>,
 }
 
 impl Lossy {
@@ -83,6 +89,11 @@ impl Bus for Lossy {
         let is_sync = parcel::header::<Ask>(&mut message.payload.clone())
             .is_ok_and(|ask| matches!(ask.what, What::Sync { .. }));
         let held = if is_sync { self.holds_sync.lock().unwrap().take() } else { None };
+        let of_rooms = parcel::header::<Query>(&mut message.payload.clone())
+            .is_ok_and(|query| matches!(query, Query::RoomsOf { .. }));
+        if let Some(stale) = self.stale_rooms.lock().unwrap().clone().filter(|_| of_rooms) {
+            return Box::pin(std::future::ready(Ok(stale)));
+        }
         let reads = (*subject == Subject::Query).then(|| self.reads.clone());
         let answer = self.inner.request(subject, message, timeout);
         Box::pin(async move {
@@ -293,4 +304,61 @@ async fn what_nobody_noticed_is_found_by_reading_again_in_time() {
     let mut chat = Chat::start(config).await;
     chat.bus.loses_heads.store(true, SeqCst);
     lost_and_found(&mut chat, async |_| {}).await;
+}
+
+/// The list that a hello reads may be from before a leave that was heard already.
+#[tokio::test]
+async fn who_left_is_not_let_in_again_by_a_list_that_is_behind() {
+    let mut chat = Chat::start(Config::default()).await;
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    chat.client.send_text(&room, "before", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "before");
+    let user = chat.client.welcome().user.id.clone();
+    let ask = Payload::whole(Query::RoomsOf { user });
+    let listed = chat.bus.request(&Subject::Query, ask.into(), DEADLINE).await.unwrap();
+    *chat.bus.stale_rooms.lock().unwrap() = Some(listed);
+    chat.client.leave(&room).await.unwrap();
+    let mut other = Raw::connect(&chat.url, None).await.unwrap();
+    other.send_json(&json!({"type": "hello", "token": chat.token})).await.unwrap();
+    let welcome = other.next_json().await.unwrap();
+    assert_eq!((&welcome["type"], &welcome["rooms"]), (&json!("welcome"), &json!([])));
+}
+
+/// A leave that fills its turn, and the same user's join behind it: the turn that ends with the leave is sent first.
+#[tokio::test]
+async fn who_leaves_with_a_full_turn_and_comes_back_is_there() {
+    let mut chat = Chat::start(Config::default()).await;
+    let batches: Arc<Mutex<Vec<Committed>>> = Arc::default();
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    let subject = Subject::Events(Partitions::new(2).unwrap().of(&room), room.clone());
+    let (heard, of) = (batches.clone(), room.clone());
+    let listener = move |message: Message| {
+        heard.lock().unwrap().push(Committed::read(&of, message.payload).unwrap());
+    };
+    let _listens = chat.bus.listen(subject.clone(), Arc::new(listener)).await.unwrap();
+    // What the worker says is kept back, and said all in one.
+    chat.client.send_text(&room, "before", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "before");
+    let first = batches.lock().unwrap().pop().unwrap();
+    let user = User { id: first.entries[0].user.clone(), name: "Ann".into() };
+    let next = |n: u64, says: Says<'_>| {
+        Entry::new(&room, Seq(first.entries[0].seq.0 + n), Millis(1), &user, None, says)
+    };
+    let long = Content::text("x".repeat(4_000)).unwrap();
+    let mut entries: Vec<_> = (1..=15).map(|n| next(n, Says::Message(&long))).collect();
+    let lengths: usize = entries.iter().map(|entry| entry.json.len()).sum();
+    let rest = Content::text("x".repeat(65_536 - lengths - 200)).unwrap();
+    entries.push(next(16, Says::Message(&rest)));
+    entries.extend([next(17, Says::Leave { by: None }), next(18, Says::Join(None))]);
+    let after = Content::text("after".into()).unwrap();
+    let say = |entries| {
+        chat.bus
+            .inner
+            .publish(&subject, Payload::whole(Committed { batch: first.batch.clone(), entries }).into())
+    };
+    let before_leave: usize = entries[..16].iter().map(|entry| entry.json.len()).sum();
+    assert!(before_leave < 65_536 && before_leave + entries[16].json.len() >= 65_536, "the leave fills it");
+    say(entries).unwrap();
+    say(vec![next(19, Says::Message(&after))]).unwrap();
+    while chat.next_text().await != "after" {}
 }

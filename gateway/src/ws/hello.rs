@@ -142,7 +142,6 @@ impl Shard {
             if arrived != Arrived::TooMany {
                 let here = state.user(user);
                 here.connections.push(id);
-                here.greeting += 1;
                 let number = here.number;
                 if let Some(connection) = state.connection(id) {
                     connection.account = Some(account.clone());
@@ -160,7 +159,6 @@ impl Shard {
             connection.account = None;
             connection.user = 0;
             connection.greeting = false;
-            state.end_greeting(&account.user.id);
             state.forget_user(id, &account.user.id);
             self.gateway.depart(&account.user);
         });
@@ -188,16 +186,22 @@ impl Shard {
         }
         self.with(|state| {
             // What happened while the rooms were read counts as well.
-            let Some(here) = state.users.get(user) else { return };
+            let Some(here) = state.users.get(user) else { return Ok(()) };
             let live = here.joined.iter().filter(|(room, _)| state.position(room).is_some());
             for (room, seq) in live {
                 let known = rooms.entry(room.clone()).or_insert(*seq);
                 *known = (*known).max(*seq);
             }
-            rooms.retain(|room, seq| here.left.get(room).is_none_or(|left| left < seq));
+            // The list may not say yet that they left.
+            rooms.retain(|room, seq| {
+                state.rooms.get(room).is_none_or(|here| !here.has_left_since(user, *seq))
+            });
+            if rooms.keys().any(|room| state.position(room).is_none()) {
+                return Err(Failure::Unavailable);
+            }
             self.welcome(state, id, reference, account, rooms, &resume);
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     /// Makes a room live here. Whether the user is a member of it still: a room that became live only after the list
@@ -239,7 +243,6 @@ impl Shard {
         resume: &Resume,
     ) {
         let user = &account.user.id;
-        state.end_greeting(user);
         let Some(connection) = state.connection(id).filter(|connection| !connection.closing) else { return };
         connection.greeting = false;
         let frame = match &mut connection.session {
@@ -296,10 +299,10 @@ impl Shard {
         let frame = self.welcome_frame(reference, account, shown.collect(), log);
         state.push(id, frame);
         for room in rooms {
-            let (Some(seen), Some(position)) = (resume.rooms.get(&room).copied(), state.position(&room))
-            else {
-                continue;
-            };
+            let Some(seen) = resume.rooms.get(&room).copied() else { continue };
+            // What it is sent with the end of the turn is not missed.
+            state.flush_now(&room);
+            let Some(position) = state.position(&room) else { continue };
             if seen > position || resume.is_of_another(state.log(&room)) {
                 state.push(id, answer::frame(&Event::Reset { room: &room, head: position }));
             } else if seen < position {
@@ -407,22 +410,12 @@ impl State {
         let connection = self.connection(id)?;
         let account = connection.account.take()?;
         (connection.user, connection.token, connection.bearer) = (0, TokenId::default(), None);
-        if std::mem::take(&mut connection.greeting) {
-            self.end_greeting(&account.user.id);
-        }
+        connection.greeting = false;
         // Not the connection's: one that we closed is in none any more.
         let here = self.users.get(&account.user.id);
         let rooms = here.map_or_else(Vec::new, |here| here.joined.keys().cloned().collect());
         self.forget_user(id, &account.user.id);
         Some((account, rooms))
-    }
-
-    fn end_greeting(&mut self, user: &UserId) {
-        let Some(here) = self.users.get_mut(user) else { return };
-        here.greeting = here.greeting.saturating_sub(1);
-        if here.greeting == 0 {
-            here.left = HashMap::new();
-        }
     }
 
     fn forget_user(&mut self, id: ConnectionId, user: &UserId) {

@@ -19,6 +19,7 @@ mod membership;
 mod open;
 mod passing;
 mod peer;
+mod pictures;
 mod restored;
 mod resume;
 mod retention;

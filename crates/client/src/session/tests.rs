@@ -165,7 +165,9 @@ fn unavailable_is_tried_again_under_the_same_key_until_the_deadline() {
 
     // Without a connection nothing is due: it would be looked at again and again.
     let _waits = rig.sends("waits");
-    rig.says(json!({"type": "error", "ref": 2, "code": "unavailable", "message": "", "retry_after_ms": 2_000}));
+    rig.says(
+        json!({"type": "error", "ref": 2, "code": "unavailable", "message": "", "retry_after_ms": 2_000}),
+    );
     rig.lose().unwrap();
     rig.later(3);
     assert!(rig.session.next_wake().is_some_and(|wake| wake > rig.now), "its deadline");
