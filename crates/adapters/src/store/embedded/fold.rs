@@ -32,6 +32,8 @@ pub(super) struct Fold {
     after: Duration,
     /// `None` while there is nothing to fold, or it is not time.
     due: Option<Instant>,
+    /// One that failed is left alone until then, whoever waits for it.
+    not_before: Option<Instant>,
     plan: Option<Plan>,
     /// Whether to wait for nothing.
     hurried: bool,
@@ -48,7 +50,7 @@ struct Plan {
 
 impl Fold {
     pub(super) fn new(after: Duration) -> Self {
-        Self { after, due: None, plan: None, hurried: false }
+        Self { after, due: None, not_before: None, plan: None, hurried: false }
     }
 
     /// Something came to be folded.
@@ -63,11 +65,13 @@ impl Fold {
 
     /// Folds what there is with the next commit, or without one.
     pub(super) fn soon(&mut self, now: Instant) {
-        self.due = self.due.map(|due| due.min(now));
+        let soonest = self.not_before.map_or(now, |not_before| not_before.max(now));
+        self.due = self.due.map(|due| due.min(soonest));
     }
 
     /// Folds all that there is as soon as it can be.
     pub(super) fn hurry(&mut self, now: Instant) {
+        self.not_before = None;
         self.due = self.due.map(|due| due.min(now));
         self.hurried = true;
     }
@@ -79,6 +83,9 @@ impl Fold {
 
     /// Whether there is something to fold now.
     pub(super) fn is_due(&self, recent: &Recent, now: Instant) -> bool {
+        if self.not_before.is_some_and(|not_before| now < not_before) {
+            return false;
+        }
         let waited = self.due.is_some_and(|due| now >= due);
         self.plan.is_some() || waited || recent.bytes().0 >= FOLD_BYTES
     }
@@ -107,6 +114,7 @@ impl Fold {
     /// The transaction was committed.
     pub(super) fn committed(&mut self, recent: &Recent, now: Instant) {
         let Some(plan) = &mut self.plan else { return };
+        self.not_before = None;
         plan.done = plan.reached;
         if plan.done == plan.rows.len() {
             self.plan = None;
@@ -121,7 +129,8 @@ impl Fold {
     /// The slice or the transaction failed. What was done is done again later: the same rows, the same bytes.
     pub(super) fn failed(&mut self, now: Instant) {
         if self.plan.take().is_some() || self.due.is_some() {
-            self.due = Some(now + RETRY_AFTER);
+            self.not_before = Some(now + RETRY_AFTER);
+            self.due = self.not_before;
         }
     }
 }

@@ -61,6 +61,11 @@ pub(super) fn clear_tree_page(page: &mut [u8], number: u32) -> Option<bool> {
     if unused.iter().any(|part| part.start > part.end || part.end > page.len()) {
         return None;
     }
+    // One flipped bit in where the cells begin, or in a block's length, must not cost what is in use.
+    let mut pointers = (at + header..pointers_end).step_by(2).map(|pointer| u16_at(page, pointer));
+    if !pointers.all(|cell| cell.is_some_and(|cell| !unused.iter().any(|part| part.contains(&cell)))) {
+        return None;
+    }
     // All of them, not only up to the first that had something.
     Some(unused.into_iter().filter(|part| zero(page, part.clone())).count() > 0)
 }

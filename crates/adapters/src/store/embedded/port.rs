@@ -74,7 +74,7 @@ impl Store for EmbeddedStore {
     }
 
     fn segments(&self, room: RoomId) -> PortFuture<'_, Stored<Vec<Segment>>> {
-        self.readers.run(move |db| log::segments(db, &room))
+        self.readers.run_at_one_moment(move |db| log::segments(db, &room))
     }
 
     fn put_segment(&self, room: RoomId, segment: Segment) -> PortFuture<'_, Stored<()>> {
@@ -108,7 +108,7 @@ impl Store for EmbeddedStore {
         after: Option<RoomId>,
         limit: usize,
     ) -> PortFuture<'_, Stored<Vec<RoomId>>> {
-        self.readers.run(move |db| retention::rooms(db, after.as_ref(), limit))
+        self.readers.run_at_one_moment(move |db| retention::rooms(db, after.as_ref(), limit))
     }
 
     fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>> {
@@ -116,7 +116,7 @@ impl Store for EmbeddedStore {
     }
 
     fn room(&self, room: RoomId) -> PortFuture<'_, Stored<Option<RoomRow>>> {
-        self.readers.run(move |db| lists::room(db, &room))
+        self.readers.run_at_one_moment(move |db| lists::room(db, &room))
     }
 
     fn members(
@@ -143,7 +143,7 @@ impl Store for EmbeddedStore {
         after: Option<RoomId>,
         limit: usize,
     ) -> PortFuture<'_, Stored<Vec<RoomId>>> {
-        self.readers.run(move |db| lists::rooms_ever_of(db, &user, after.as_ref(), limit))
+        self.readers.run_at_one_moment(move |db| lists::rooms_ever_of(db, &user, after.as_ref(), limit))
     }
 
     fn directory(
@@ -151,7 +151,7 @@ impl Store for EmbeddedStore {
         after: Option<DirectoryCursor>,
         limit: usize,
     ) -> PortFuture<'_, Stored<Vec<RoomRow>>> {
-        self.readers.run(move |db| lists::directory(db, after.as_ref(), limit))
+        self.readers.run_at_one_moment(move |db| lists::directory(db, after.as_ref(), limit))
     }
 
     fn check(&self) -> PortFuture<'_, Stored<()>> {

@@ -11,7 +11,7 @@ use hubbub_core::ports::store::{StoreError, Stored};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use super::failure::unavailable;
+use super::failure::{failed, unavailable};
 use super::metrics::Meters;
 use super::open::connect_reader;
 
@@ -78,6 +78,18 @@ impl Readers {
                 return Err(unavailable(refused));
             }
             answer.await.unwrap_or_else(|_| Err(unavailable("the reading thread ended")))
+        })
+    }
+
+    /// As [`run`](Self::run), and all that is read is of one moment, by however many statements.
+    pub(super) fn run_at_one_moment<T, F>(&self, read: F) -> PortFuture<'_, Stored<T>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Stored<T> + Send + 'static,
+    {
+        self.run(move |db| {
+            let _moment = db.unchecked_transaction().map_err(failed)?;
+            read(db)
         })
     }
 

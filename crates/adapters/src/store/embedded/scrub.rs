@@ -122,7 +122,8 @@ impl Scrub {
 
     /// The transaction was committed.
     pub(super) fn committed(&mut self, db: &Connection, checkpoints: &Checkpoints, now: Instant) {
-        if self.is_due(now) {
+        let is_due = self.is_due(now);
+        if is_due {
             self.due = now + PACE;
         }
         self.stage = self.then;
@@ -136,7 +137,7 @@ impl Scrub {
                     self.due = now + RETRY_AFTER;
                 }
             }
-            Stage::Log => match checkpoints.cut_log(db) {
+            Stage::Log if is_due => match checkpoints.cut_log(db) {
                 Ok(true) => (self.stage, self.then) = (Stage::Over, Stage::Over),
                 Ok(false) => self.due = now + RETRY_AFTER,
                 Err(error) => {
@@ -144,7 +145,7 @@ impl Scrub {
                     self.due = now + RETRY_AFTER;
                 }
             },
-            Stage::Idle | Stage::Folding(_) | Stage::Over => {}
+            Stage::Idle | Stage::Folding(_) | Stage::Log | Stage::Over => {}
         }
     }
 
@@ -175,10 +176,11 @@ impl Scrub {
         if count >= PAGES_MAX {
             return Err(unavailable("the file is too large to be cleared of what was erased"));
         }
-        let free = FreePages::of(db)?;
         let end = next.saturating_add(PAGES).min(count + 1);
         self.left = count + 1 - next.min(count + 1);
         self.gone_through = std::mem::take(&mut self.again);
+        let free =
+            FreePages::among(db, |page| (next..end).contains(page) || self.gone_through.contains(page))?;
         for number in self.gone_through.iter().copied().chain(next..end) {
             clear(db, number, &free)?;
         }
@@ -186,21 +188,21 @@ impl Scrub {
     }
 }
 
-/// The pages that make up the list of free pages, and those that it names.
+/// The pages that make up the list of free pages, and of those that it names the ones that are asked for: there may be millions.
 struct FreePages {
     lists: HashSet<u32>,
     free: HashSet<u32>,
 }
 
 impl FreePages {
-    fn of(db: &Connection) -> Stored<Self> {
+    fn among(db: &Connection, asked: impl Fn(&u32) -> bool) -> Stored<Self> {
         let (mut lists, mut free) = (HashSet::new(), HashSet::new());
         let first = read(db, 1)?.ok_or_else(|| damaged("the file has no first page"))?;
         let mut next = u32_at(&first, 32).unwrap_or(0);
         while next != 0 && lists.insert(next) {
             let page = read(db, next)?.ok_or_else(|| damaged("the list of free pages names none"))?;
             let (following, leaves) = free_list(&page).ok_or_else(|| damaged("the list of free pages"))?;
-            free.extend(leaves);
+            free.extend(leaves.into_iter().filter(&asked));
             next = following;
         }
         Ok(Self { lists, free })
@@ -233,7 +235,8 @@ fn clear_rests(db: &Connection, page: &[u8], number: u32) -> Stored<()> {
         while let Some(mut page) = read(db, at)? {
             let held = page.len() - 4;
             if bytes <= held {
-                if clear_behind(&mut page, bytes) {
+                // Else it is not what it was taken for: the last page of a row's rest names none.
+                if u32_at(&page, 0) == Some(0) && clear_behind(&mut page, bytes) {
                     write(db, at, &page)?;
                 }
                 break;

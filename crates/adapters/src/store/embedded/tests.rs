@@ -360,3 +360,51 @@ async fn the_write_ahead_log_ends_while_it_is_written_to() {
     drop((store, beside));
     assert!(!folder.path().join("hubbub.db-wal").exists(), "all of it is in the file");
 }
+
+#[tokio::test]
+async fn a_fold_that_fails_while_something_is_to_be_erased_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |room: &RoomId, seq| message(room, seq, format!("{SECRET} {seq}"));
+    let append = |room: &RoomId, entry| Append { room: room.clone(), epoch: Epoch(1), entries: vec![entry] };
+    let (a, b) = (RoomId::parse("a").unwrap(), RoomId::parse("b").unwrap());
+    let store = open(folder.path()).unwrap();
+    for room in [&a, &b] {
+        store.append(append(room, said(room, 1))).await.unwrap();
+    }
+    drop(store);
+    change(&folder, "UPDATE place SET sum = sum + 1 WHERE room = 'b'");
+    let store = open(folder.path()).unwrap();
+    store.append(append(&b, said(&b, 2))).await.unwrap();
+    store.erase(append(&a, said(&a, 1).erased(&a).unwrap())).await.unwrap();
+    let ended = tokio::task::spawn_blocking(move || drop(store));
+    hubbub_testkit::in_time("the end", ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_flipped_bit_in_what_a_page_says_is_unused_costs_nothing_that_is_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    talked_about(&store).await;
+    drop(store);
+    let file = std::fs::read(folder.path().join("hubbub.db")).unwrap();
+    let u16_at = |page: &[u8], at: usize| usize::from(u16::from_be_bytes([page[at], page[at + 1]]));
+    let (mut starts, mut lengths) = (0, 0);
+    for page in file.chunks(8 * 1_024).filter(|page| page[0] == 0x0d && u16_at(page, 3) > 3) {
+        let mut damaged = page.to_vec();
+        // Where the cells begin: a page further on.
+        damaged[5..7].copy_from_slice(&(8 * 1_024 - 1_u16).to_be_bytes());
+        starts += usize::from(page::clear_tree_page(&mut damaged, 9).is_none());
+        let cells = (0..u16_at(page, 3)).map(|n| u16_at(page, 8 + 2 * n));
+        let block = u16_at(page, 1);
+        if block != 0 && cells.clone().any(|cell| cell > block) {
+            let mut damaged = page.to_vec();
+            damaged[block..block + 2].fill(0);
+            damaged[block + 2..block + 4].copy_from_slice(&(8 * 1_024 - block as u16).to_be_bytes());
+            let before = damaged.clone();
+            assert_eq!(page::clear_tree_page(&mut damaged, 9), None);
+            assert_eq!(damaged, before);
+            lengths += 1;
+        }
+    }
+    assert!(starts > 10 && lengths > 10, "{starts}, {lengths}");
+}
