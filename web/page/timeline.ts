@@ -306,6 +306,7 @@ export class Timeline {
   }
 
   async #older(): Promise<void> {
+    this.#window.awaits(PAGE);
     const page = await this.#read({ before: this.#window.first });
     if (!page) return;
     this.#hold(() => {
