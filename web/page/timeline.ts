@@ -283,6 +283,8 @@ export class Timeline {
     this.#reading = true;
     try {
       const found = await this.#chat.client.history(this.#room, { ...page, limit: PAGE }, { signal: this.#abort.signal });
+      // The room may have been left while the answer was on its way: then nobody looks at it.
+      this.#abort.signal.throwIfAborted();
       this.#window.startsAt(found.first);
       return found;
     } catch (error) {

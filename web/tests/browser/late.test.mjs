@@ -1,0 +1,103 @@
+// Answers that come late: the room was left meanwhile, or more was said in it.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { launch, Visitor } from "../lib/browser.mjs";
+import { Way } from "../lib/proxy.mjs";
+import { Hubbub } from "../lib/server.mjs";
+import { until } from "../lib/until.mjs";
+import { WAIT, Wire } from "../lib/wire.mjs";
+
+let browser, server, person, bob, here, there;
+
+before(async () => {
+  [browser, server] = await Promise.all([launch(), Hubbub.start()]);
+  person = await server.person("Ann");
+  const ann = await server.client(person);
+  [here, there] = [await ann.create({ name: "Here" }), await ann.create({ name: "There" })];
+  ann.close();
+  bob = await server.client(await server.person("Bob"));
+  for (const { id } of [here, there]) await bob.join(id);
+});
+after(async () => {
+  bob?.close();
+  await browser?.close();
+  await server?.stop();
+});
+
+const say = async (room, ...texts) => {
+  for (const text of texts) await bob.send(room.id, { text });
+};
+
+/** Ann, in a room, and what her page hears. */
+const come = async (room, url = server.url) => {
+  const ann = await Visitor.come(browser, url);
+  const wire = await Wire.of(ann.page);
+  await ann.be(person, `#/r/${room.id}`);
+  await ann.composer.waitFor();
+  return { ann, wire };
+};
+
+const click = (ann, room) => ann.page.locator(`.room-link[data-room="${room.id}"]`).click();
+const unread = (ann, room, count) => ann.page.locator(`.room-link[data-room="${room.id}"] .count`, { hasText: `${count} unread` }).waitFor();
+
+test("a room that was left while it was opened is not read", async () => {
+  const { ann, wire } = await come(here);
+  await say(there, "one", "two");
+  await unread(ann, there, 2);
+  wire.rule = (said, { type, room }) => type === "open" && room === there.id ? WAIT : said;
+  await click(ann, there);
+  await until("it is being opened", () => wire.waiting === 1);
+  await click(ann, here);
+  await ann.page.getByRole("heading", { name: "Here" }).waitFor();
+  wire.release();
+  await say(there, "three");
+  await unread(ann, there, 3);
+  await ann.leave();
+});
+
+test("a room that was left while its newest messages were read is not read", async () => {
+  const { ann, wire } = await come(there);
+  await say(there, "seen");
+  await ann.hears("seen");
+  // Read a moment later than it was asked, after "one".
+  wire.rule = (said, { type }) => type === "history" ? undefined : said;
+  const { [there.id]: head } = bob.positions;
+  wire.say({ type: "behind", room: there.id, after: head - 1, head });
+  const { ref } = await until("it is being read", () => wire.asked.find(({ type }) => type === "history"));
+  await click(ann, here);
+  await ann.page.getByRole("heading", { name: "Here" }).waitFor();
+  await say(there, "one");
+  await unread(ann, there, 1);
+  wire.say({ ...await bob.history(there.id, { before: Number.MAX_SAFE_INTEGER, limit: 100 }), ref });
+  await say(there, "two");
+  await unread(ann, there, 2);
+  await ann.leave();
+});
+
+test("the banner of a room that was left has an end", async () => {
+  const way = await Way.to(server.port);
+  const ann = await Visitor.come(browser, way.url);
+  await ann.page.addInitScript(() => {
+    const { setInterval, clearInterval } = globalThis;
+    globalThis.ticking = new Set();
+    globalThis.setInterval = (...how) => {
+      const timer = setInterval(...how);
+      globalThis.ticking.add(timer);
+      return timer;
+    };
+    globalThis.clearInterval = (timer) => {
+      globalThis.ticking.delete(timer);
+      clearInterval(timer);
+    };
+  });
+  await ann.be(person, `#/r/${here.id}`);
+  await ann.composer.waitFor();
+  way.cut();
+  for (const room of [here, there, here]) {
+    await click(ann, room);
+    await ann.page.getByText("You’re offline.").waitFor();
+  }
+  assert.equal(await ann.page.evaluate(() => globalThis.ticking.size), 1);
+  way.close();
+  await ann.leave();
+});
