@@ -66,8 +66,11 @@ export class RoomPane {
         if (entry.type === "leave") this.#room.members -= 1;
         if (entry.type !== "message") this.#showHead();
       }),
-      // Who looks in from outside is sent nothing: it is read again when the connection is back.
-      chat.client.on("welcome", () => { if (!chat.rooms.has(id) || !this.#opened) void this.#open(); }),
+      chat.client.on("welcome", () => {
+        // Who looks in from outside is sent nothing: it is read again when the connection is back.
+        if (!chat.rooms.has(id) || !this.#opened) void this.#open();
+        else void this.#people.reread();
+      }),
     ];
     const known = chat.rooms.get(id);
     if (known) put(this.#title, bdi(known.name));

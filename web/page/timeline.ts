@@ -83,6 +83,8 @@ export class Timeline {
 
   /** The newest entries, from an answer to `open`. */
   show(entries: Entry[], first: number | undefined, newAfter?: number): void {
+    // That the room could not be read may be said in their stead.
+    put(this.element, this.#scroll, this.#jump);
     this.#newAfter = newAfter;
     this.#window.startsAt(first);
     this.#window.show(entries, true);

@@ -101,3 +101,35 @@ test("the banner of a room that was left has an end", async () => {
   way.close();
   await ann.leave();
 });
+
+test("who came and went during an outage is right when it is over", async () => {
+  const way = await Way.to(server.port);
+  const { ann } = await come(here, way.url);
+  await ann.page.locator(".under", { hasText: "2 members, 2 online" }).waitFor();
+  way.cut();
+  await ann.page.locator(".room .chip:not([data-state=online])").waitFor();
+  bob.close();
+  const watching = await server.client(await server.person("Cat"));
+  await until("he is gone", async () => (await watching.members(here.id)).members.every(({ name, online }) => name !== "Bob" || !online));
+  way.mend();
+  await ann.page.locator(".under", { hasText: "2 members, 1 online" }).waitFor();
+  watching.close();
+  await bob.connect();
+  await ann.page.locator(".under", { hasText: "2 members, 2 online" }).waitFor();
+  way.close();
+  await ann.leave();
+});
+
+test("a room that could not be read is shown when the connection is back", async () => {
+  const { ann, wire } = await come(here);
+  wire.rule = (said, { type, room }) => type === "open" && room === there.id
+    ? { type: "error", ref: said.ref, code: "internal", message: "not just now" } : said;
+  await say(there, "it is there");
+  await click(ann, there);
+  await ann.page.getByText("The room can’t be read just now").waitFor();
+  wire.release();
+  await wire.cut();
+  await ann.hears("it is there");
+  assert.equal(await ann.page.getByText("The room can’t be read just now").count(), 0);
+  await ann.leave();
+});
