@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, Visitor } from "../lib/browser.mjs";
 import { Way } from "../lib/proxy.mjs";
-import { Hubbub } from "../lib/server.mjs";
+import { fill, Hubbub } from "../lib/server.mjs";
 import { until } from "../lib/until.mjs";
 import { WAIT, Wire } from "../lib/wire.mjs";
 
 let browser, server, person, bob, here, there;
 
 before(async () => {
-  [browser, server] = await Promise.all([launch(), Hubbub.start()]);
+  [browser, server] = await Promise.all([launch(), Hubbub.start("--sends-per-second=1000000")]);
   person = await server.person("Ann");
   const ann = await server.client(person);
   [here, there] = [await ann.create({ name: "Here" }), await ann.create({ name: "There" })];
@@ -131,5 +131,51 @@ test("a room that could not be read is shown when the connection is back", async
   await wire.cut();
   await ann.hears("it is there");
   assert.equal(await ann.page.getByText("The room can’t be read just now").count(), 0);
+  await ann.leave();
+});
+
+test("what comes while the newest messages are read is behind them, by two reads at most", async () => {
+  const { ann, wire } = await come(there);
+  await say(there, "before");
+  await ann.hears("before");
+  let heard = 0;
+  wire.rule = (said, { type }) => {
+    if (said.type === "message") heard += 1;
+    if (type !== "history") return said;
+    // As of a node that has not got its last entry yet: what comes does not follow on it.
+    said.entries.pop();
+    return WAIT;
+  };
+  const { [there.id]: head } = bob.positions;
+  wire.say({ type: "behind", room: there.id, after: head - 1, head });
+  await until("they are being read", () => wire.waiting > 0);
+  const texts = Array.from({ length: 20 }, (_, at) => `meanwhile ${at + 1}`);
+  await say(there, ...texts);
+  await until("all came", () => heard === texts.length);
+  wire.release();
+  await ann.hears("meanwhile 20");
+  await say(there, "afterwards");
+  await ann.hears("afterwards");
+  assert.deepEqual((await ann.texts()).slice(-22), ["before", ...texts, "afterwards"]);
+  assert.ok(await ann.page.locator(".jump").isHidden());
+  const reads = wire.asked.filter(({ type }) => type === "history").length;
+  assert.ok(reads <= 2, `${reads} reads`);
+  await ann.leave();
+});
+
+test("an answer that is older than the log's end is not taken for it", async () => {
+  await fill(bob, there.id, 200);
+  const { ann, wire } = await come(there);
+  await ann.page.locator(".timeline").focus();
+  await ann.page.keyboard.press("Home");
+  await ann.page.getByText("This is where it began.").waitFor();
+  wire.rule = (said, { type }) => type === "history" ? WAIT : said;
+  const { [there.id]: head } = bob.positions;
+  await ann.page.evaluate((hash) => { location.hash = hash; }, `#/r/${there.id}/${head - 10}`);
+  await until("it is being read", () => wire.waiting === 1);
+  await say(there, "behind the answer");
+  await unread(ann, there, 1);
+  wire.release();
+  await ann.hears("behind the answer");
   await ann.leave();
 });
