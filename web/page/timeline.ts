@@ -170,7 +170,7 @@ export class Timeline {
     if (entry.type === "message" && entry.user.id !== this.#chat.me.id) say(inWords(entry));
     if (!foot && entry.type === "message") this.#missed += 1;
     if (this.#window.live && this.#window.last > 0 && entry.seq > this.#window.last + 1) this.#window.live = false;
-    if (entry.type === "erase") this.#hold(() => this.#obey(entry));
+    if (entry.type === "erase" && !this.#window.live) this.#hold(() => this.#obey(entry));
     if (entry.type === "retention") {
       this.#window.startsAt(entry.first);
       this.#showTop();
@@ -207,6 +207,8 @@ export class Timeline {
       before = entry;
     }
     this.#drop(gone, "first");
+    // Also one that was read, and never sent to us: what it means is perhaps shown above.
+    for (const entry of added) if (entry.type === "erase") this.#obey(entry);
   }
 
   #prepend(older: Entry[]): void {
