@@ -179,3 +179,34 @@ test("an answer that is older than the log's end is not taken for it", async () 
   await ann.hears("behind the answer");
   await ann.leave();
 });
+
+test("older messages are put before a full window by one read, whatever is said meanwhile", async () => {
+  const long = await bob.create({ name: "Long" });
+  const owner = await server.client(person);
+  await owner.join(long.id);
+  owner.close();
+  await fill(bob, long.id, 600);
+  const { ann, wire } = await come(long);
+  const seqs = () => ann.page.locator(".rows:not(.drafts) > .row").evaluateAll((rows) => rows.map((row) => Number(row.dataset.seq)));
+  const up = () => ann.page.locator(".timeline").evaluate((view) => { view.scrollTop = 0; });
+  for (const count of [200, 300, 400]) {
+    await up();
+    await until(`${count} are shown`, async () => (await seqs()).length === count);
+  }
+  let heard = 0;
+  wire.rule = (said, { type }) => {
+    if (said.type === "message") heard += 1;
+    return type === "history" ? WAIT : said;
+  };
+  wire.asked = [];
+  const [first] = await seqs();
+  await up();
+  await until("older ones are read", () => wire.waiting === 1);
+  await say(long, "one", "two", "three");
+  await until("all came", () => heard === 3);
+  wire.release();
+  await until("they are there", async () => (await seqs())[0] === first - 100);
+  assert.ok((await seqs()).every((seq, at) => seq === first - 100 + at));
+  assert.equal(wire.asked.filter(({ type }) => type === "history").length, 1);
+  await ann.leave();
+});
