@@ -36,6 +36,8 @@ const WRITING = 5_500;
 /** What we know beside the room that is shown: who we are, where we are, what is unread. */
 export class Chat extends Emitter<ChatEvents> {
   readonly client: Client;
+  /** The access token of this session, which need not be the one that the browser keeps. */
+  readonly token: string;
   readonly me: User;
   readonly outbox: Outbox;
   readonly rooms = new Map<string, Joined>();
@@ -44,9 +46,10 @@ export class Chat extends Emitter<ChatEvents> {
   #toKeep?: ReturnType<typeof setTimeout>;
   #asked = new Set<string>();
 
-  constructor(client: Client, welcome: Welcome) {
+  constructor(client: Client, welcome: Welcome, token: string) {
     super();
     this.client = client;
+    this.token = token;
     this.me = welcome.user;
     this.#kept = keep.read(this.me.id);
     this.#onWelcome(welcome);

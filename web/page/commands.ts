@@ -9,8 +9,8 @@ export interface Command {
 let known: Promise<Command[]> | undefined;
 
 /** Asked once, when the first command is begun; a server without bots has none. */
-export function commands(token: () => string): Promise<Command[]> {
-  known ??= ask(token()).catch(() => {
+export function commands(token: string): Promise<Command[]> {
+  known ??= ask(token).catch(() => {
     known = undefined;
     return [];
   });

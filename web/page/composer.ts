@@ -33,7 +33,7 @@ export class Composer {
     this.#chat = chat;
     this.#room = room.id;
     this.#send = send;
-    this.#kept = keep.draft(room.id);
+    this.#kept = keep.draft(chat.me.id, room.id);
     this.#text = h("textarea", {
       rows: 1, placeholder: "Write a message", "aria-label": `Message to ${room.name}`, "aria-describedby": "composer-left", dir: "auto",
       "aria-controls": "composer-options", "aria-autocomplete": "list",
@@ -156,7 +156,7 @@ export class Composer {
   async #complete(): Promise<void> {
     const text = this.#text.value;
     if (!text.startsWith("/") || text.includes("\n")) return this.#showOptions([]);
-    const all = await commands(() => keep.token.get() ?? "");
+    const all = await commands(this.#chat.token);
     if (text === this.#text.value) this.#showOptions(matching(all, text));
   }
 

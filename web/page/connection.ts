@@ -20,7 +20,7 @@ export function connectionChip(chat: Chat): { element: HTMLElement; stop: () => 
 }
 
 /** What to do meanwhile: shown while the connection is away for longer than a moment. */
-export function connectionBanner(chat: Chat): HTMLElement {
+export function connectionBanner(chat: Chat): { element: HTMLElement; stop: () => void } {
   const words = h("span", {});
   const again = h("button", { type: "button", class: "link", onclick: () => chat.client.wake() }, "Try now");
   const element = h("div", { class: "banner", role: "status", hidden: true }, words, again);
@@ -34,12 +34,15 @@ export function connectionBanner(chat: Chat): HTMLElement {
     const kept = waiting === 0 ? "You can go on writing" : waiting === 1 ? "Your message waits here" : `Your ${waiting} messages wait here`;
     put(words, `You’re offline. ${kept}, and all of it goes out once the connection is back. `, seconds > 1 ? `Next try in ${seconds} s. ` : "Trying again… ");
   };
+  const rest = () => {
+    clearTimeout(patience);
+    clearInterval(ticking);
+    patience = ticking = undefined;
+  };
   const show = () => {
     const away = chat.client.state.is !== "online";
     if (!away) {
-      clearTimeout(patience);
-      clearInterval(ticking);
-      patience = ticking = undefined;
+      rest();
       element.hidden = true;
     } else if (!patience) {
       patience = setTimeout(() => {
@@ -49,7 +52,7 @@ export function connectionBanner(chat: Chat): HTMLElement {
       }, PATIENCE);
     }
   };
-  chat.client.on("state", show);
+  const stopListening = chat.client.on("state", show);
   show();
-  return element;
+  return { element, stop: () => (stopListening(), rest()) };
 }

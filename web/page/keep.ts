@@ -2,7 +2,7 @@
  * What the browser keeps for us, and why there.
  *
  * - The access token is in `localStorage`: who comes back, or opens a room's link in another tab, is logged in. It is sent in
- *   a header or in `hello` and nowhere else; logging out calls it back and removes it in every tab.
+ *   a header or in `hello` and nowhere else; logging out calls it back and ends every tab that came in with it.
  * - What was written and not sent yet is in `sessionStorage`: it belongs to the tab, and survives its reload.
  *
  * A browser may refuse both; then they last as long as the page.
@@ -44,8 +44,8 @@ export const token = slot("localStorage", "token");
 export const read = (user: string) => slot("localStorage", `read.${user}`);
 /** Messages that are not answered yet. */
 export const outbox = (user: string) => slot("sessionStorage", `outbox.${user}`);
-/** The text in a room's composer. */
-export const draft = (room: string) => slot("sessionStorage", `draft.${room}`);
+/** The text in a room's composer: its writer's alone, should somebody else log in in this tab. */
+export const draft = (user: string, room: string) => slot("sessionStorage", `draft.${user}.${room}`);
 
 /** A kept value as JSON; what can't be read counts as nothing. */
 export function parsed<T>(text: string | undefined, otherwise: T): T {

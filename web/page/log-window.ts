@@ -37,9 +37,15 @@ export class LogWindow {
     this.live = live;
   }
 
-  /** Older entries; gives how many went at the other end. */
+  /** So many older entries are being read. If they won't fit, what comes meanwhile must not push out the entry that they go before. */
+  awaits(older: number): void {
+    if (this.#entries.length + older > ENTRIES_MAX) this.live = false;
+  }
+
+  /** Older entries; gives how many went at the other end. Those that do not end where this part begins are left out: there would be a gap. */
   before(older: Entry[]): number {
     const fitting = older.filter((entry) => this.#entries.length === 0 || entry.seq < this.first);
+    if (this.#entries.length > 0 && fitting.at(-1)?.seq !== this.first - 1) return 0;
     this.#entries.unshift(...fitting);
     this.#count(fitting, 1);
     const gone = this.#excess(() => this.#entries.pop());

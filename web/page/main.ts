@@ -26,6 +26,11 @@ function comeIn(why?: string): void {
   }, why, route().at === "room").element);
 }
 
+/** No more in the browser, unless it keeps another session by now: another tab may have let somebody in. */
+function forget(token: string): void {
+  if (keep.token.get() === token) keep.token.set(undefined);
+}
+
 async function enter(token: string): Promise<void> {
   leave?.();
   const client = new Client({ url: location.origin, token, client: "hubbub-page" });
@@ -35,11 +40,11 @@ async function enter(token: string): Promise<void> {
     const welcome = await client.connect();
     clearTimeout(waiting);
     waiting = undefined;
-    show(new Chat(client, welcome));
+    show(new Chat(client, welcome, token));
   } catch (error) {
     clearTimeout(waiting);
     if (asHubbubError(error).code !== "unauthorized") return;
-    keep.token.set(undefined);
+    forget(token);
     comeIn("Your session has ended. Log in again, and you are where you were.");
   }
 }
@@ -56,7 +61,7 @@ function opening(client: Client): HTMLElement {
 }
 
 function show(chat: Chat): void {
-  const { client } = chat;
+  const { client, token } = chat;
   let pane: RoomPane | Directory | undefined;
   const sidebar = new Sidebar(chat, () => void logOut());
   const stage = h("div", { class: "stage" });
@@ -90,23 +95,22 @@ function show(chat: Chat): void {
     event.preventDefault();
   };
 
-  /** Another tab logged out, or somebody else in. */
+  /** Another tab of this session logged out; that somebody else did is nothing to us. */
   const onStorage = (event: StorageEvent) => {
-    if (event.key === keep.token.key && event.newValue === null) comeIn("You logged out in another tab.");
+    if (event.key === keep.token.key && event.newValue === null && event.oldValue === token) comeIn("You logged out in another tab.");
   };
 
   const logOut = async () => {
-    const token = keep.token.get();
-    keep.token.set(undefined);
+    forget(token);
     comeIn();
     // Called back, so that nobody can use it who may have it; without the server it ends by itself.
-    if (token) await accounts.logOut(token).catch(() => {});
+    await accounts.logOut(token).catch(() => {});
   };
 
   const stops = [
     client.on("state", (state) => {
       if (state.is !== "closed" || state.code !== "unauthorized") return;
-      keep.token.set(undefined);
+      forget(token);
       comeIn("Your session has ended. Log in again, and you are where you were.");
     }),
     client.on("token", () => toast("Your session ends in a moment. You will be asked to log in again; nothing that you wrote is lost.")),

@@ -4,6 +4,8 @@ import { asSaid } from "./words.ts";
 import type { Chat } from "./chat.ts";
 import type { Entry, Member, Opened } from "../sdk/index.ts";
 
+/** As many as `open` gives. */
+const OPENED = 50;
 /** More than so many are not listed: the number says enough. */
 const LISTED_MAX = 500;
 
@@ -50,6 +52,16 @@ export class People {
     // `open` gives the first page, and does not say whether there is another.
     this.#next = members.length < room.members ? members.at(-1)?.id : undefined;
     this.#show();
+  }
+
+  /** After an outage: who came and went meanwhile was not told to us. What is here stays until the next one if that fails. */
+  async reread(): Promise<void> {
+    const page = await this.#chat.client.members(this.#room, { limit: OPENED }).catch(() => undefined);
+    if (!page) return;
+    this.#members = new Map(page.members.map((member) => [member.id, member]));
+    this.#next = page.next;
+    this.#show();
+    this.#onChange();
   }
 
   #put(member: Member): void {

@@ -26,7 +26,6 @@ export class RoomPane {
   #under = h("p", { class: "under" });
   #writing = h("p", { class: "writing", role: "status" });
   #foot = h("div", { class: "foot" });
-  #banner: HTMLElement;
   #aside: HTMLElement;
   #toggle: HTMLButtonElement;
   #abort = new AbortController();
@@ -38,7 +37,7 @@ export class RoomPane {
     this.id = id;
     this.#timeline = new Timeline(chat, id, (at) => void this.#copyLink(at));
     this.#people = new People(chat, id, () => this.#showUnder());
-    this.#banner = connectionBanner(chat);
+    const banner = connectionBanner(chat);
     const chip = connectionChip(chat);
     this.#toggle = iconButton("people", "People and details", () => this.#showAside(!!this.#aside.hidden), { "aria-expanded": "false", "aria-controls": "aside" });
     this.#aside = h("aside", { class: "aside", id: "aside", "aria-label": "People and details", hidden: true });
@@ -48,10 +47,11 @@ export class RoomPane {
           h("a", { class: "icon-button phone-only", href: href({ at: "home" }), "aria-label": "Back to your rooms" }, icon("back")),
           h("div", { class: "title" }, this.#title, this.#under),
           chip.element, this.#toggle),
-        this.#banner, this.#timeline.element, this.#writing, this.#foot),
+        banner.element, this.#timeline.element, this.#writing, this.#foot),
       this.#aside);
     this.#stops = [
       chip.stop,
+      banner.stop,
       chat.on("writing", (room) => { if (room === id) this.#showWriting(); }),
       chat.on("joined", (room) => { if (room === id && this.#opened) void this.#open(); }),
       chat.on("left", (room) => {
@@ -66,8 +66,11 @@ export class RoomPane {
         if (entry.type === "leave") this.#room.members -= 1;
         if (entry.type !== "message") this.#showHead();
       }),
-      // Who looks in from outside is sent nothing: it is read again when the connection is back.
-      chat.client.on("welcome", () => { if (!chat.rooms.has(id) || !this.#opened) void this.#open(); }),
+      chat.client.on("welcome", () => {
+        // Who looks in from outside is sent nothing: it is read again when the connection is back.
+        if (!chat.rooms.has(id) || !this.#opened) void this.#open();
+        else void this.#people.reread();
+      }),
     ];
     const known = chat.rooms.get(id);
     if (known) put(this.#title, bdi(known.name));
@@ -100,6 +103,8 @@ export class RoomPane {
     let opened: Opened;
     try {
       opened = await this.#chat.client.open(this.id, { limit: OPENED }, { signal: this.#abort.signal });
+      // The room may have been left while the answer was on its way: what nobody looks at is not read.
+      this.#abort.signal.throwIfAborted();
     } catch (error) {
       if (!this.#abort.signal.aborted) this.#showProblem(error);
       return;

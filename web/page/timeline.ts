@@ -37,6 +37,9 @@ export class Timeline {
   #abort = new AbortController();
   #stops: (() => void)[] = [];
   #reading = false;
+  /** While the log's end is read; and what comes meanwhile, or a busy room would be read for ever. */
+  #newest?: Promise<void>;
+  #meanwhile: Entry[] = [];
   #followsFoot = true;
   #newAfter?: number;
   /** Messages that came since the reader was last at the foot. */
@@ -83,6 +86,8 @@ export class Timeline {
 
   /** The newest entries, from an answer to `open`. */
   show(entries: Entry[], first: number | undefined, newAfter?: number): void {
+    // That the room could not be read may be said in their stead.
+    put(this.element, this.#scroll, this.#jump);
     this.#newAfter = newAfter;
     this.#window.startsAt(first);
     this.#window.show(entries, true);
@@ -103,9 +108,8 @@ export class Timeline {
     if (!this.#rows.has(seq)) {
       const page = await this.#read({ after: Math.max(0, seq - PAGE / 2) });
       if (!page) return;
-      this.#window.show(page.entries, !page.more);
       this.#followsFoot = false;
-      this.#redraw();
+      this.#showPart(page.entries, !page.more);
     }
     const row = this.#rows.get(seq);
     if (!row) return;
@@ -122,8 +126,7 @@ export class Timeline {
     if (!this.#window.whole) {
       const page = await this.#read({ after: 0 });
       if (!page) return;
-      this.#window.show(page.entries, !page.more);
-      this.#redraw();
+      this.#showPart(page.entries, !page.more);
     }
     this.#followsFoot = false;
     this.#scroll.scrollTop = 0;
@@ -132,21 +135,42 @@ export class Timeline {
 
   /** The log's last entry, and what comes. */
   async toNewest(): Promise<void> {
-    if (!this.#window.live) {
+    if (this.#window.live) this.#toFoot();
+    else await (this.#newest ??= this.#readNewest());
+  }
+
+  /** Once, however many ask for it, but again if an answer does not reach what came since: nothing may be missing in between. */
+  async #readNewest(): Promise<void> {
+    while (!this.#window.live) {
       const page = await this.#read({ before: Number.MAX_SAFE_INTEGER });
-      if (!page) return;
-      this.#window.show(page.entries, true);
-      this.#redraw();
+      if (!page) break;
+      this.#showPart(page.entries, true, this.#meanwhile);
+      this.#toFoot();
     }
-    this.#toFoot();
+    this.#newest = undefined;
+    this.#meanwhile = [];
+  }
+
+  /** Another part of the log, and what came while it was read. It may go to the log's end, unless it is older than what came. */
+  #showPart(entries: Entry[], toItsEnd: boolean, meanwhile: Entry[] = []): void {
+    this.#window.show(entries, false);
+    for (const entry of meanwhile) if (entry.type === "erase") this.#window.obey(entry);
+    this.#window.after(meanwhile);
+    this.#window.live = toItsEnd && this.#reachesHead;
+    this.#redraw();
+  }
+
+  get #reachesHead(): boolean {
+    return this.#window.last >= (this.#chat.rooms.get(this.#room)?.head ?? 0);
   }
 
   #onEntry(entry: Entry): void {
     const foot = this.#followsFoot;
+    if (this.#newest) this.#meanwhile.push(entry);
     if (entry.type === "message" && entry.user.id !== this.#chat.me.id) say(inWords(entry));
     if (!foot && entry.type === "message") this.#missed += 1;
     if (this.#window.live && this.#window.last > 0 && entry.seq > this.#window.last + 1) this.#window.live = false;
-    if (entry.type === "erase") this.#hold(() => this.#obey(entry));
+    if (entry.type === "erase" && !this.#window.live) this.#hold(() => this.#obey(entry));
     if (entry.type === "retention") {
       this.#window.startsAt(entry.first);
       this.#showTop();
@@ -159,6 +183,8 @@ export class Timeline {
 
   async #onReread(why: string): Promise<void> {
     this.#window.live = false;
+    // It does not go on from there, and after a reset it is of another log.
+    this.#meanwhile = [];
     if (why === "reset") {
       this.#newAfter = undefined;
       this.#followsFoot = true;
@@ -181,6 +207,8 @@ export class Timeline {
       before = entry;
     }
     this.#drop(gone, "first");
+    // Also one that was read, and never sent to us: what it means is perhaps shown above.
+    for (const entry of added) if (entry.type === "erase") this.#obey(entry);
   }
 
   #prepend(older: Entry[]): void {
@@ -283,6 +311,8 @@ export class Timeline {
     this.#reading = true;
     try {
       const found = await this.#chat.client.history(this.#room, { ...page, limit: PAGE }, { signal: this.#abort.signal });
+      // The room may have been left while the answer was on its way: then nobody looks at it.
+      this.#abort.signal.throwIfAborted();
       this.#window.startsAt(found.first);
       return found;
     } catch (error) {
@@ -306,6 +336,7 @@ export class Timeline {
   }
 
   async #older(): Promise<void> {
+    this.#window.awaits(PAGE);
     const page = await this.#read({ before: this.#window.first });
     if (!page) return;
     this.#hold(() => {
@@ -323,8 +354,7 @@ export class Timeline {
       this.#redraw();
     } else this.#hold(() => this.#append(page.entries));
     // What came while it was read comes with the next page.
-    const head = this.#chat.rooms.get(this.#room)?.head ?? 0;
-    if (!page.more && this.#window.last >= head) this.#window.live = true;
+    if (!page.more && this.#reachesHead) this.#window.live = true;
     this.#onScroll();
   }
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launch, Visitor } from "../lib/browser.mjs";
 import { Hubbub } from "../lib/server.mjs";
+import { until } from "../lib/until.mjs";
 
 let browser, server;
 before(async () => { [browser, server] = await Promise.all([launch(), Hubbub.start()]); });
@@ -121,6 +122,78 @@ test("a session that has ended asks to log in again, and keeps what was written"
   await visitor.page.getByRole("button", { name: "Log in" }).click();
   await visitor.page.getByRole("heading", { name: "Kept words" }).waitFor();
   assert.equal(await visitor.composer.inputValue(), "half a sentence");
+  await visitor.leave();
+});
+
+const logIn = async (page, person) => {
+  await page.getByLabel("Email").fill(person.email);
+  await page.getByLabel("Password").fill(person.password);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.locator(".me", { hasText: person.name }).waitFor();
+};
+const kept = (page) => page.evaluate(() => localStorage.getItem("hubbub.token"));
+const valid = async (token) => (await fetch(`${server.url}/v1/accounts/validate`, { headers: { authorization: `Bearer ${token}` } })).ok;
+
+/** Two people, each in a tab of one browser; the browser keeps the session of the second. */
+const two = async (first, second) => {
+  const visitor = await visit();
+  const tabs = [visitor.page, await visitor.tab()];
+  for (const tab of tabs) await tab.goto(server.url);
+  await logIn(tabs[0], first);
+  const token = await kept(tabs[0]);
+  await logIn(tabs[1], second);
+  return { visitor, tabs, tokens: [token, await kept(tabs[1])] };
+};
+
+test("who logs out calls back their own session, and not the one of somebody who came in by another tab", async () => {
+  const [gus, hal] = [await server.person("Gus"), await server.person("Hal")];
+  const { visitor, tabs, tokens } = await two(gus, hal);
+  await tabs[0].getByRole("button", { name: "Log out" }).click();
+  await tabs[0].getByRole("tab", { name: "Log in" }).waitFor();
+  await until("it is called back", async () => !await valid(tokens[0]));
+  assert.ok(await valid(tokens[1]));
+  assert.equal(await kept(tabs[1]), tokens[1]);
+  assert.ok(await tabs[1].locator(".me", { hasText: "Hal" }).isVisible());
+  await visitor.leave();
+});
+
+test("a session that has ended leaves that of somebody else in the browser", async () => {
+  const [ida, jon] = [await server.person("Ida"), await server.person("Jon")];
+  const { visitor, tabs, tokens } = await two(ida, jon);
+  await fetch(`${server.url}/v1/accounts/logout`, { method: "POST", headers: { authorization: `Bearer ${tokens[0]}` } });
+  await tabs[0].getByText("Your session has ended.").waitFor();
+  assert.equal(await kept(tabs[1]), tokens[1]);
+  await visitor.leave();
+});
+
+test("somebody else who logs out in another tab does not end one's own session", async () => {
+  const [kim, lou] = [await server.person("Kim"), await server.person("Lou")];
+  const { visitor, tabs, tokens } = await two(kim, lou);
+  await tabs[0].evaluate(() => addEventListener("storage", () => { globalThis.heard = true; }));
+  await tabs[1].getByRole("button", { name: "Log out" }).click();
+  await until("the other tab has heard of it", () => tabs[0].evaluate(() => globalThis.heard));
+  assert.ok(await tabs[0].locator(".me", { hasText: "Kim" }).isVisible());
+  assert.ok(await valid(tokens[0]));
+  await visitor.leave();
+});
+
+test("what somebody wrote and did not send is not there for the next one in the same tab", async () => {
+  const [mia, ned] = [await server.person("Mia"), await server.person("Ned")];
+  const clients = [await server.client(mia), await server.client(ned)];
+  const room = await clients[0].create({ name: "Drafts" });
+  await clients[1].join(room.id);
+  for (const client of clients) client.close();
+  const visitor = await visit();
+  await visitor.be(mia, `#/r/${room.id}`);
+  for (const [who, there, left] of [[mia, "", "dear diary"], [ned, "", "shopping"], [mia, "dear diary"]]) {
+    await visitor.page.locator(".me", { hasText: who.name }).waitFor();
+    await visitor.composer.waitFor();
+    assert.equal(await visitor.composer.inputValue(), there, who.name);
+    if (!left) continue;
+    await visitor.composer.fill(left);
+    await visitor.page.getByRole("button", { name: "Log out" }).click();
+    await logIn(visitor.page, who === mia ? ned : mia);
+  }
   await visitor.leave();
 });
 

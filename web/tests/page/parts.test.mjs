@@ -69,6 +69,33 @@ test("the window of a log is bounded at both ends, and has no gap", () => {
   assert.ok(run(window));
 });
 
+test("older entries that end before the first one are not put in, for they would leave a gap", () => {
+  const window = new LogWindow();
+  window.show(entries(601, 1000), true);
+  // They were asked for before 601, which went when others came behind.
+  window.after(entries(1001, 1003));
+  assert.equal(window.first, 604);
+  assert.equal(window.before(entries(501, 600)), 0);
+  assert.deepEqual([window.first, window.last, window.live], [604, 1003, true]);
+  assert.equal(window.before(entries(504, 603)), 100, "those that end there are");
+  assert.deepEqual([window.first, window.last], [504, 903]);
+  assert.ok(run(window));
+  assert.equal(window.before([]), 0, "none came, for what is kept begins there");
+  const empty = new LogWindow();
+  empty.before(entries(7, 9));
+  assert.deepEqual([empty.first, empty.last], [7, 9]);
+});
+
+test("a window that older entries would overfill is not live while they are read", () => {
+  const window = new LogWindow();
+  window.show(entries(701, 1000), true);
+  window.awaits(100);
+  assert.equal(window.live, true, "there is room for them");
+  window.after(entries(1001, 1001));
+  window.awaits(100);
+  assert.equal(window.live, false);
+});
+
 test("pictures count by their length", () => {
   const window = new LogWindow();
   window.show([], true);

@@ -220,6 +220,24 @@ test("silence is asked about, and given up after another heartbeat", async () =>
   client.close();
 });
 
+test("a silence that nobody asked about, for the timers stood still, is asked about and not given up", async () => {
+  const client = server.client();
+  const connecting = client.connect();
+  const peer = await server.peers.next();
+  await peer.welcome([], 0.2);
+  await connecting;
+  peer.entry("lobby", 5);
+  await client.told.next();
+  // Three heartbeats, as when a browser lets a hidden page's timers run once a minute.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+  await peer.hear("ping");
+  peer.say({ type: "pong" });
+  await peer.hear("ping");
+  assert.equal(client.state.is, "online");
+  assert.equal(server.peers.length, 0, "it is the same connection");
+  client.close();
+});
+
 test("woken, it connects at once, or asks whether the connection still lives", async () => {
   const { client, peer } = await server.connected({ backoff: () => 3_600_000 });
   client.wake();
