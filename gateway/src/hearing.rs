@@ -291,8 +291,14 @@ impl State {
         }
         let made: RoomMade = parcel::header(&mut payload)?;
         let (mut native, mut socketio) = (None, None);
+        let (now, max) = (self.now, self.connection_bytes_max);
         for id in self.watchers.iter().copied().collect::<Vec<_>>() {
             let Some(connection) = self.connection(id) else { continue };
+            if connection.out.waiting() > max {
+                // One that never reads is closed like any other slow consumer.
+                connection.behind_since.get_or_insert(now);
+                continue;
+            }
             let is_own = connection.account.as_ref().is_some_and(|account| account.user.id == made.owner);
             let frame = match connection.dialect() {
                 Dialect::Native => native.get_or_insert_with(|| answer::frame(&Event::Room(&made))).clone(),

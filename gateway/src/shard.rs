@@ -183,7 +183,7 @@ pub struct State {
     /// What the gauges show of its connections: bytes that wait, and for how many.
     pub(crate) shown_waiting: (usize, usize),
     pub(crate) too_slow: TooSlow,
-    /// Whether a connection that something waited for has read all.
+    /// Whether something came about that somebody may wait for: a connection has read all, or tries another transport.
     pub(crate) settled: bool,
     serial: u32,
     last_user: UserNumber,
@@ -199,7 +199,7 @@ pub struct Shard {
     pub ear: Arc<Ear>,
     /// Syncs that may run at once: after the bus was away all rooms want one.
     pub(crate) syncs: Semaphore,
-    /// Told whenever a connection's queue ran empty or a catch-up ended.
+    /// Told whenever a connection's queue ran empty, a catch-up ended, or a session tried or changed its transport.
     pub settled: Notify,
     state: Mutex<State>,
     began: Instant,

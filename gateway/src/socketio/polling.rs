@@ -55,6 +55,7 @@ impl Drop for Post {
             if let Some(session) = state.session(self.id) {
                 session.posts = false;
             }
+            state.settled = true;
         });
     }
 }
@@ -92,6 +93,9 @@ pub async fn poll(
 }
 
 /// Takes what is posted, packet by packet, as slowly as it may be taken.
+///
+/// A client that tries a WebSocket polls no more until this is answered, and what holds it up may be what waits to be polled: then it is
+/// answered at once, and the rest taken behind that.
 pub async fn post(
     shard: Arc<Shard>,
     id: ConnectionId,
@@ -100,11 +104,26 @@ pub async fn post(
 ) -> Result<Response<Body>, Refused> {
     shard.begin(id, |session| &mut session.posts)?;
     let post = Post { shard: shard.clone(), id };
-    let taken = take(&shard, id, generation, request.map(Body::new)).await;
-    if taken.is_err() {
-        shard.remove(id);
-    }
-    drop(post);
+    let body = whole(request.map(Body::new), shard.gateway.config.frame_bytes_max).await;
+    let taking = {
+        let shard = shard.clone();
+        async move {
+            let taken = match body {
+                Ok(body) => take(&shard, id, generation, &body).await,
+                Err(fault) => Err(Refused::Body(fault)),
+            };
+            if taken.is_err() {
+                shard.remove(id);
+            }
+            drop(post);
+            taken
+        }
+    };
+    let taken = tokio::select! {
+        biased;
+        taken = tokio::spawn(taking) => taken.unwrap_or(Err(Refused::SessionUnknown)),
+        () = shard.probed(id) => Ok(()),
+    };
     taken.map(|()| text(b"ok".to_vec()))
 }
 
@@ -112,11 +131,9 @@ async fn take(
     shard: &Arc<Shard>,
     id: ConnectionId,
     generation: Generation,
-    request: Request<Body>,
+    body: &[u8],
 ) -> Result<(), Refused> {
-    let max = shard.gateway.config.frame_bytes_max;
-    let body = whole(request, max).await.map_err(Refused::Body)?;
-    let body = std::str::from_utf8(&body).map_err(|_| Refused::BadRequest("the body is not a text"))?;
+    let body = std::str::from_utf8(body).map_err(|_| Refused::BadRequest("the body is not a text"))?;
     for packet in engine::Body::new(generation, body) {
         let unreadable = |_| Refused::BadRequest("this is not an Engine.IO body");
         let packet = packet.map_err(unreadable)?;
@@ -190,6 +207,27 @@ impl Shard {
         }
     }
 
+    /// Waits until the client tries another transport.
+    async fn probed(self: &Arc<Self>, id: ConnectionId) {
+        self.until(id, |session| session.probes).await;
+    }
+
+    /// Waits until nothing that was posted is left to be taken.
+    pub(crate) async fn taken(self: &Arc<Self>, id: ConnectionId) {
+        self.until(id, |session| !session.posts).await;
+    }
+
+    /// Waits until it is so, or the session is over.
+    async fn until(self: &Arc<Self>, id: ConnectionId, is: impl Fn(&Session) -> bool) {
+        loop {
+            let settled = self.settled.notified();
+            if self.with(|state| state.session(id).is_none_or(|session| is(session))) {
+                return;
+            }
+            settled.await;
+        }
+    }
+
     /// A session ended: who waits for something on it is told.
     pub(crate) fn end_session(&self, session: &Session, socket: &Socket, id: ConnectionId) {
         self.gateway.sessions.remove(&session.sid, id);
@@ -212,6 +250,7 @@ impl State {
     }
 
     fn take_waiting(&mut self, id: ConnectionId, generation: Generation) -> Found {
+        let now = self.now;
         let Some(connection) = self.connection(id) else { return Found::Gone };
         let Some(session) = &mut connection.session else { return Found::Gone };
         if connection.socket.stream().is_some() {
@@ -227,6 +266,8 @@ impl State {
             return Found::Nothing(connection.socket.clone());
         }
         (session.polls, session.polled_at) = (false, Instant::now());
+        // Whoever fetches it reads, however long all of it takes.
+        connection.behind_since.iter_mut().for_each(|since| *since = now);
         connection.resume_reading();
         if connection.out.waiting() == 0 {
             self.drained(id);

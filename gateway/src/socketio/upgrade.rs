@@ -48,6 +48,8 @@ pub async fn probe(shard: Arc<Shard>, id: ConnectionId, on_upgrade: OnUpgrade) {
         }
     });
     if let Some(reader) = changed {
+        // What was posted before comes before what is said here.
+        shard.taken(id).await;
         tokio::spawn(reader.run(Bytes::new()));
     }
 }
@@ -106,7 +108,10 @@ impl State {
         };
         let Transport::Polling(news) = &connection.socket.transport else { return false };
         news.notify_one();
-        connection.session.as_mut().is_some_and(|session| !std::mem::replace(&mut session.probes, true))
+        let begins =
+            connection.session.as_mut().is_some_and(|session| !std::mem::replace(&mut session.probes, true));
+        self.settled |= begins;
+        begins
     }
 
     /// The session's transport is this WebSocket from now on. Its name, if it may be.

@@ -2,6 +2,7 @@
 
 pub mod clients;
 mod contract;
+mod directory;
 mod engine;
 mod limits;
 mod suites;
