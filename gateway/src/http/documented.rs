@@ -55,12 +55,13 @@ pub fn in_room() -> [Fault; 2] {
 
 /// What any operation with a body can end in.
 pub fn with_body(field: &'static str) -> [Fault; 4] {
-    [
-        bad_field(field, format!("{field} is missing")),
-        Fault::NotJson,
-        Fault::BodyTooSlow,
-        Fault::BodyTooLarge(SMALL_BYTES_MAX),
-    ]
+    with_body_up_to(field, SMALL_BYTES_MAX)
+}
+
+/// What any operation with a body of up to so many bytes can end in.
+pub fn with_body_up_to(field: &'static str, max: usize) -> [Fault; 4] {
+    let missing = bad_field(field, format!("{field} is missing"));
+    [missing, Fault::NotJson, Fault::BodyTooSlow, Fault::BodyTooLarge(max)]
 }
 
 /// What an operation for a room's owner can end in.

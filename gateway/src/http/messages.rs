@@ -13,15 +13,16 @@ use hubbub_wire::tier::query::{AFTER_ALL, PAGE_ENTRIES_MAX, Range, Replay};
 use super::HttpState;
 use super::body::Large;
 use super::caller::{Reader, Speaker};
-use super::documented::{in_room, problems, signed_in, with_body};
+use super::documented::{in_room, problems, signed_in, with_body_up_to};
 use super::fault::{Fault, bad_field, unreadable};
 use super::params::{HistoryParams, InRoom, Params, key, kinds, limit};
 use super::shape::{Commanded, History, Said, Say, Sent, shown};
 use crate::bots::{Given, command_in};
+use crate::config::Config;
 use crate::content::content;
 use crate::error::Failure;
 
-problems!(SendProblems, Send: signed_in(), in_room(), with_body("message"),
+problems!(SendProblems, Send: signed_in(), in_room(), with_body_up_to("message", Config::default().frame_bytes_max),
     [Refusal::NotMember.into(), Refusal::RepeatUnknown.into(), Refusal::BeyondHead.into(), Failure::NoBots.into(),
         Failure::BotsAway.into(), unreadable("there is no command /foo; there are /hello=NAME, /stock=CODE")]);
 
