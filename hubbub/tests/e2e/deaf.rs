@@ -1,8 +1,15 @@
 //! Clients that ask and never listen, and then go: nothing of the server's stays with them.
 
-use hubbub_testkit::{Hubbub, eventually};
+use std::sync::Arc;
+
+use hubbub_testkit::{DEADLINE, Hubbub, eventually, eventually_within};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::common::program;
 
@@ -19,6 +26,13 @@ impl Deaf<TcpStream> {
     /// Opens one.
     pub async fn open(server: &Hubbub) -> Self {
         Self(connect(server).await).upgraded().await
+    }
+}
+
+impl Deaf<TlsStream<TcpStream>> {
+    async fn open_by_tls(server: &Hubbub, config: Arc<ClientConfig>) -> Self {
+        let name = ServerName::try_from("localhost").unwrap();
+        Self(TlsConnector::from(config).connect(name, connect(server).await).await.unwrap()).upgraded().await
     }
 }
 
@@ -96,4 +110,42 @@ async fn who_goes_with_answers_unread_leaves_no_socket_open() {
     let none = async || (metric("hubbub_gateway_connections").await == 0.0).then_some(());
     eventually("they are connections no more", none).await;
     eventually("their sockets are closed", async || (sockets(&server) <= before).then_some(())).await;
+}
+
+#[tokio::test]
+async fn nor_does_one_behind_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let start = program()
+        .with(&format!("--tls-cert={}", file("cert.pem", &certificate.pem())))
+        .with(&format!("--tls-key={}", file("key.pem", &key.serialize_pem())));
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+
+    let start = start.with("--hello-timeout=5s").with("--connection-bytes-max=64MiB");
+    let server = Hubbub::start(start).await.unwrap();
+    let before = sockets(&server);
+    let mut deaf = Vec::new();
+    for n in 0..2 * CLIENTS {
+        let mut one = Deaf::open_by_tls(&server, config.clone()).await;
+        one.ping(PINGS, PAYLOAD).await;
+        // The others are closed by the server: they said no hello.
+        if n % 2 == 0 {
+            one.end().await;
+        }
+        deaf.push(one);
+    }
+    assert!(sockets(&server) > before + deaf.len(), "they are connected");
+    // The server gives them some time, so that one that is only slow hears all.
+    let closed = async || (sockets(&server) <= before).then_some(());
+    eventually_within(2 * DEADLINE, "their sockets are closed", closed).await;
 }
