@@ -15,10 +15,11 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs as provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest, WriteHalf, copy, sink, split};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
@@ -29,6 +30,11 @@ use x509_parser::prelude::FromDer;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long a client may take to close its side after we closed ours.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a client may take for a piece of what is left after the gateway closed its side. The kernel says that there is room
+/// only when a third of its buffer is free: that may be more than a mebibyte, and a client may be slow.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// Bytes that are passed on at a time.
+const PIECE_BYTES: usize = 8 * 1024;
 /// Bytes between us and the task: as much more may wait for a slow client.
 const BETWEEN_BYTES: usize = 64 * 1024;
 /// With what every TLS connection begins: the type of a handshake record.
@@ -184,24 +190,19 @@ fn pair() -> io::Result<(TcpStream, UnixStream)> {
 
 /// Passes bytes on until both sides are done, or one is gone.
 async fn pass_on(client: TlsStream<TcpStream>, gateway: UnixStream) {
-    let (mut from_client, mut to_client) = split(client);
-    let (mut from_gateway, mut to_gateway) = gateway.into_split();
+    let (mut from_client, to_client) = split(client);
+    let (from_gateway, mut to_gateway) = gateway.into_split();
     let inwards = async {
         let passed = copy(&mut from_client, &mut to_gateway).await;
         // The gateway hears that the client is done.
         let _ = to_gateway.shutdown().await;
-        passed
+        passed.map(drop)
     };
-    let outwards = async {
-        let passed = copy(&mut from_gateway, &mut to_client).await;
-        // A client that is gone does not hear the end.
-        let _ = to_client.shutdown().await;
-        passed
-    };
+    let outwards = pass_out(from_gateway, to_client);
     tokio::pin!(inwards, outwards);
     let passed = tokio::select! {
         passed = &mut inwards => match passed {
-            Ok(_) => outwards.await,
+            Ok(()) => outwards.await,
             broken => broken,
         },
         passed = &mut outwards => {
@@ -212,6 +213,38 @@ async fn pass_on(client: TlsStream<TcpStream>, gateway: UnixStream) {
     };
     if let Err(error) = passed {
         tracing::debug!(%error, "a TLS connection ended in an error");
+    }
+}
+
+/// Passes on what the gateway writes, to its end. Once the gateway has closed its side nobody else looks after the client: one that
+/// takes no piece for a time then is let go.
+async fn pass_out(mut gateway: OwnedReadHalf, mut client: WriteHalf<TlsStream<TcpStream>>) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        let read = gateway.read(&mut buffer).await?;
+        let write = async {
+            if read == 0 {
+                // A client that is gone does not hear the end.
+                let _ = client.shutdown().await;
+                return Ok(());
+            }
+            client.write_all(&buffer[..read]).await?;
+            client.flush().await
+        };
+        let too_late = async {
+            // Of a local socket that is nothing but: closed by the other end. What that left can be read still.
+            gateway.ready(Interest::PRIORITY).await?;
+            sleep(TAKEN_WITHIN).await;
+            Err(io::ErrorKind::TimedOut.into())
+        };
+        tokio::select! {
+            biased;
+            written = write => written?,
+            late = too_late => return late,
+        }
+        if read == 0 {
+            return Ok(());
+        }
     }
 }
 

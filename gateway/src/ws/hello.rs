@@ -380,6 +380,11 @@ impl Shard {
         if let Some(session) = &connection.session {
             self.end_session(session, &connection.socket, id);
         }
+        if let Some(stream) = connection.socket.stream() {
+            // Who waits to write on it holds it open, and would for as long as its client takes nothing and stays. What was given
+            // to the kernel is sent all the same. An error means that it is gone already.
+            let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Both);
+        }
         self.gateway.addresses.depart(&connection.address);
         self.gateway.connections.fetch_sub(1, Ordering::Relaxed);
         metrics::gauge!(crate::metrics::CONNECTIONS).decrement(1.0);

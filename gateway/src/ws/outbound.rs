@@ -17,6 +17,10 @@ const GATHERED_BYTES: usize = 16 * 1024;
 /// What may wait for a client that polls before it counts as one whose socket takes no more.
 const KEPT_BYTES: usize = 64 * 1024;
 
+/// What a piece that waits takes beside its bytes: a place in the queue, which may be twice as long as it has to be, and what
+/// an allocation takes. Of a pong that is nearly all.
+const PIECE_BYTES: usize = 96;
+
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
@@ -42,9 +46,9 @@ pub struct Outbound {
 }
 
 impl Outbound {
-    /// Bytes that wait.
+    /// Bytes of memory that what waits takes; none, if nothing does.
     pub fn waiting(&self) -> usize {
-        self.bytes
+        self.bytes + self.queue.len() * PIECE_BYTES
     }
 
     /// Whether the kernel took no more, and a task waits for it.
@@ -54,7 +58,7 @@ impl Outbound {
 
     /// Keeps what waits for a client that fetches it.
     pub fn keep(&mut self) {
-        self.blocked = self.bytes > KEPT_BYTES;
+        self.blocked = self.waiting() > KEPT_BYTES;
     }
 
     /// Gives what waits to a client that fetches it, as much as its body takes.
@@ -80,6 +84,10 @@ impl Outbound {
 
     /// Puts frames behind what waits.
     pub fn push(&mut self, frames: Bytes) {
+        if frames.is_empty() {
+            // The kernel would take nothing of it for ever.
+            return;
+        }
         self.bytes += frames.len();
         self.queue.push_back(frames);
     }
@@ -118,6 +126,10 @@ impl Outbound {
                     gathered.clear();
                     for piece in &self.queue {
                         let room = GATHERED_BYTES - gathered.len();
+                        if room == 0 {
+                            // The rest may be long.
+                            break;
+                        }
                         gathered.extend_from_slice(&piece[..piece.len().min(room)]);
                     }
                     send_now(stream, gathered)
@@ -213,11 +225,24 @@ mod tests {
     #[test]
     fn what_waits_for_a_client_that_polls_holds_it_up_from_a_size_on() {
         let mut out = Outbound::default();
-        out.push(vec![0; KEPT_BYTES].into());
+        out.push(vec![0; KEPT_BYTES - PIECE_BYTES].into());
         out.keep();
         assert!(!out.is_blocked());
         out.push(Bytes::from_static(b"x"));
         out.keep();
         assert!(out.is_blocked());
+    }
+
+    #[test]
+    fn what_waits_counts_with_what_keeping_it_takes() {
+        let mut out = Outbound::default();
+        out.push(Bytes::new());
+        assert_eq!(out.waiting(), 0);
+        for _ in 0..1_000 {
+            out.push(Bytes::from_static(b"po"));
+        }
+        assert_eq!(out.waiting(), 1_000 * (2 + PIECE_BYTES));
+        out.advance(1_001);
+        assert_eq!(out.waiting(), 999 + 500 * PIECE_BYTES);
     }
 }

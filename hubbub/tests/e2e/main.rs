@@ -9,6 +9,7 @@ mod admin;
 mod big;
 mod bots;
 mod common;
+mod deaf;
 mod drain;
 mod erase;
 mod foreign_accounts;

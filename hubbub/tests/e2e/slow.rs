@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::common::{Room, program, whole_log};
+use crate::deaf::Deaf;
 use crate::peer::Peer;
 
 const MIB: u64 = 1 << 20;
@@ -21,6 +22,11 @@ const STALLED: usize = 12;
 const SENT: usize = 2_000;
 /// Half a mebibyte each.
 const ASKED: usize = 200;
+const DEAF: usize = 24;
+/// Empty pings of each: with their answers the kernel's buffers and our limit would be filled.
+const PINGED: usize = 250_000;
+/// After so many, one after the other, between which the server read nothing, it is taken to read no more.
+const LOOKS: usize = 20;
 /// What waits for the stalled ones may be 3 MiB; the rest is for what else a server's memory does. Without a limit it
 /// would be 250 MiB.
 const GROWTH_MAX: u64 = 24 * MIB;
@@ -143,6 +149,35 @@ async fn answers_that_nobody_reads_cost_no_memory_either() {
     println!("{} MiB more memory", growth / MIB);
     assert!(growth < GROWTH_MAX, "{growth} bytes more than the {before} before");
     asking.abort();
+}
+
+#[tokio::test]
+async fn nor_do_the_shortest_answers() {
+    let server = Hubbub::start(program().with("--hello-timeout=10m")).await.unwrap();
+    let mut warm = Deaf::open(&server).await;
+    warm.ping(1, 0).await;
+    let before = server.resident_bytes().unwrap();
+    let pinging = (0..DEAF).map(async |_| {
+        let mut deaf = Deaf::open(&server).await;
+        // The server stops reading from it, so the last pings stay on their way.
+        deaf.ping(PINGED, 0).await;
+        std::future::pending::<()>().await
+    });
+    let metric = async |name: &str| server.metric(name).await.unwrap();
+    let (mut read, mut looks) = (0.0, 0);
+    let reads_no_more = async || {
+        let before = std::mem::replace(&mut read, metric("hubbub_gateway_frames_in_total").await);
+        looks = if read == before { looks + 1 } else { 0 };
+        let all_wait = metric("hubbub_gateway_slow_connections").await == DEAF as f64;
+        (all_wait && looks > LOOKS).then_some(())
+    };
+    tokio::select! {
+        _ = futures_util::future::join_all(pinging) => unreachable!("they never end"),
+        () = eventually("no more is read from them", reads_no_more) => {}
+    }
+    let growth = server.resident_bytes().unwrap().saturating_sub(before);
+    println!("{} MiB more memory", growth / MIB);
+    assert!(growth < GROWTH_MAX, "{growth} bytes more than the {before} before");
 }
 
 /// The longest messages there may be, many on their way at once.
