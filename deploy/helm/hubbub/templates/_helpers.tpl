@@ -69,7 +69,23 @@ The tiers that run here, a YAML list: name (the subcommand), key (in values), an
 {{- if and $v.botBridge.enabled (not (or $v.amqp.settings $v.amqp.urlSecret)) -}}
 {{- fail "botBridge needs the broker: set amqp.urlSecret, or amqp.settings" -}}
 {{- end -}}
+{{- range $name, $of := dict "nats" $v.nats "cql" $v.cql -}}
+{{- if and $of.user (not $of.passwordSecret) -}}
+{{- fail (printf "%s.user needs %s.passwordSecret" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.cql.tls.clientSecret (not $v.cql.tls.caSecret) -}}
+{{- fail "cql.tls.clientSecret needs cql.tls.caSecret: without one there is no TLS to the database" -}}
+{{- end -}}
 {{- range $tier := include "hubbub.tiers" . | fromYamlArray -}}
+{{- if and $tier.accounts $v.networkPolicy.enabled (not $v.networkPolicy.egress) -}}
+{{- $settings := mergeOverwrite (dict) $v.accounts.settings $v.settings (index $v $tier.key).settings -}}
+{{- range $calls := list "auth-server" "jwks-url" -}}
+{{- if index $settings $calls -}}
+{{- fail (printf "%s needs a way out: name the account service in networkPolicy.egress" $calls) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- with (index $v $tier.key).autoscaling -}}
 {{- if and .enabled (not $v.autoscaling.prometheus) -}}
 {{- fail (printf "%s.autoscaling needs autoscaling.prometheus, the address of Prometheus" $tier.key) -}}
