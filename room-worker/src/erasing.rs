@@ -18,7 +18,7 @@ use hubbub_wire::tier::act::EraseFrom;
 use crate::error::OpenError;
 use crate::orders::{Reached, Scope, Slice, segments_of};
 
-/// Rows and bytes of one read. No gap between rows is so long: it is at most a batch.
+/// Rows and bytes of one read. No gap between rows is so long but where a trimming was interrupted: it is at most a batch.
 const ROWS_MAX: u64 = 2_000;
 const READ_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of content that are enough for one part: a read may find twice as many at once, and is not followed by another then.
@@ -37,11 +37,12 @@ pub(crate) async fn erase_some(
     let segments = segments_of(&*store, &room, scope).await?;
     // Nobody finds anything before that, and a read that finds nothing is a segment's end.
     let row = store.room(room.clone()).await.map_err(|error| OpenError::of(&room, error))?;
-    let trimmed = row.map_or(Seq(0), |row| row.trimmed);
+    let (trimmed, kept_from) = row.map_or((Seq(0), Seq(0)), |row| (row.trimmed, row.kept.0.first));
     let chain = pieces(&segments, scope.newest, 1..=scope.head.0)
         .map_err(|broken| OpenError::broken(&room, &broken))?;
     let from = from.unwrap_or(EraseFrom { epoch: Epoch(0), after: Seq(0), last: Seq(0), said: None });
-    let mut walk = Walk { store, room, author, chain, scope, trimmed, at: from, count: 0, rows: 0, bytes: 0 };
+    let mut walk =
+        Walk { store, room, author, chain, scope, trimmed, kept_from, at: from, count: 0, rows: 0, bytes: 0 };
     for _ in 0..READS_MAX {
         let mut left = segments.iter().skip_while(|segment| segment.epoch < walk.at.epoch);
         let (Some(segment), following) = (left.next(), left.next()) else { return Ok(walk.end()) };
@@ -63,6 +64,8 @@ struct Walk {
     chain: Vec<Piece>,
     scope: Scope,
     trimmed: Seq,
+    /// Rows before this one may be gone already, though that is not noted yet.
+    kept_from: Seq,
     at: EraseFrom,
     count: u64,
     rows: usize,
@@ -95,7 +98,13 @@ impl Walk {
         let seqs = first..=end.min(first.saturating_add(ROWS_MAX - 1));
         let read = Read { room: self.room.clone(), epoch: segment.epoch, seqs, bytes_max: READ_BYTES_MAX };
         let rows = self.store.read(read).await.map_err(|error| OpenError::of(&self.room, error))?;
-        let Some(last) = rows.last() else { return Ok(Step::Nothing) };
+        let Some(last) = rows.last() else {
+            if first >= self.kept_from.0 {
+                return Ok(Step::Nothing);
+            }
+            self.at.after = Seq(self.kept_from.0 - 1);
+            return Ok(Step::More);
+        };
         self.at.after = last.seq;
         self.rows += rows.len();
         self.bytes += rows.iter().map(|row| row.json.len()).sum::<usize>();

@@ -71,8 +71,8 @@ impl OfflineRoom {
     /// As of [`open`](Self::open).
     pub async fn act(&mut self, action: &Action) -> Result<Answer, OpenError> {
         if let Some(missing) = self.room.missing_keys(&action.verb) {
-            let origin = self.link.epoch_of(self.room.head(), self.claim.epoch);
-            let read = || keyed(self.store.clone(), self.id.clone(), origin, missing);
+            // They are from before it was opened: what was decided since may have no segment in the store yet.
+            let read = || keyed(self.store.clone(), self.id.clone(), self.link.origin, missing);
             let keyed = patiently(read).await?;
             self.room.learn_keys(missing.0, &keyed);
         }

@@ -262,7 +262,9 @@ impl OpenRoom {
             }
             (Job::Trim { .. }, Some(Part::Due { retention, first, gone })) => {
                 let decision = self.room.trim(&by, retention, first, turn.at);
-                let more = decision.entry.is_some();
+                // An order before this one may have said it, and no row went yet.
+                let said = self.room.info().map_or(Seq(0), |info| info.kept.first);
+                let more = decision.entry.is_some() || gone < said;
                 self.decided(decision, asker, |_| Say::Trimmed(Trimmed { first, gone, more }));
             }
             // Dropped, it is unavailable.

@@ -1,8 +1,8 @@
 //! A user's messages are erased: first the bytes, then the word.
 
-use hubbub_core::entry::{Entry, Erasure, Kind};
-use hubbub_core::ids::{Epoch, Seq};
-use hubbub_core::ports::store::{Append, Read, Segment};
+use hubbub_core::entry::{Entry, Erasure, Kept, Kind, Retention, Says};
+use hubbub_core::ids::{Epoch, Millis, Seq};
+use hubbub_core::ports::store::{Append, MemberChange, Projection, Read, Segment};
 use hubbub_core::room::Verb;
 use hubbub_wire::tier::act::{EraseFrom, Erased, Told, What};
 use tokio::time::Instant;
@@ -156,4 +156,47 @@ async fn what_a_fenced_holder_wrote_goes_too_and_says_nothing() {
         assert!(rows.iter().all(|entry| !says(entry, "a secret")), "epoch {epoch}");
     }
     assert_eq!(log(&world).await.last().unwrap().kind, Kind::Erase);
+}
+
+/// A trimming that ended before it noted how far it came leaves a gap that is longer than a read.
+#[tokio::test]
+async fn what_is_behind_rows_that_were_trimmed_unnoticed_goes_too() {
+    const FIRST: u64 = 3_001;
+    let world = World::new();
+    let lobby = room("lobby");
+    let mut machine = hubbub_core::room::Room::new(lobby.clone(), 10);
+    let at = Millis(1);
+    let mut decide = |verb| {
+        let action = hubbub_core::room::Action { user: user("ann"), at, verb };
+        machine.decide(&action).entry.unwrap()
+    };
+    let made = decide(create("lobby"));
+    let mut entries: Vec<_> = (2..=6_000).map(|_| decide(say("a secret", None, None))).collect();
+    let kept = Kept { retention: Retention::default(), first: Seq(FIRST) };
+    let word = Entry::new(&lobby, Seq(6_001), at, &user("admin"), None, Says::Retention(kept));
+    entries.retain(|entry| entry.seq.0 >= FIRST);
+    entries.push(word);
+    let segment = Segment { epoch: Epoch(1), start: Seq(1), prev: None };
+    world.store.put_segment(lobby.clone(), segment).await.unwrap();
+    for entries in [std::slice::from_ref(&made), &entries[..]] {
+        let append = Append { room: lobby.clone(), epoch: Epoch(1), entries: entries.to_vec() };
+        world.store.append(append).await.unwrap();
+    }
+    let projection = Projection {
+        room: lobby.clone(),
+        facts: made.facts.clone(),
+        created_at: Some(at),
+        members: vec![MemberChange { user: user("ann"), seq: Seq(1), member: true }],
+        member_count: 1,
+        mark: Seq(6_001),
+        mark_at: at,
+        erased: None,
+        kept: Some((kept, Seq(6_001))),
+    };
+    world.store.project(projection).await.unwrap();
+    world.store.claim(PARTITION).await.unwrap();
+    let _worker = world.worker();
+    let (_, count, seq) = erase(&world, "ann").await;
+    assert_eq!((count, seq), (6_001 - FIRST, Some(6_002)));
+    assert!(log(&world).await.iter().all(|entry| !says(entry, "a secret")));
 }

@@ -62,6 +62,22 @@ async fn a_room_that_was_left_in_the_middle_goes_on_and_a_worker_takes_it_over()
 }
 
 #[tokio::test]
+async fn a_room_that_is_added_to_by_somebody_new_goes_on() {
+    let world = World::new();
+    let mut log = open(&world, claim(&world).await).await;
+    write(&mut log, 3).await;
+    log.finish().await.unwrap();
+    let mut log = open(&world, claim(&world).await).await;
+    let by_bob = |verb| Action { user: user("bob"), at: Millis(9), verb };
+    log.act(&by_bob(Verb::Join)).await.unwrap();
+    // The keys that a repeat is looked for among are from before that.
+    let said = log.act(&by_bob(say("hello", Some("bobs"), None))).await.unwrap();
+    assert_eq!(said, Answer::Kept { seq: Seq(5), at: Some(Millis(9)) });
+    log.finish().await.unwrap();
+    assert_eq!(world.store.room(room("lobby")).await.unwrap().unwrap().mark, Seq(5));
+}
+
+#[tokio::test]
 async fn who_is_fenced_is_told_and_what_it_wrote_counts_for_nobody() {
     let world = World::new();
     let mut older = open(&world, claim(&world).await).await;
