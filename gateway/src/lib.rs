@@ -160,7 +160,7 @@ impl Gateway {
         let account = self.accounts.validate(token).await?;
         // Only now, for it is a hash of all of it: of no more than accounts take for a token.
         let id = token_id(token);
-        if self.revoked.has(id) {
+        if self.revoked.has_until(id, account.expires_at) {
             return Err(AccountsError::InvalidToken.into());
         }
         match self.banned.has(&account.user.id) {
