@@ -120,7 +120,10 @@ impl Answers {
         if let Some((own, user)) = &self.config.own_bot
             && own == token
         {
-            return Ok(user.clone());
+            return match self.ports.banned.has(&user.id) {
+                true => Err("banned"),
+                false => Ok(user.clone()),
+            };
         }
         let mut pause = PAUSE_FIRST;
         loop {
@@ -258,5 +261,18 @@ mod tests {
         answers.revoked.add(token_id(&token), Millis(u64::MAX));
         assert_eq!(announces(&answers, &token).await, ("token", Settled::Refused));
         assert_eq!(announces(&answers, &Secret::new("another".into())).await.0, "announced");
+    }
+
+    #[tokio::test]
+    async fn a_bot_is_refused_once_it_is_banned_the_one_inside_too() {
+        let token = Secret::new("of the bot inside".into());
+        let answers = answers(Some((token.clone(), user("bot")))).await;
+        assert_eq!(announces(&answers, &token).await, ("announced", Settled::Done));
+        answers.ports.banned.ban(user("bot").id);
+        assert_eq!(announces(&answers, &token).await, ("banned", Settled::Refused));
+        let other = Secret::new("of another".into());
+        assert_eq!(announces(&answers, &other).await, ("announced", Settled::Done));
+        answers.ports.banned.ban(user("bot-stocks").id);
+        assert_eq!(announces(&answers, &other).await, ("banned", Settled::Refused));
     }
 }
