@@ -169,6 +169,17 @@ impl Gateway {
         }
     }
 
+    /// Whether who was let in by this token is still to be: since then it may have been called back, or its user banned.
+    ///
+    /// # Errors
+    /// `Accounts` with an invalid token, `Banned`.
+    pub fn lets_in_still(&self, user: &UserId, token: TokenId) -> Result<(), Failure> {
+        if self.revoked.has(token) {
+            return Err(AccountsError::InvalidToken.into());
+        }
+        if self.banned.has(user) { Err(Failure::Banned) } else { Ok(()) }
+    }
+
     /// The account of a token that may chat, and the token's name.
     ///
     /// # Errors
