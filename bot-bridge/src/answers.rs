@@ -120,14 +120,17 @@ impl Answers {
         if let Some((own, user)) = &self.config.own_bot
             && own == token
         {
-            return Ok(user.clone());
-        }
-        if self.revoked.has(token_id(token)) {
-            return Err("token");
+            return match self.ports.banned.has(&user.id) {
+                true => Err("banned"),
+                false => Ok(user.clone()),
+            };
         }
         let mut pause = PAUSE_FIRST;
         loop {
             match self.ports.accounts.validate(token).await {
+                Ok(account) if self.revoked.has_until(token_id(token), account.expires_at) => {
+                    return Err("token");
+                }
                 Ok(account) if self.ports.banned.has(&account.user.id) => return Err("banned"),
                 Ok(account) if account.roles.contains(&Role::Bot) => return Ok(account.user),
                 Ok(_) => return Err("role"),
@@ -206,4 +209,70 @@ fn key(id: &str) -> Key {
 async fn wait(pause: &mut Duration) {
     tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
     *pause = (*pause * 2).min(PAUSE_LAST);
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_adapters::broker::LocalBroker;
+    use hubbub_adapters::bus::LocalBus;
+    use hubbub_core::ids::{Millis, Partitions};
+    use hubbub_core::ports::accounts::{Account, Accounts, BuiltInAccounts};
+    use hubbub_wire::tier::bots::CommandFacts;
+
+    use super::*;
+
+    /// Each token is that of the one bot, and ends some time.
+    struct OneBot;
+
+    impl Accounts for OneBot {
+        fn validate<'a>(&'a self, _: &'a Secret) -> PortFuture<'a, Result<Account, AccountsError>> {
+            let expires_at = Millis(1_000_000_000_000_000);
+            let account = Account { user: user("bot-stocks"), roles: vec![Role::Bot], expires_at };
+            Box::pin(std::future::ready(Ok(account)))
+        }
+
+        fn built_in(&self) -> Option<&dyn BuiltInAccounts> {
+            None
+        }
+    }
+
+    fn user(id: &str) -> User {
+        User { id: UserId::parse(id).unwrap(), name: id.into() }
+    }
+
+    async fn answers(own_bot: Option<(Secret, User)>) -> Answers {
+        let bus = Arc::new(LocalBus::default());
+        let (catalog, _) = Catalog::shared(bus.clone()).await.unwrap();
+        let broker = Arc::new(LocalBroker::new().0);
+        let ports = Ports { bus, broker, accounts: Arc::new(OneBot), banned: Arc::default() };
+        let config = Config { partitions: Partitions::new(1).unwrap(), own_bot, answers_per_second: 1 };
+        Answers::new(ports, config, catalog, Arc::default(), CancellationToken::new())
+    }
+
+    async fn announces(answers: &Answers, token: &Secret) -> Outcome {
+        let facts = CommandFacts { command: "stock".into(), usage: "/stock=CODE".into(), about: "".into() };
+        answers.judge("1", &amqp::announcement(token, &[facts])).await
+    }
+
+    #[tokio::test]
+    async fn a_bot_is_refused_once_its_token_is_called_back() {
+        let (answers, token) = (answers(None).await, Secret::new("of the bot".into()));
+        assert_eq!(announces(&answers, &token).await, ("announced", Settled::Done));
+        answers.revoked.add(token_id(&token), Millis(u64::MAX));
+        assert_eq!(announces(&answers, &token).await, ("token", Settled::Refused));
+        assert_eq!(announces(&answers, &Secret::new("another".into())).await.0, "announced");
+    }
+
+    #[tokio::test]
+    async fn a_bot_is_refused_once_it_is_banned_the_one_inside_too() {
+        let token = Secret::new("of the bot inside".into());
+        let answers = answers(Some((token.clone(), user("bot")))).await;
+        assert_eq!(announces(&answers, &token).await, ("announced", Settled::Done));
+        answers.ports.banned.ban(user("bot").id);
+        assert_eq!(announces(&answers, &token).await, ("banned", Settled::Refused));
+        let other = Secret::new("of another".into());
+        assert_eq!(announces(&answers, &other).await, ("announced", Settled::Done));
+        answers.ports.banned.ban(user("bot-stocks").id);
+        assert_eq!(announces(&answers, &other).await, ("banned", Settled::Refused));
+    }
 }

@@ -160,13 +160,24 @@ impl Gateway {
         let account = self.accounts.validate(token).await?;
         // Only now, for it is a hash of all of it: of no more than accounts take for a token.
         let id = token_id(token);
-        if self.revoked.has(id) {
+        if self.revoked.has_until(id, account.expires_at) {
             return Err(AccountsError::InvalidToken.into());
         }
         match self.banned.has(&account.user.id) {
             true => Err(Failure::Banned),
             false => Ok((account, id)),
         }
+    }
+
+    /// Whether who was let in by this token is still to be: since then it may have been called back, or its user banned.
+    ///
+    /// # Errors
+    /// `Accounts` with an invalid token, `Banned`.
+    pub fn lets_in_still(&self, user: &UserId, token: TokenId) -> Result<(), Failure> {
+        if self.revoked.has(token) {
+            return Err(AccountsError::InvalidToken.into());
+        }
+        if self.banned.has(user) { Err(Failure::Banned) } else { Ok(()) }
     }
 
     /// The account of a token that may chat, and the token's name.

@@ -2,17 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on is to fail")]
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::{Request, header};
 use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions};
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
-use hubbub_core::ids::{NodeId, Partitions};
+use hubbub_core::ids::{Millis, NodeId, Partitions, UserId};
+use hubbub_core::ports::accounts::Secret;
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports};
@@ -23,6 +27,7 @@ use tower_service::Service;
 /// Everything behind the router; the tiers end and the folder goes when it is dropped.
 struct Chat {
     router: Router,
+    gateway: Arc<Gateway>,
     folder: PathBuf,
     end: CancellationToken,
 }
@@ -44,9 +49,12 @@ impl Chat {
             config,
             Ports { bus, accounts: Arc::new(accounts), partitions, banned: Arc::default(), cluster: None },
         );
-        let state =
-            HttpState { gateway, health: Arc::new(Readiness::default), metrics: Arc::new(String::new) };
-        Self { router: router(state), folder, end }
+        let state = HttpState {
+            gateway: gateway.clone(),
+            health: Arc::new(Readiness::default),
+            metrics: Arc::new(String::new),
+        };
+        Self { router: router(state), gateway, folder, end }
     }
 
     async fn ask(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -76,6 +84,28 @@ impl Chat {
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// Posts a body between whose halves something happens.
+    async fn post_slowly(
+        &self,
+        token: &str,
+        path: &str,
+        body: Value,
+        meanwhile: impl FnOnce() + Send + 'static,
+    ) -> u16 {
+        let text = body.to_string();
+        let (first, rest) = text.split_at(text.len() / 2);
+        let (first, rest) = (Bytes::from(first.to_owned()), Bytes::from(rest.to_owned()));
+        let rest = stream::once(async move {
+            meanwhile();
+            Ok::<_, Infallible>(rest)
+        });
+        let request = Request::builder().method("POST").uri(path);
+        let request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        let body = Body::from_stream(stream::once(async { Ok(first) }).chain(rest));
+        self.router.clone().call(request.body(body).unwrap()).await.unwrap().status().as_u16()
     }
 
     /// A new account's id and token.
@@ -187,6 +217,37 @@ async fn only_the_owner_sets_the_topic_and_removes_members() {
         (&json!("tea"), &json!(1)),
         "who is removed may still read"
     );
+}
+
+#[tokio::test]
+async fn who_is_banned_or_whose_token_is_called_back_while_a_body_comes_is_refused() {
+    let chat = Chat::start(Config::default()).await;
+    let ((_, ann), (bob_id, bob), (cyd_id, cyd)) =
+        (chat.person("ann").await, chat.person("bob").await, chat.person("cyd").await);
+    let room = chat.room(&ann, "The lobby").await;
+    for token in [&bob, &cyd] {
+        assert_eq!(chat.ask(token, "POST", &format!("/v1/chat/rooms/join/{room}"), None).await.0, 200);
+    }
+    let (message, rooms) = (format!("/v1/chat/rooms/message/{room}"), "/v1/chat/rooms");
+    let (hi, den) = (json!({"message": "hi"}), json!({"name": "A den"}));
+    assert_eq!(chat.post_slowly(&bob, &message, hi.clone(), || ()).await, 200, "slow is not refused");
+
+    let bob_id = UserId::parse(&bob_id).unwrap();
+    for (path, body) in [(&*message, &hi), (rooms, &den)] {
+        let (gateway, id) = (chat.gateway.clone(), bob_id.clone());
+        let banned = chat.post_slowly(&bob, path, body.clone(), move || gateway.banned.ban(id)).await;
+        assert_eq!(banned, 403, "{path}");
+        chat.gateway.banned.lift(&bob_id);
+    }
+    let (gateway, id, token) =
+        (chat.gateway.clone(), UserId::parse(&cyd_id).unwrap(), Secret::new(cyd.clone()));
+    let revoke = move || gateway.revoke(id, &token, Millis(u64::MAX)).unwrap();
+    assert_eq!(chat.post_slowly(&cyd, &message, hi, revoke).await, 401);
+
+    let (_, page) = chat.ask(&ann, "GET", &format!("/v1/chat/rooms/{room}/messages?kinds=text"), None).await;
+    assert_eq!(page["entries"].as_array().unwrap().len(), 1, "{page}");
+    let (_, listed) = chat.ask(&ann, "GET", rooms, None).await;
+    assert_eq!(listed["rooms"].as_array().unwrap().len(), 1, "{listed}");
 }
 
 #[tokio::test]

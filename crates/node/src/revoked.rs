@@ -1,6 +1,7 @@
 //! Tokens that were called back: refused at every node that heard of it, until they end by themselves.
 //!
-//! Kept in memory only: tokens are short-lived, and a node that starts anew takes a token that was called back before.
+//! Kept in memory only: people's tokens are short-lived, and a node that starts anew takes a token that was called back before.
+//! Bots' tokens are not, so who has one that got out is banned: that is stored.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +51,13 @@ impl Revoked {
 
     fn add_at(&self, token: TokenId, until: Millis, now: Millis) {
         let mut tokens = self.lock();
-        if tokens.until.insert(token, until).is_none() {
+        // Whoever calls it back again may know of a later end, never of an earlier one.
+        let known = tokens.until.get(&token).copied();
+        if known.is_none_or(|known| known < until) {
+            if let Some(known) = known {
+                tokens.by_end.remove(&(known, token));
+            }
+            tokens.until.insert(token, until);
             tokens.by_end.insert((until, token));
         }
         while tokens
@@ -68,6 +75,16 @@ impl Revoked {
     /// Whether the token was called back.
     pub fn has(&self, token: TokenId) -> bool {
         self.any.load(Ordering::Acquire) && self.lock().until.contains_key(&token)
+    }
+
+    /// Whether the token was called back; now that it is known to end no sooner than `until`, it stays so for as long. Where
+    /// nobody tells when a token ends, each look at it finds a later end.
+    pub fn has_until(&self, token: TokenId, until: Millis) -> bool {
+        let has = self.has(token);
+        if has {
+            self.add(token, until);
+        }
+        has
     }
 }
 
@@ -99,6 +116,31 @@ mod tests {
         revoked.add_at(token(2), Millis(200), Millis(100));
         assert!(!revoked.has(token(1)) && revoked.has(token(2)));
         assert_eq!(lengths(&revoked), (1, 1));
+    }
+
+    #[test]
+    fn a_token_that_is_called_back_again_is_refused_until_the_later_end() {
+        let revoked = Revoked::default();
+        revoked.add_at(token(1), Millis(100), Millis(0));
+        revoked.add_at(token(1), Millis(300), Millis(50));
+        revoked.add_at(token(1), Millis(200), Millis(60));
+        revoked.add_at(token(2), Millis(400), Millis(250));
+        assert!(revoked.has(token(1)));
+        assert_eq!(lengths(&revoked), (2, 2));
+        revoked.add_at(token(3), Millis(400), Millis(300));
+        assert!(!revoked.has(token(1)));
+    }
+
+    #[test]
+    fn a_token_without_an_end_of_its_own_is_refused_for_as_long_as_it_is_shown() {
+        let revoked = Revoked::default();
+        let hour = |n: u64| Millis(now().0 + n * 3_600_000);
+        assert!(!revoked.has_until(token(1), hour(1)));
+        assert_eq!(lengths(&revoked), (0, 0));
+        revoked.add(token(1), hour(1));
+        assert!(revoked.has_until(token(1), hour(2)));
+        revoked.add_at(token(2), hour(3), hour(1));
+        assert!(revoked.has(token(1)));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::HttpState;
+use super::caller::LetIn;
 use super::fault::{Fault, unreadable};
 
 /// Bytes of a body that has no picture in it.
@@ -48,7 +49,12 @@ async fn read_json<T: DeserializeOwned>(request: Request, max: usize) -> Result<
     if !says_json(request.headers()) {
         return Err(Fault::NotJson);
     }
+    let let_in = request.extensions().get::<LetIn>().cloned();
     let bytes = whole(request, max).await?;
+    // Looked at again: the body may have taken long, and who was banned meanwhile must not say anything any more.
+    if let Some(let_in) = let_in {
+        let_in.still()?;
+    }
     serde_json::from_slice(&bytes).map_err(|error| unreadable(format!("the body can't be read: {error}")))
 }
 

@@ -1,17 +1,20 @@
 //! Who asks, and whether they may ask now.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use http::{HeaderMap, header};
-use hubbub_core::ids::User;
+use hubbub_core::ids::{User, UserId};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::trace::TraceContext;
+use hubbub_wire::tier::control::TokenId;
 
 use super::fault::Fault;
 use super::{ClientAddress, HttpState};
+use crate::Gateway;
 use crate::error::Failure;
 
 /// Someone signed in who wants to read.
@@ -22,6 +25,21 @@ pub struct Writer(pub User, pub Option<TraceContext>);
 
 /// Someone signed in who wants to say something, their token, and the trace of their own as of a [`Writer`].
 pub struct Speaker(pub User, pub Secret, pub Option<TraceContext>);
+
+/// Who was let in before the body came: an extension of the request, for whoever reads the body.
+#[derive(Clone)]
+pub struct LetIn {
+    gateway: Arc<Gateway>,
+    user: UserId,
+    token: TokenId,
+}
+
+impl LetIn {
+    /// Whether they would be let in now.
+    pub fn still(&self) -> Result<(), Failure> {
+        self.gateway.lets_in_still(&self.user, self.token)
+    }
+}
 
 /// A request that wants to change something, of nobody in particular: only its address is known.
 pub struct Stranger(pub IpAddr);
@@ -51,8 +69,10 @@ impl FromRequestParts<HttpState> for Speaker {
     async fn from_request_parts(parts: &mut Parts, state: &HttpState) -> Result<Self, Fault> {
         takes_work(state)?;
         let token = token(&parts.headers)?;
-        let (account, _) = state.gateway.authenticate(&token).await?;
+        let (account, id) = state.gateway.authenticate(&token).await?;
         state.gateway.sends.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
+        let let_in = LetIn { gateway: state.gateway.clone(), user: account.user.id.clone(), token: id };
+        parts.extensions.insert(let_in);
         Ok(Self(account.user, token, trace(&parts.headers)))
     }
 }

@@ -9,10 +9,10 @@ use hubbub_core::limits::NAME_CHARS_MAX;
 use hubbub_core::ports::accounts::Secret;
 use serde::{Deserialize, Deserializer};
 
-/// Longest token that is looked at, in bytes. It has to fit in the head of a request, which servers bound at 8 to 16 KiB.
-const TOKEN_BYTES_MAX: usize = 8 * 1_024;
+/// Longest token that is looked at, in bytes. It has to fit in a line of a request's head, and those servers bound from 8 KiB on.
+const TOKEN_BYTES_MAX: usize = 6 * 1_024;
 
-/// Whether this can be a token at all: visible ASCII of up to 8 KiB. So it can't end a header's line or begin another.
+/// Whether this can be a token at all: visible ASCII of up to 6 KiB. So it can't end a header's line or begin another.
 pub fn may_be_token(token: &Secret) -> bool {
     let bytes = token.reveal().as_bytes();
     !bytes.is_empty() && bytes.len() <= TOKEN_BYTES_MAX && bytes.iter().all(u8::is_ascii_graphic)

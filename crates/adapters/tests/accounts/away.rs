@@ -129,6 +129,39 @@ async fn refusals_are_answers_and_open_no_breaker() {
     assert_eq!(server.calls(), 20);
 }
 
+#[tokio::test]
+async fn what_is_answered_about_one_token_opens_no_breaker_for_others() {
+    let server = Server::start(Doing::Answer(200, ANA.into())).await;
+    let accounts = asking(&server, AuthServerOptions::default());
+    let too_large = format!("{ANA}{}", " ".repeat(64 * 1_024));
+    for (n, (status, body)) in [
+        (200, r#"{"user":"a.b","name":"A","type":1,"roles":["user"]}"#),
+        (200, r#"{"user":"a","name":"A","type":"1","roles":["user"]}"#),
+        (200, &too_large),
+        (400, "<html>Request Header Or Cookie Too Large</html>"),
+        (404, "not here"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        server.answers(status, body);
+        for _ in 0..5 {
+            assert!(is_unavailable(&validate(&accounts, "theirs").await), "{status} {body:.40}");
+        }
+        server.answers(200, ANA);
+        assert!(validate(&accounts, &format!("mine{n}")).await.is_ok(), "{status} {body:.40}");
+    }
+    for status in [429, 500] {
+        let accounts = asking(&server, AuthServerOptions::default());
+        server.answers(status, "");
+        for _ in 0..5 {
+            assert!(is_unavailable(&validate(&accounts, "theirs").await));
+        }
+        server.answers(200, ANA);
+        assert!(is_unavailable(&validate(&accounts, "mine").await), "{status} tells how the service is");
+    }
+}
+
 #[test]
 fn a_wrong_address_is_told_without_quoting_it() {
     for bad in ["accounts.example.org", "https://ana:hunter2@accounts.example.org", "ftp://hunter2"] {

@@ -6,14 +6,16 @@
 //!   a flood of made-up tokens pushes out no good answer.
 //! - *One call a token*: who asks about a token while a call about it is under way gets that call's answer.
 //! - *Away*: an answer that does not come, or says nothing of the token, is `Unavailable`, and not kept. After
-//!   `breaker_failures` of them in a row all tokens that are not cached are `Unavailable` at once for `breaker_pause`; then
-//!   one call tries.
+//!   `breaker_failures` calls in a row without an answer, or with one that says that the service is in trouble (5xx, 429),
+//!   all tokens that are not cached are `Unavailable` at once for `breaker_pause`; then one call tries. Any other answer may
+//!   be about its one token, whose owner must not be able to shut out everybody else.
 //! - *Bounded*: see [`HttpOptions`]; and at most `asked_max` tokens are asked about at once.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::StatusCode;
 use hubbub_core::ids::Millis;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, BuiltInAccounts, Secret};
@@ -170,7 +172,7 @@ impl AuthServer {
         }
         let (tell, answer) = watch::channel(None);
         state.calls.insert(key, answer.clone());
-        let landing = Landing { inner: self.0.clone(), key, tell, outcome: None, was_asked: true };
+        let landing = Landing { inner: self.0.clone(), key, tell, outcome: None, service: Service::Fails };
         tokio::spawn(call(landing, token.clone()));
         Plan::Wait(answer)
     }
@@ -215,8 +217,32 @@ struct Landing {
     key: TokenHash,
     tell: watch::Sender<Option<Validated>>,
     outcome: Option<Validated>,
-    /// Whether the outcome tells how the service is.
-    was_asked: bool,
+    service: Service,
+}
+
+/// What a call tells of the service, whatever it tells of its token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Answers,
+    Fails,
+    NotAsked,
+}
+
+impl Service {
+    fn of_status(status: StatusCode) -> Self {
+        match status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            true => Self::Fails,
+            false => Self::Answers,
+        }
+    }
+
+    fn of_error(error: &CallError) -> Self {
+        match error {
+            CallError::Busy => Self::NotAsked,
+            CallError::TooLarge => Self::Answers,
+            CallError::TimedOut | CallError::Failed(_) => Self::Fails,
+        }
+    }
 }
 
 async fn call(mut landing: Landing, token: Secret) {
@@ -224,6 +250,10 @@ async fn call(mut landing: Landing, token: Secret) {
     let began = inner.started.elapsed();
     let answer = inner.client.get(Some(&token)).await;
     inner.meters.call_seconds.record(inner.now().saturating_sub(began));
+    landing.service = match &answer {
+        Ok(answer) => Service::of_status(answer.status),
+        Err(error) => Service::of_error(error),
+    };
     let verdict = answer.map(|answer| verdict::read(answer.status, &answer.body));
     let (label, outcome) = match verdict {
         Ok(Verdict::Valid { user, roles, end }) => {
@@ -235,10 +265,7 @@ async fn call(mut landing: Landing, token: Secret) {
         }
         Ok(Verdict::Refused) => ("refused", Err(AccountsError::InvalidToken)),
         Ok(Verdict::Trouble(what)) => ("trouble", Err(unavailable(what))),
-        Err(error) => {
-            landing.was_asked = error != CallError::Busy;
-            (of_failure(&error), Err(unavailable(error)))
-        }
+        Err(error) => (of_failure(&error), Err(unavailable(error))),
     };
     inner.meters.call(label);
     landing.outcome = Some(outcome);
@@ -251,20 +278,22 @@ impl Drop for Landing {
         let (inner, key, now) = (&*self.inner, self.key, self.inner.now());
         let mut state = inner.lock();
         state.calls.remove(&key);
-        let change = match &outcome {
+        match &outcome {
             Ok(account) => {
                 let left = Duration::from_millis(account.expires_at.0.saturating_sub(super::now().0));
                 let end = now.saturating_add(inner.options.valid_ttl.min(left));
                 state.valid.put(key, account.clone(), now, end);
-                state.breaker.answered()
             }
             Err(AccountsError::InvalidToken) => {
                 state.valid.remove(&key);
                 state.refused.put(key, (), now, now.saturating_add(inner.options.refused_ttl));
-                state.breaker.answered()
             }
-            Err(_) if self.was_asked => state.breaker.failed(now),
-            Err(_) => {
+            Err(_) => {}
+        }
+        let change = match self.service {
+            Service::Answers => state.breaker.answered(),
+            Service::Fails => state.breaker.failed(now),
+            Service::NotAsked => {
                 state.breaker.gave_up(now);
                 None
             }

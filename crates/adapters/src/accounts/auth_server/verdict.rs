@@ -50,8 +50,7 @@ struct Valid {
     name: Option<String>,
     #[serde(rename = "type")]
     kind: Option<u64>,
-    #[serde(default)]
-    roles: Vec<String>,
+    roles: Option<Vec<String>>,
     exp: Option<NumericDate>,
 }
 
@@ -86,7 +85,7 @@ fn of_account(valid: Valid) -> Verdict {
         Some(BOT) => ("bot", Role::Bot),
         _ => ("user", Role::User),
     };
-    let has_it = valid.roles.iter().any(|given| given == name);
+    let has_it = valid.roles.iter().flatten().any(|given| given == name);
     let user = User { name: shown_name(valid.name.as_deref(), &valid.user), id: valid.user };
     Verdict::Valid { user, roles: if has_it { vec![role] } else { Vec::new() }, end: valid.exp }
 }
@@ -115,6 +114,7 @@ mod tests {
         assert_eq!(roles(r#"{"user":"u","type":3,"roles":["user"]}"#), []);
         assert_eq!(roles(r#"{"user":"u","type":1,"roles":["bot"]}"#), []);
         assert_eq!(roles(r#"{"user":"u"}"#), []);
+        assert_eq!(roles(r#"{"user":"u","type":1,"roles":null}"#), []);
         let said = of(200, r#"{"user":"u","exp":1800000000}"#);
         assert!(matches!(said, Verdict::Valid { end: Some(end), .. } if end.millis().0 == 1_800_000_000_000));
     }
