@@ -25,7 +25,7 @@ pub async fn print(
     let id = UserId::parse(&format!("bot-{name}")).context("--name must be 1 to 60 of A-Z a-z 0-9 _ -")?;
     let key = match settings.from_database {
         true => {
-            let options = settings.database();
+            let options = settings.database()?;
             let opening = Box::pin(CqlStore::open_existing(&options));
             let Some(store) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
             let store = store?.with_context(|| no_store_in(&options))?;

@@ -18,7 +18,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let log_id = match settings.from_database {
         true => {
-            let options = settings.database();
+            let options = settings.database()?;
             let renewed = async {
                 let store = CqlStore::open_existing(&options).await?;
                 anyhow::Ok(store.with_context(|| no_store_in(&options))?.renew_log().await?)

@@ -14,7 +14,7 @@ use futures_util::future::join;
 use hubbub_core::chain::{pieces, unbroken};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
-use hubbub_core::ports::store::{Append, Read, RoomRow, Segment, Store};
+use hubbub_core::ports::store::{Append, Read, RoomRow, Segment, Store, StoreError};
 use hubbub_core::room::{Projected, Room};
 
 use crate::append::put_segment;
@@ -90,6 +90,12 @@ pub(crate) async fn first_touch(
     let doubtful = found.len();
     let from = Seq(newest.start.0.max(mark.0 + 1));
     longest_prefix(&*store, &room, newest.epoch, from, &mut found).await?;
+    let mark_now = store.room(room.clone()).await.map_err(inside)?.map_or(Seq(0), |row| row.mark);
+    if mark_now != mark {
+        // Somebody who does not know yet that they are fenced may have trimmed by it what was looked for here.
+        let inside = "the room's row moved meanwhile".into();
+        return Err(OpenError::of(&room, StoreError::Unavailable { inside }));
+    }
     let head = found.last().map_or(mark, |last| last.seq);
     let link = Link {
         own: match newest.epoch == epoch {

@@ -14,7 +14,7 @@ use hubbub_core::entry::{Entry, Kept, Kind, Retention};
 use hubbub_core::ids::{Epoch, Millis, RoomId, Seq, User};
 use hubbub_core::limits::REPEAT_WINDOW;
 use hubbub_core::ports::bus::{Payload, Subject};
-use hubbub_core::ports::store::{Read, Segment, Store, Trim};
+use hubbub_core::ports::store::{Read, Segment, Store, StoreError, Trim};
 use hubbub_wire::tier::act::{Ask, Told, Trimmed, What};
 use hubbub_wire::tier::parcel;
 use tokio::time::sleep;
@@ -55,7 +55,11 @@ pub(crate) async fn trim_some(
     }
     let segments = segments_of(&*store, &room, scope).await?;
     if gone < first {
-        // No holder replays them: the mark came to the store with the word.
+        // No holder may need them any more: the mark is to be where the word is. On CQL it comes after that.
+        if row.mark < row.kept.1 {
+            let inside = "the room's row is behind its own word".into();
+            return Err(OpenError::of(&room, StoreError::Unavailable { inside }));
+        }
         let from = gone.max(Seq(1));
         let epochs = with_rows(&segments, from..first);
         let trim = Trim { room: room.clone(), epochs, seqs: from..first };

@@ -5,12 +5,13 @@
 use std::time::Duration;
 
 use hubbub_adapters::store::{CqlOptions, CqlStore, CqlTls};
-use hubbub_core::entry::{Entry, Says};
+use hubbub_core::entry::{Entry, RoomFacts, Says};
 use hubbub_core::ids::{Epoch, Key, Millis, Partition, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::Secret;
-use hubbub_core::ports::store::{Append, Read, Store, StoreError};
+use hubbub_core::ports::store::{Append, Projection, Read, Store, StoreError};
 use hubbub_testkit::{Cassandra, Folder, Keyspace, eventually, in_time, in_time_within};
+use scylla::client::session_builder::SessionBuilder;
 use tokio::task::JoinSet;
 
 fn options_at(keyspace: Keyspace) -> CqlOptions {
@@ -204,6 +205,38 @@ async fn a_keyspace_with_which_no_cluster_began_is_not_made_by_who_looks_for_one
     assert!(existing().await.is_none(), "the first look made it");
     let store = open(&options).await;
     assert_eq!(existing().await.unwrap().log_id(), store.log_id());
+}
+
+/// A room comes into the directory before it has its row: the lists go on behind it.
+#[tokio::test]
+async fn a_room_whose_first_projection_is_half_written_does_not_end_the_directory() {
+    let options = options().await;
+    let store = open(&options).await;
+    for n in 1..=5 {
+        let facts = RoomFacts { name: "r".into(), topic: "".into(), owner: UserId::parse("u").unwrap() };
+        let projection = Projection {
+            room: RoomId::parse(&format!("r{n}")).unwrap(),
+            facts: Some(facts),
+            created_at: Some(Millis(n)),
+            members: Vec::new(),
+            member_count: 1,
+            mark: Seq(1),
+            mark_at: Millis(n),
+            erased: None,
+            kept: None,
+        };
+        store.project(projection).await.unwrap();
+    }
+    let session = SessionBuilder::new().known_nodes(&options.nodes).build().await.unwrap();
+    let half = format!(
+        "INSERT INTO {}.directory (period, created_at, room) VALUES (0, 9, 'half')",
+        options.keyspace
+    );
+    session.query_unpaged(half, ()).await.unwrap();
+    let listed = store.directory(None, 3).await.unwrap();
+    let rooms: Vec<_> = listed.iter().map(|row| row.room.as_str()).collect();
+    assert_eq!(rooms, ["r5", "r4", "r3"]);
+    assert_eq!(store.directory(None, 9).await.unwrap().len(), 5);
 }
 
 #[tokio::test]

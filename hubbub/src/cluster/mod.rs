@@ -77,12 +77,12 @@ impl Node {
     /// Connects to NATS and the database, however long it takes.
     async fn reach(&self, settings: &(impl Nats + Database)) -> anyhow::Result<Arc<Reached>> {
         let bus = async {
-            let bus = NatsBus::connect(&settings.nats(self.role.as_str(), &self.id)).await?;
+            let bus = NatsBus::connect(&settings.nats(self.role.as_str(), &self.id)?).await?;
             self.nats.is_met();
             anyhow::Ok(bus)
         };
         let store = async {
-            let store = CqlStore::open(&settings.database()).await?;
+            let store = CqlStore::open(&settings.database()?).await?;
             self.database.is_met();
             anyhow::Ok(store)
         };
@@ -220,7 +220,7 @@ pub async fn schema(
     _metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let options = settings.database();
+    let options = settings.database()?;
     if let Some(store) = shutdown.run_until_cancelled(CqlStore::open(&options)).await {
         store?;
         tracing::info!(keyspace = options.keyspace, "the tables are there");

@@ -193,7 +193,7 @@ struct Target {
 impl Target {
     async fn open(settings: &ImportSettings) -> anyhow::Result<Self> {
         let scratch = settings.scratch.clone();
-        let (store, scratch, candidate): (Arc<dyn Store>, _, _) = match (settings.database(), &settings.data)
+        let (store, scratch, candidate): (Arc<dyn Store>, _, _) = match (settings.database()?, &settings.data)
         {
             (Some(_), Some(_)) => {
                 let twice = "the store is named twice: keep --data (DATA_DIR) or --cql (CQL_NODES)";
@@ -217,7 +217,7 @@ impl Target {
             }
         };
         let candidate = Partitions::new(candidate).context("at least one partition")?;
-        let is_database = settings.database().is_some();
+        let is_database = settings.cql.is_some();
         // The all-in-one has one, and so has nothing to agree on with others.
         let partitions = if is_database { store.partitions(candidate).await? } else { candidate };
         Ok(Self { store, partitions, claims: HashMap::new(), scratch, is_database })

@@ -42,13 +42,19 @@ pub trait Telemetry {
 /// How NATS is reached.
 pub trait Nats {
     /// As this node.
-    fn nats(&self, tier: &str, node: &NodeId) -> NatsOptions;
+    ///
+    /// # Errors
+    /// Settings that go together, of which one is missing.
+    fn nats(&self, tier: &str, node: &NodeId) -> Result<NatsOptions, WrongSettings>;
 }
 
 /// How the database is reached.
 pub trait Database {
     /// As a node of this cluster.
-    fn database(&self) -> CqlOptions;
+    ///
+    /// # Errors
+    /// Settings that go together, of which one is missing.
+    fn database(&self) -> Result<CqlOptions, WrongSettings>;
 }
 
 /// How the broker of the bots is reached.
@@ -66,8 +72,17 @@ pub trait Broker {
 /// How long after its delay and its window a drain may still take.
 const DRAIN_GRACE: Duration = Duration::from_secs(15);
 
-fn pair<T: Clone, U: Clone>(one: &Option<T>, other: &Option<U>) -> Option<(T, U)> {
-    one.clone().zip(other.clone())
+/// Both, or none: of one alone nobody could say what was meant, and a connection in the clear would be the answer.
+fn pair<T: Clone, U: Clone>(
+    names: &str,
+    one: &Option<T>,
+    other: &Option<U>,
+) -> Result<Option<(T, U)>, WrongSettings> {
+    match (one, other) {
+        (None, None) => Ok(None),
+        (Some(one), Some(other)) => Ok(Some((one.clone(), other.clone()))),
+        _ => Err(WrongSettings(format!("{names} go together"))),
+    }
 }
 
 macro_rules! telemetry {
@@ -122,17 +137,19 @@ telemetry! {
 macro_rules! nats {
     ($($settings:ty)*) => {
         $(impl Nats for $settings {
-            fn nats(&self, tier: &str, node: &NodeId) -> NatsOptions {
-                let identity = pair(&self.nats_cert, &self.nats_key);
+            fn nats(&self, tier: &str, node: &NodeId) -> Result<NatsOptions, WrongSettings> {
+                let names = "--nats-cert (NATS_CERT) and --nats-key (NATS_KEY)";
+                let identity = pair(names, &self.nats_cert, &self.nats_key)?;
                 let is_tls = self.nats_tls || self.nats_ca.is_some() || identity.is_some();
-                NatsOptions {
+                let names = "--nats-user (NATS_USER) and --nats-password (NATS_PASSWORD)";
+                Ok(NatsOptions {
                     servers: self.nats.clone(),
-                    user: pair(&self.nats_user, &self.nats_password),
+                    user: pair(names, &self.nats_user, &self.nats_password)?,
                     tls: is_tls.then(|| NatsTls { ca: self.nats_ca.clone(), identity }),
                     prefix: self.cluster.clone(),
                     lease_replicas: self.nats_replicas as usize,
                     name: format!("hubbub {tier} {node}"),
-                }
+                })
             }
         })*
     };
@@ -142,14 +159,21 @@ nats!(GatewaySettings WorkerSettings HistorySettings BridgeSettings);
 
 macro_rules! cql_options {
     ($settings:ident, $nodes:expr) => {{
-        let identity: Option<(PathBuf, PathBuf)> = pair(&$settings.cql_cert, &$settings.cql_key);
+        let names = "--cql-cert (CQL_CERT) and --cql-key (CQL_KEY)";
+        let identity: Option<(PathBuf, PathBuf)> = pair(names, &$settings.cql_cert, &$settings.cql_key)?;
+        if identity.is_some() && $settings.cql_ca.is_none() {
+            let names =
+                "--cql-cert (CQL_CERT) needs --cql-ca (CQL_CA), which says whom to trust and sets TLS";
+            return Err(WrongSettings(names.into()));
+        }
+        let names = "--cql-user (CQL_USER) and --cql-password (CQL_PASSWORD)";
         CqlOptions {
             nodes: $nodes,
             keyspace: $settings.cql_keyspace.clone(),
             // The table bounds it.
             replication: $settings.cql_replication as u8,
             datacenter: $settings.cql_datacenter.clone(),
-            user: pair(&$settings.cql_user, &$settings.cql_password),
+            user: pair(names, &$settings.cql_user, &$settings.cql_password)?,
             tls: $settings.cql_ca.clone().map(|ca| CqlTls { ca, identity }),
             request_timeout: $settings.cql_timeout,
             cluster: $settings.cluster.clone(),
@@ -160,8 +184,8 @@ macro_rules! cql_options {
 macro_rules! database {
     ($($settings:ty)*) => {
         $(impl Database for $settings {
-            fn database(&self) -> CqlOptions {
-                cql_options!(self, self.cql.clone())
+            fn database(&self) -> Result<CqlOptions, WrongSettings> {
+                Ok(cql_options!(self, self.cql.clone()))
             }
         })*
     };
@@ -171,8 +195,12 @@ database!(GatewaySettings WorkerSettings HistorySettings BridgeSettings SchemaSe
 
 impl ImportSettings {
     /// The database, if one was named.
-    pub fn database(&self) -> Option<CqlOptions> {
-        self.cql.clone().map(|nodes| cql_options!(self, nodes))
+    ///
+    /// # Errors
+    /// Settings that go together, of which one is missing.
+    pub fn database(&self) -> Result<Option<CqlOptions>, WrongSettings> {
+        let Some(nodes) = self.cql.clone() else { return Ok(None) };
+        Ok(Some(cql_options!(self, nodes)))
     }
 }
 

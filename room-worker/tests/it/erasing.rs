@@ -128,10 +128,10 @@ async fn what_a_fenced_holder_wrote_goes_too_and_says_nothing() {
     let (mut entries, mut orders) = (Vec::new(), Vec::new());
     let mut room = hubbub_core::room::Room::new(lobby.clone(), 10);
     for verb in [create("lobby"), say("a secret", None, None), say("a secret, again", None, None)] {
-        let at = hubbub_core::ids::Millis(1);
+        let at = Millis(1);
         entries.extend(room.decide(&hubbub_core::room::Action { user: user("ann"), at, verb }).entry);
     }
-    orders.extend(room.erase(&user("admin"), &user("ann").id, Seq(3), hubbub_core::ids::Millis(2)).entry);
+    orders.extend(room.erase(&user("admin"), &user("ann").id, Seq(3), Millis(2)).entry);
     let segment = |epoch, start, prev: Option<u64>| Segment {
         epoch: Epoch(epoch),
         start: Seq(start),

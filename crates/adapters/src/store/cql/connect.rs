@@ -1,5 +1,6 @@
 //! Reaching the database: at the start for ever, then the driver keeps on.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 
-use super::failure::unavailable;
+use super::failure::{damaged, unavailable};
 
 /// Pauses between tries: doubled from the first to the last, each shortened by up to half.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -33,7 +34,7 @@ pub struct CqlOptions {
     pub keyspace: String,
     /// Replicas in each datacenter, when the keyspace is made here.
     pub replication: u8,
-    /// The datacenter whose nodes are asked; the nearest by the driver's choice if there is none.
+    /// The datacenter whose nodes are asked. There may be none only where all nodes are in one: else it is refused.
     pub datacenter: Option<String>,
     /// User and password, if it wants some.
     pub user: Option<(String, Secret)>,
@@ -102,7 +103,24 @@ pub(super) async fn connect(options: &CqlOptions) -> Stored<Session> {
     if let Some(tls) = &options.tls {
         builder = builder.tls_context(Some(Arc::new(client_config(tls)?)));
     }
-    builder.build().await.map_err(unavailable)
+    let session = builder.build().await.map_err(unavailable)?;
+    if options.datacenter.is_none() {
+        let state = session.get_cluster_state();
+        one_datacenter(state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()))?;
+    }
+    Ok(session)
+}
+
+/// Without a preference the driver asks nodes of all datacenters, and what a quorum of one has acknowledged another one's may lack.
+fn one_datacenter<'a>(of_nodes: impl Iterator<Item = &'a str>) -> Stored<()> {
+    let datacenters: BTreeSet<&str> = of_nodes.collect();
+    match datacenters.len() {
+        0 | 1 => Ok(()),
+        _ => Err(damaged(format_args!(
+            "the database is in several datacenters ({}): name one by --cql-datacenter (CQL_DATACENTER)",
+            datacenters.into_iter().collect::<Vec<_>>().join(", ")
+        ))),
+    }
 }
 
 fn client_config(tls: &CqlTls) -> Stored<ClientConfig> {
@@ -128,4 +146,17 @@ fn certificates(file: &Path) -> Stored<Vec<CertificateDer<'static>>> {
 
 fn unreadable(file: &Path, error: impl std::fmt::Display) -> StoreError {
     unavailable(format_args!("{}: {error}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_datacenters_want_one_named() {
+        one_datacenter(["a", "a"].into_iter()).unwrap();
+        one_datacenter([].into_iter()).unwrap();
+        let refused = one_datacenter(["b", "a", "b"].into_iter()).unwrap_err().to_string();
+        assert!(refused.contains("(a, b): name one by --cql-datacenter"), "{refused}");
+    }
 }

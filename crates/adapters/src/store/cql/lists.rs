@@ -1,6 +1,6 @@
 //! Rooms, members and the lists of them: reading the projections.
 
-use futures_util::future::{join, try_join};
+use futures_util::future::join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use hubbub_core::entry::RoomFacts;
 use hubbub_core::ids::{Millis, RoomId, Seq, User, UserId};
@@ -39,8 +39,9 @@ where
     R: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata>,
 {
     let mut statement = statement.clone();
-    // Some of the rows may be of those who left.
-    statement.set_page_size(limit.saturating_add(8).min(PAGE_ROWS_MAX) as i32);
+    // Some of the rows may be of those who left; where they are many, larger pages pass them by.
+    let mut page_rows = limit.saturating_add(8).min(PAGE_ROWS_MAX);
+    statement.set_page_size(page_rows as i32);
     let mut page = PagingState::start();
     loop {
         let fetched = db.session.execute_single_page(&statement, &values, page).await;
@@ -55,6 +56,8 @@ where
             PagingStateResponse::HasMorePages { state } => page = state,
             PagingStateResponse::NoMorePages => return Ok(()),
         }
+        page_rows = (2 * page_rows).min(PAGE_ROWS_MAX);
+        statement.set_page_size(page_rows as i32);
     }
 }
 
@@ -62,12 +65,11 @@ where
 pub(super) async fn room(db: &Db, room: RoomId) -> Stored<Option<RoomRow>> {
     type Columns = (Option<String>, Option<i64>, Option<i64>, Option<i64>, Option<i64>);
     let asked = (room.as_str(),);
-    let rows = try_join(
-        db.session.execute_unpaged(&db.statements.room, asked),
-        db.session.execute_unpaged(&db.statements.forgot, asked),
-    );
-    let (rows, kept) = join(rows, retention::kept(db, &room)).await;
-    let ((result, forgot), (kept, trimmed)) = (rows.map_err(unavailable)?, kept?);
+    // The mark first: it comes last with a projection, so that what is read after it is no older.
+    let result = db.session.execute_unpaged(&db.statements.room, asked).await.map_err(unavailable)?;
+    let forgot = db.session.execute_unpaged(&db.statements.forgot, asked);
+    let (forgot, kept) = join(forgot, retention::kept(db, &room)).await;
+    let (forgot, (kept, trimmed)) = (forgot.map_err(unavailable)?, kept?);
     let forgot = forgot.into_rows_result().map_err(unavailable)?;
     let erased = forgot.maybe_first_row::<(Option<i64>,)>().map_err(damaged)?.and_then(|(erased,)| erased);
     let rows = result.into_rows_result().map_err(unavailable)?;
@@ -158,11 +160,31 @@ pub(super) async fn rooms_ever_of(
     Ok(found)
 }
 
-/// Rooms, the newest first: period after period, down from the cursor's.
-pub(super) async fn directory(db: &Db, after: Option<DirectoryCursor>, limit: usize) -> Stored<Vec<RoomRow>> {
-    if limit == 0 {
-        return Ok(Vec::new());
+/// Rooms, the newest first.
+pub(super) async fn directory(
+    db: &Db,
+    mut after: Option<DirectoryCursor>,
+    limit: usize,
+) -> Stored<Vec<RoomRow>> {
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let listed = listed(db, after, limit).await?;
+        let all = listed.len() < limit;
+        let rooms: Vec<RoomId> = listed.iter().map(|listed| listed.room.clone()).collect();
+        // A room is in the directory a moment before it has its row: fewer rows are no end.
+        let rows = stream::iter(rooms).map(|id| room(db, id)).buffered(AT_ONCE);
+        found.extend(rows.try_filter_map(async |row| Ok(row)).try_collect::<Vec<_>>().await?);
+        if all {
+            break;
+        }
+        after = listed.into_iter().next_back();
     }
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// The directory's lines, the newest first: period after period, down from the cursor's.
+async fn listed(db: &Db, after: Option<DirectoryCursor>, limit: usize) -> Stored<Vec<DirectoryCursor>> {
     let newest = after.as_ref().map(|cursor| to_cql(cursor.created_at.0 / PERIOD_MS)).transpose()?;
     let mut periods = Vec::new();
     let take = |(period,): (i64,)| {
@@ -173,8 +195,8 @@ pub(super) async fn directory(db: &Db, after: Option<DirectoryCursor>, limit: us
 
     let mut rooms = Vec::new();
     for period in periods {
-        let take = |(_, room): (i64, String)| {
-            rooms.push(room_id(&room)?);
+        let take = |(created_at, room): (i64, String)| {
+            rooms.push(DirectoryCursor { created_at: Millis(from_cql(created_at)?), room: room_id(&room)? });
             Ok(rooms.len() == limit)
         };
         match &after {
@@ -188,7 +210,5 @@ pub(super) async fn directory(db: &Db, after: Option<DirectoryCursor>, limit: us
             break;
         }
     }
-    // A room is in the directory a moment before it has its row.
-    let rows = stream::iter(rooms).map(|id| room(db, id)).buffered(AT_ONCE);
-    rows.try_filter_map(async |row| Ok(row)).try_collect().await
+    Ok(rooms)
 }
