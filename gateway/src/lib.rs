@@ -57,7 +57,7 @@ use crate::config::Config;
 use crate::error::Failure;
 use crate::load::{Load, Refusal};
 use crate::peers::{Cluster, Peers};
-use crate::presence::{Arrived, Presence};
+use crate::presence::{Addresses, Arrived, Presence};
 use crate::shard::Shard;
 use crate::socketio::session::Sessions;
 use crate::typing::Typing;
@@ -98,7 +98,7 @@ pub struct Gateway {
     /// Socket.IO sessions that poll.
     pub sessions: Sessions,
     /// From where.
-    pub addresses: Presence<IpAddr>,
+    pub addresses: Addresses,
     /// Who writes.
     pub typing: Typing,
     /// Messages, joins and rooms, a user.
@@ -132,7 +132,7 @@ impl Gateway {
             revoked: Arc::default(),
             banned: ports.banned,
             sessions: Sessions::default(),
-            addresses: Presence::default(),
+            addresses: Addresses::default(),
             typing: Typing::default(),
             sends: RateLimit::new(config.sends_per_second, config.sends_burst),
             reads: RateLimit::new(config.reads_per_second, config.reads_burst),
@@ -147,7 +147,7 @@ impl Gateway {
         })
     }
 
-    /// Whether an address has as many connections as it may.
+    /// Whether the client at an address has as many connections as it may.
     pub fn is_at_limit(&self, address: &IpAddr) -> bool {
         self.addresses.count(address) >= self.config.connections_of_address_max
     }

@@ -191,12 +191,11 @@ impl Door {
     fn take(&self, stream: TcpStream, peer: SocketAddr) {
         let address = peer.ip().to_canonical();
         let gateway = &self.shard.gateway;
-        // A proxy's connections are those of many; each of them is counted when it upgrades.
-        let max = match gateway.config.proxies.is_one(address) {
-            true => u32::MAX,
-            false => gateway.config.connections_of_address_max,
-        };
-        if gateway.addresses.arrive(&address, max) == Arrived::TooMany {
+        // A proxy's connections are those of many; each of them is counted when it upgrades. Not those of the proxy, for clients
+        // may be in its network.
+        let is_proxy = gateway.config.proxies.is_one(address);
+        let max = gateway.config.connections_of_address_max;
+        if !is_proxy && gateway.addresses.arrive(&address, max) == Arrived::TooMany {
             metrics::counter!(crate::metrics::REFUSED, "reason" => "address").increment(1);
             return;
         }
@@ -207,7 +206,9 @@ impl Door {
             if let Some(stream) = door.enter(stream).await {
                 door.serve(stream, address).await;
             }
-            door.shard.gateway.addresses.depart(&address);
+            if !is_proxy {
+                door.shard.gateway.addresses.depart(&address);
+            }
         });
     }
 

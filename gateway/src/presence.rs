@@ -1,11 +1,14 @@
-//! How many connections each user, or each address, has at this gateway. Several connections of a user are one presence.
+//! How many connections each user, or each client's address, has at this gateway. Several connections of a user are one presence.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
-/// Connections by user or address, over all shards.
+use hubbub_core::address::one_client;
+
+/// Connections by user, or by [address](Addresses), over all shards.
 pub struct Presence<K> {
     connections: Mutex<HashMap<K, u32>>,
 }
@@ -63,11 +66,44 @@ impl<K: Hash + Eq + Clone> Presence<K> {
     }
 }
 
+/// Connections by where they come from. All addresses of one client count together.
+#[derive(Default)]
+pub struct Addresses(Presence<IpAddr>);
+
+impl Addresses {
+    /// As of [`Presence::arrive`].
+    pub fn arrive(&self, address: &IpAddr, max: u32) -> Arrived {
+        self.0.arrive(&one_client(*address), max)
+    }
+
+    /// As of [`Presence::depart`].
+    pub fn depart(&self, address: &IpAddr) -> bool {
+        self.0.depart(&one_client(*address))
+    }
+
+    /// As of [`Presence::count`].
+    pub fn count(&self, address: &IpAddr) -> u32 {
+        self.0.count(&one_client(*address))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use hubbub_core::ids::UserId;
 
     use super::*;
+
+    #[test]
+    fn all_addresses_of_one_network_are_one_client() {
+        let addresses = Addresses::default();
+        let at = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(addresses.arrive(&at("2001:db8::1"), 2), Arrived::First);
+        assert_eq!(addresses.arrive(&at("2001:db8::2"), 2), Arrived::Another);
+        assert_eq!(addresses.arrive(&at("2001:db8::3"), 2), Arrived::TooMany);
+        assert_eq!(addresses.arrive(&at("2001:db8:0:1::1"), 2), Arrived::First);
+        assert_eq!(addresses.count(&at("2001:db8::4")), 2);
+        assert!(!addresses.depart(&at("2001:db8::2")) && addresses.depart(&at("2001:db8::1")));
+    }
 
     #[test]
     fn several_connections_are_one_presence() {

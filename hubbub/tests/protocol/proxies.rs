@@ -54,6 +54,18 @@ async fn each_client_behind_a_trusted_proxy_has_limits_of_its_own() {
 }
 
 #[tokio::test]
+async fn all_addresses_of_one_network_of_version_6_are_one_client() {
+    let server = program().with("--trusted-proxies=127.0.0.0/8").with("--connections-of-address-max=2");
+    let server = Hubbub::start(server).await.unwrap();
+    let (status, _first) = upgrade(&server, "X-Forwarded-For: 2001:db8:0:1::1\r\n").await;
+    assert_eq!(status, "101");
+    let (status, _second) = upgrade(&server, "X-Forwarded-For: 2001:db8:0:1::2\r\n").await;
+    assert_eq!(status, "101");
+    assert_eq!(upgrade(&server, "X-Forwarded-For: 2001:db8:0:1::3\r\n").await.0, "503");
+    assert_eq!(upgrade(&server, "X-Forwarded-For: 2001:db8:0:2::1\r\n").await.0, "101");
+}
+
+#[tokio::test]
 async fn the_word_of_a_stranger_about_its_address_does_not_count() {
     let server = program().with("--trusted-proxies=192.0.2.7,::1").with("--connections-of-address-max=2");
     let server = Hubbub::start(server).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use hubbub_adapters::accounts::{Jwt, JwtKeys, JwtOptions};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -26,16 +27,6 @@ async fn start(keys: &[Value]) -> Server {
 
 fn of(server: &Server) -> Jwt {
     Jwt::new(JwtKeys::Jwks(format!("{}/keys", server.url)), JwtOptions::default()).unwrap()
-}
-
-/// Asks until the answer is of a kind: a fetch in the background lands when it lands.
-async fn until(accounts: &Jwt, token: &str, wanted: impl Fn(&Result<Account, AccountsError>) -> bool) {
-    let asked = async {
-        while !wanted(&validate(accounts, token).await) {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), asked).await.expect("the answer comes");
 }
 
 #[tokio::test]
@@ -120,7 +111,7 @@ async fn the_last_good_set_counts_while_the_address_is_away() {
         assert!(validate(&accounts, &known.token(Some("known"))).await.is_ok());
         server.doing(failure);
         later(REFRESH).await;
-        // Fetches in the background, and then because of the new key, both in vain.
+        // Fetches because the set is old, in vain.
         assert!(validate(&accounts, &known.token(Some("known"))).await.is_ok());
         assert!(is_unavailable(&validate(&accounts, &new.token(Some("new"))).await), "it may be a new key");
         assert!(validate(&accounts, &known.token(Some("known"))).await.is_ok());
@@ -152,9 +143,31 @@ async fn a_key_that_was_withdrawn_goes_when_the_set_is_old() {
     assert!(validate(&accounts, &old.token(Some("old"))).await.is_ok());
     server.answers(200, &set(&[new.jwk(Some("new"))]));
     later(REFRESH).await;
-    until(&accounts, &old.token(Some("old")), |answer| *answer == Err(AccountsError::InvalidToken)).await;
-    assert!(validate(&accounts, &new.token(Some("new"))).await.is_ok());
+    // Two at once: who comes while the set is fetched waits for it, too.
+    let (old, new_token) = (secret(&old.token(Some("old"))), new.token(Some("new")));
+    let both = tokio::join!(accounts.validate(&old), accounts.validate(&old));
+    assert_eq!(both, (Err(AccountsError::InvalidToken), Err(AccountsError::InvalidToken)));
+    assert!(validate(&accounts, &new_token).await.is_ok());
     assert_eq!(server.calls(), 2);
+}
+
+#[tokio::test]
+async fn known_keys_wait_once_for_an_address_that_is_away_and_then_no_more() {
+    let issuer = Issuer::p256();
+    let server = start(&[issuer.jwk(Some("a"))]).await;
+    let accounts = of(&server);
+    let token = secret(&issuer.token(Some("a")));
+    assert!(accounts.validate(&token).await.is_ok());
+    server.doing(Doing::Hang);
+    later(REFRESH).await;
+    let mut answer = accounts.validate(&token);
+    tokio::select! { _ = &mut answer => panic!("an answer"), () = server.arrived(2) => {} }
+    later(JwtOptions::default().jwks.http.timeout).await;
+    assert!(answer.await.is_ok(), "the old set counts");
+    later(REFETCH).await;
+    let at_once = accounts.validate(&token).now_or_never();
+    assert!(at_once.is_some_and(|answer| answer.is_ok()));
+    server.arrived(3).await;
 }
 
 #[tokio::test]

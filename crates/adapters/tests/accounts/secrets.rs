@@ -68,6 +68,7 @@ async fn no_token_is_printed_by_the_adapter_that_asks() {
     printed.push(metrics.render());
     printed.push(log.text());
     assert!(log.text().contains("the account service fails"), "the log was not captured: {}", log.text());
+    assert_eq!(log.text().matches("says nothing of the token").count(), 1, "not for each: {}", log.text());
     assert!(log.text().contains("TRACE") || log.text().contains("DEBUG"), "only what is loud was captured");
     for text in printed {
         assert!(!text.contains("hunter2"), "{text}");

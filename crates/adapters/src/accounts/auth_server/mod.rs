@@ -38,6 +38,8 @@ use verdict::Verdict;
 /// Where the account service answers, under its base address.
 const PATH: &str = "/v1/accounts/validate";
 const BASE: &str = "AUTH_SERVER";
+/// How often it is logged that answers say nothing of a token: one user can cause them without end.
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// What may be set of the adapter of an account service.
 #[derive(Debug, Clone)]
@@ -97,6 +99,8 @@ struct State {
     /// The calls under way: where each will put its answer.
     calls: HashMap<TokenHash, watch::Receiver<Option<Validated>>>,
     breaker: Breaker,
+    /// When it was last logged that an answer said nothing of a token.
+    logged_at: Option<Duration>,
 }
 
 /// What to do about a token.
@@ -119,6 +123,7 @@ impl AuthServer {
             refused: Cache::new(options.cached_max),
             calls: HashMap::new(),
             breaker: Breaker::new(options.breaker_failures, options.breaker_pause),
+            logged_at: None,
         };
         Ok(Self(Arc::new(Inner {
             client,
@@ -298,7 +303,17 @@ impl Drop for Landing {
                 None
             }
         };
+        let says_nothing =
+            self.service == Service::Answers && matches!(outcome, Err(AccountsError::Unavailable { .. }));
+        let is_due = says_nothing && state.logged_at.is_none_or(|at| now.saturating_sub(at) >= LOGGED_EVERY);
+        if is_due {
+            state.logged_at = Some(now);
+        }
         drop(state);
+        if let (true, Err(AccountsError::Unavailable { inside })) = (is_due, &outcome) {
+            // The breaker stays closed and says nothing, and a slip in the address looks like this.
+            tracing::warn!(inside, "the account service's answer says nothing of the token");
+        }
         match (change, &outcome) {
             (Some(Change::Opened), Err(AccountsError::Unavailable { inside })) => {
                 inner.meters.breaker_open.set(1.0);

@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hubbub_core::address::one_client;
 use hubbub_core::ids::{User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{
@@ -133,7 +134,7 @@ impl BuiltIn {
         let name = fields::check_name(&registration.name)?;
         let email = fields::check_email(&registration.email)?;
         fields::check_password(&registration.password)?;
-        self.spend(&self.registrations, self.keys.hash_one(network(from)))?;
+        self.spend(&self.registrations, self.keys.hash_one(one_client(from)))?;
         // Also found by the insert; here it saves a hash.
         if self.store.by_email(email.clone()).await.map_err(not_kept)?.is_some() {
             return Err(AccountsError::AddressTaken);
@@ -152,7 +153,7 @@ impl BuiltIn {
         password: Secret,
         from: IpAddr,
     ) -> Result<Secret, AccountsError> {
-        self.spend(&self.logins, self.keys.hash_one(network(from)))?;
+        self.spend(&self.logins, self.keys.hash_one(one_client(from)))?;
         // No account has such an address or password, so this tells nothing about any.
         let Ok(email) = fields::check_email(&email) else { return Err(AccountsError::InvalidCredentials) };
         fields::check_password(&password).map_err(|_| AccountsError::InvalidCredentials)?;
@@ -218,14 +219,6 @@ impl BuiltInAccounts for BuiltIn {
 
     fn check_command_token(&self, token: &Secret) -> Option<CommandRight> {
         self.tokens.check_command(token, now())
-    }
-}
-
-/// Who counts as one caller: whoever has an IPv6 address has the 2⁶⁴ beside it.
-fn network(address: IpAddr) -> u128 {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
     }
 }
 

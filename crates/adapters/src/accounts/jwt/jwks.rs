@@ -1,8 +1,9 @@
 //! A set of keys behind an address (RFC 7517), fetched when it is needed and kept.
 //!
-//! - It is fetched when a token asks for a key that is not in it, and in the background when it is older than
-//!   `refresh_every`; at most once in `refetch_after`, whether that went well or not; one fetch at a time, for which all wait
-//!   who need it.
+//! - It is fetched when a token asks for a key that is not in it, and when it is older than `refresh_every`; at most once in
+//!   `refetch_after`, whether that went well or not; one fetch at a time, for which all wait who need it.
+//! - Who finds the set too old waits for the fetch as well: after a quiet time a key in it may long be withdrawn. But not
+//!   while the address is known to be away: then it is fetched in the background.
 //! - The last good set stays in use while the address is away or answers what is no set.
 //! - A key that is not in a set just fetched makes a refusal. When the last fetch failed the key may be a new one, so then it
 //!   is `Unavailable`.
@@ -71,6 +72,8 @@ struct Inner {
 struct State {
     set: Option<Set>,
     fetched_at: Duration,
+    /// When the last fetch was over, however it went.
+    landed_at: Duration,
     /// When the last fetch began, and how it went; none before the first.
     began_at: Option<Duration>,
     failure: Option<String>,
@@ -110,20 +113,22 @@ impl Jwks {
         let fetch = {
             let now = self.0.now();
             let mut state = self.0.lock();
-            let may_fetch = state.may_fetch(now, self.0.refetch_after);
-            match state.get(kid) {
-                Some(key) => {
-                    let is_old = now.saturating_sub(state.fetched_at) >= self.0.refresh_every;
-                    if is_old && may_fetch {
-                        self.begin_fetch(&mut state, now);
-                    }
-                    return Ok(key);
-                }
-                None if may_fetch => self.begin_fetch(&mut state, now),
-                None => match &state.fetch {
-                    Some(fetch) => fetch.clone(),
-                    None => return Err(state.missing()),
-                },
+            let is_old = |since: Duration| now.saturating_sub(since) >= self.0.refresh_every;
+            let known = state.get(kid);
+            if let Some(key) = &known
+                && !is_old(state.fetched_at)
+            {
+                return Ok(key.clone());
+            }
+            let fetch = match state.may_fetch(now, self.0.refetch_after) {
+                true => Some(self.begin_fetch(&mut state, now)),
+                false => state.fetch.clone(),
+            };
+            match (known, fetch) {
+                (Some(_), Some(fetch)) if is_old(state.landed_at) => fetch,
+                (Some(key), _) => return Ok(key),
+                (None, Some(fetch)) => fetch,
+                (None, None) => return Err(state.missing()),
             }
         };
         over(fetch).await;
@@ -206,6 +211,7 @@ impl Drop for Landing {
         let now = self.inner.now();
         let mut state = self.inner.lock();
         state.fetch = None;
+        state.landed_at = now;
         match std::mem::replace(&mut self.outcome, Err(String::new())) {
             Ok(set) => {
                 let was_away = state.failure.take().is_some();
