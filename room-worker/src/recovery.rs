@@ -86,16 +86,21 @@ pub(crate) async fn first_touch(
     if newest.epoch > epoch {
         return Err(OpenError::Fenced(newest.epoch));
     }
-    let mut found = between(&*store, &room, &segments, mark, newest).await?;
-    let doubtful = found.len();
-    let from = Seq(newest.start.0.max(mark.0 + 1));
-    longest_prefix(&*store, &room, newest.epoch, from, &mut found).await?;
+    let read = async {
+        let mut found = between(&*store, &room, &segments, mark, newest).await?;
+        let doubtful = found.len();
+        let from = Seq(newest.start.0.max(mark.0 + 1));
+        longest_prefix(&*store, &room, newest.epoch, from, &mut found).await?;
+        Ok((found, doubtful))
+    };
+    let read = read.await;
     let mark_now = store.room(room.clone()).await.map_err(inside)?.map_or(Seq(0), |row| row.mark);
     if mark_now != mark {
         // Somebody who does not know yet that they are fenced may have trimmed by it what was looked for here.
         let inside = "the room's row moved meanwhile".into();
         return Err(OpenError::of(&room, StoreError::Unavailable { inside }));
     }
+    let (found, doubtful) = read?;
     let head = found.last().map_or(mark, |last| last.seq);
     let link = Link {
         own: match newest.epoch == epoch {

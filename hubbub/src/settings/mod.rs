@@ -210,15 +210,15 @@ macro_rules! settings_of {
             cql_keyspace: String = Token, env ["CQL_KEYSPACE"], default "hubbub";
             /// Replicas in each datacenter, if the keyspace is made.
             cql_replication: u64 = Count::between(1, 16), env ["CQL_REPLICATION"], default "3";
-            /// Datacenter of the database's nodes that are asked.
+            /// Datacenter of the database's nodes that are asked; needed where they are in several.
             cql_datacenter: Option<String> = Optional(Host), env ["CQL_DATACENTER"], default "";
-            /// User of the database.
+            /// User of the database; needs the password.
             cql_user: Option<String> = Optional(Text), env ["CQL_USER"], default "";
             /// Password of the database.
             cql_password: Option<Password> = Optional(Secret), env ["CQL_PASSWORD"], default "";
             /// Certificates to trust, a PEM file; sets TLS.
             cql_ca: Option<PathBuf> = Optional(Path), env ["CQL_CA"], default "";
-            /// Our certificate for the database, a PEM file; needs the key.
+            /// Our certificate for the database, a PEM file; needs the key and the certificates to trust.
             cql_cert: Option<PathBuf> = Optional(Path), env ["CQL_CERT"], default "";
             /// The key of our certificate for the database, a PEM file.
             cql_key: Option<PathBuf> = Optional(Path), env ["CQL_KEY"], default "";

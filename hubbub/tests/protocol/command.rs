@@ -102,7 +102,7 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("wrong.toml"), "heartbeat = \"soon\"\n").unwrap();
     std::fs::write(folder.path().join("unknown.toml"), "heartbeet = \"1s\"\n").unwrap();
-    let cases: [Wrong; 11] = [
+    let cases: [Wrong; 15] = [
         (&["--port", "99999"], &[], &["port", "99999", "flag --port"]),
         (&[], &[("PORT", "abc")], &["port", "abc", "environment PORT"]),
         (&[], &[("INTERFACE", "localhost")], &["interface", "environment INTERFACE"]),
@@ -118,6 +118,14 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
         ),
         (&["--jwt-key-file", "wrong.toml"], &[], &["JWT_KEY_FILE must be a public key in PEM"]),
         (&["gateway", "--jwt-secret", "hunter2"], &[], &["JWT_SECRET must be at least 32 bytes"]),
+        (&["schema", "--cql-cert=a", "--cql-key=b"], &[], &["--cql-cert", "needs --cql-ca (CQL_CA)"]),
+        (&["schema", "--cql-cert=a", "--cql-ca=b"], &[], &["--cql-key (CQL_KEY)", "go together"]),
+        (&["schema", "--cql-user=hub"], &[], &["--cql-password (CQL_PASSWORD)", "go together"]),
+        (
+            &["import", "--cql=127.0.0.1", "--chatrooms=wrong.toml", "--messages=wrong.toml"],
+            &[("CQL_KEY", "b")],
+            &["--cql-cert (CQL_CERT)", "go together"],
+        ),
     ];
     for (flags, surroundings, words) in cases {
         let (code, out, errors) = run_in(folder.path(), flags, surroundings);

@@ -21,8 +21,8 @@ const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Times that a claim is tried, and the pause between two tries.
 const CLAIM_TRIES: u32 = 8;
 const CLAIM_PAUSE: Duration = Duration::from_millis(50);
-/// Rows of the first page of a read, and of any page.
-const PAGE_ROWS: i32 = 64;
+/// Rows of the first page of a read, which may all be pictures, and of any page.
+const PAGE_ROWS: i32 = 8;
 const PAGE_ROWS_MAX: i32 = 2_000;
 
 /// The newest claim, by a plain read at a quorum.
@@ -213,5 +213,30 @@ async fn read_bucket(
             PagingStateResponse::HasMorePages { state } => page = state,
             PagingStateResponse::NoMorePages => return Ok(false),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_core::entry::Says;
+    use hubbub_core::ids::{Millis, User, UserId};
+    use hubbub_core::limits::Content;
+
+    use super::*;
+
+    /// Rows of the next page of a read of 1 MiB that has found so many rows of that size.
+    fn page_rows(rows: usize, each: usize) -> i32 {
+        let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+        let (room, text) = (RoomId::parse("lobby").unwrap(), Content::text("hello".into()).unwrap());
+        let entry = Entry::new(&room, Seq(1), Millis(1), &ann, None, Says::Message(&text));
+        Found { entries: vec![entry; rows], bytes: rows * each, bytes_max: 1024 * 1024 }.page_rows()
+    }
+
+    #[test]
+    fn pages_are_as_large_as_what_was_found_lets_them_be() {
+        const PICTURE: usize = 350 * 1024;
+        assert!(page_rows(0, 0) as usize * PICTURE < 4 * 1024 * 1024, "nothing is known");
+        assert_eq!(page_rows(2, PICTURE), 1);
+        assert!((100..=PAGE_ROWS_MAX).contains(&page_rows(8, 300)), "a page of history has two, not many");
     }
 }
