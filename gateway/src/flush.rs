@@ -116,8 +116,6 @@ impl State {
         if connection.behind_since.take().is_none() {
             return;
         }
-        self.settled = true;
-        let Some(connection) = self.connection(id) else { return };
         let behind: Vec<_> = connection
             .rooms
             .iter()
@@ -126,6 +124,7 @@ impl State {
                 _ => None,
             })
             .collect();
+        self.settled = true;
         for (room, after) in behind {
             self.tell_behind(id, &room, after);
             self.go_live(id, &room);

@@ -37,7 +37,7 @@ enum Step {
     Fetch(ReadTo),
     /// It must read before it is sent more.
     Wait,
-    /// What it needs is not kept any more: it has to come again, and is told so then.
+    /// What it needs is not kept any more, or the room is not here: it has to come again, and is told so then.
     TooLate,
 }
 

@@ -6,19 +6,17 @@ use hubbub_gateway::tls::Tls;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::process::WrongSettings;
+use crate::settings::pair;
 
 /// What settings say: both files or none.
 ///
 /// # Errors
 /// One without the other, or files that can't be used.
 pub fn of(certificate: Option<&PathBuf>, key: Option<&PathBuf>) -> Result<Option<Tls>, WrongSettings> {
-    match (certificate, key) {
-        (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => Tls::load(certificate.clone(), key.clone())
-            .map(Some)
-            .map_err(|bad| WrongSettings(format!("--tls-cert (TLS_CERT), --tls-key (TLS_KEY): {bad}"))),
-        _ => Err(WrongSettings("--tls-cert (TLS_CERT) and --tls-key (TLS_KEY) go together".into())),
-    }
+    let both = pair("--tls-cert (TLS_CERT) and --tls-key (TLS_KEY)", &certificate, &key)?;
+    both.map(|(certificate, key)| Tls::load(certificate.clone(), key.clone()))
+        .transpose()
+        .map_err(|bad| WrongSettings(format!("--tls-cert (TLS_CERT), --tls-key (TLS_KEY): {bad}")))
 }
 
 /// Reads the files again at each SIGHUP, for ever. Without TLS the signal is left alone.

@@ -16,8 +16,8 @@ use hubbub_node::trace::Sampling;
 
 mod parts;
 
-pub(crate) use parts::read;
 pub use parts::{Broker, Database, Nats, Telemetry};
+pub(crate) use parts::{pair, read};
 
 const MIB: u64 = 1024 * 1024;
 

@@ -73,7 +73,7 @@ pub trait Broker {
 const DRAIN_GRACE: Duration = Duration::from_secs(15);
 
 /// Both, or none: of one alone nobody could say what was meant, and a connection in the clear would be the answer.
-fn pair<T: Clone, U: Clone>(
+pub(crate) fn pair<T: Clone, U: Clone>(
     names: &str,
     one: &Option<T>,
     other: &Option<U>,

@@ -11,6 +11,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const HEADER_BYTES: usize = 32;
@@ -140,8 +141,8 @@ impl Follower {
         let mut header = [0; FRAME_HEADER_BYTES];
         let frame_bytes = (FRAME_HEADER_BYTES + self.page_bytes) as u64;
         for frame in self.seen..frames {
-            self.file.seek(SeekFrom::Start(HEADER_BYTES as u64 + u64::from(frame) * frame_bytes))?;
-            self.file.read_exact(&mut header)?;
+            let at = HEADER_BYTES as u64 + u64::from(frame) * frame_bytes;
+            self.file.read_exact_at(&mut header, at)?;
             if header[8..16] != self.salts {
                 return Err(std::io::Error::new(ErrorKind::InvalidData, "a frame is of another log"));
             }
@@ -154,8 +155,7 @@ impl Follower {
     /// Whether it is another log than before.
     fn read_header(&mut self) -> std::io::Result<bool> {
         let mut header = [0; HEADER_BYTES];
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.read_exact(&mut header)?;
+        self.file.read_exact_at(&mut header, 0)?;
         let (_, page_bytes, _) = read_header(&header)
             .ok_or_else(|| std::io::Error::new(ErrorKind::InvalidData, "the log's header is damaged"))?;
         let before = std::mem::replace(&mut self.salts, salts_of(&header));
