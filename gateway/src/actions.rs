@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use ::metrics::counter;
 use futures_util::FutureExt;
+use futures_util::future::Map;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_core::trace::TraceContext;
-use hubbub_node::trace::{self, Span};
+use hubbub_node::trace::Span;
 use hubbub_wire::tier::act::{Ask, EraseFrom, Erased, Synced, Told, Trimmed, What};
 use hubbub_wire::tier::bots::{AskBots, Command, CommandFacts, ToldBots};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Joined, Listed, Member, Query, Replay};
 use sha2::{Digest, Sha256};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::error::Failure;
@@ -71,23 +73,23 @@ impl Asker {
         self.partitions.of(room)
     }
 
-    /// Does something in a room. The request is on its way when this returns, so that actions keep the order of their
-    /// calls; the future waits for the answer. `told` is what the client said of a trace of its own.
+    /// Does something in a room, and has `then` called with what came of it: it must not block. The request is on its way when
+    /// this returns, so that actions keep the order of their calls. `told` is what the client said of a trace of its own.
     ///
     /// # Errors
     /// `Refused`; `Unavailable`, and then it may have been done.
-    pub fn act(
+    pub fn act_then(
         &self,
         room: RoomId,
         user: User,
         verb: Verb,
         told: Option<TraceContext>,
-    ) -> impl Future<Output = Result<Answer, Failure>> + 'static + use<> {
+        then: impl FnOnce(Result<Answer, Failure>) + Send + 'static,
+    ) {
         let mut span = Span::first(name(&verb), told);
         span.tag("hubbub.room", &room);
         let trace = span.context();
-        let answer = self.ask(room, What::Do { user, verb }, trace);
-        let answered = answer.map(move |answer| {
+        self.ask_then(room, What::Do { user, verb }, trace, move |answer| {
             let answer = match answer {
                 Ok((Told::Done(Answer::Refused(refusal)), _)) => Err(refusal.into()),
                 Ok((Told::Done(answer), _)) => Ok(answer),
@@ -101,9 +103,23 @@ impl Asker {
             if let Err(failure) = &answer {
                 span.fail(failure.code());
             }
-            answer
+            drop(span);
+            then(answer);
         });
-        trace::within(trace, answered)
+    }
+
+    /// As [`Asker::act_then`], with a future of the answer.
+    ///
+    /// # Cancel safety
+    /// Dropped, it is done all the same.
+    pub fn act(
+        &self,
+        room: RoomId,
+        user: User,
+        verb: Verb,
+        told: Option<TraceContext>,
+    ) -> impl Future<Output = Result<Answer, Failure>> + 'static + use<> {
+        answer_of(|then| self.act_then(room, user, verb, told, then))
     }
 
     /// Asks the holder where a room's log ends, for its newest entries as far as they are in memory, and which of `users`
@@ -114,7 +130,7 @@ impl Asker {
         newest: u32,
         users: Vec<UserId>,
     ) -> Result<(Synced, Vec<Entry>), Failure> {
-        let (told, payload) = self.ask(room.clone(), What::Sync { newest, users }, None).await?;
+        let (told, payload) = self.ask(room.clone(), What::Sync { newest, users }).await?;
         match told {
             Told::Synced(synced) => Ok((*synced, parcel::entries(room, payload)?)),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
@@ -135,7 +151,7 @@ impl Asker {
         author: UserId,
         from: Option<EraseFrom>,
     ) -> Result<Erased, Failure> {
-        match self.ask(room, What::Erase { by, author, from }, None).await?.0 {
+        match self.ask(room, What::Erase { by, author, from }).await?.0 {
             Told::Erased(erased) => Ok(erased),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) | Told::Trimmed(_) => {
@@ -149,7 +165,7 @@ impl Asker {
     /// # Errors
     /// `Refused` when there is no such room; `Unavailable`, and then it may have been done, and can be done again.
     pub async fn trim(&self, room: RoomId, by: User, fully: bool) -> Result<Trimmed, Failure> {
-        match self.ask(room, What::Trim { by, fully }, None).await?.0 {
+        match self.ask(room, What::Trim { by, fully }).await?.0 {
             Told::Trimmed(trimmed) => Ok(trimmed),
             Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) | Told::Erased(_) => {
@@ -158,17 +174,27 @@ impl Asker {
         }
     }
 
-    fn ask(
+    fn ask_then(
         &self,
         room: RoomId,
         what: What,
         trace: Option<TraceContext>,
-    ) -> impl Future<Output = Result<(Told, Payload), Failure>> + 'static + use<> {
+        then: impl FnOnce(Result<(Told, Payload), Failure>) + Send + 'static,
+    ) {
         let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let twice = may_be_asked_twice(&what);
         let payload = Payload::whole(Ask { room, what, timeout_ms });
-        self.request(subject, Message { payload, traces: trace.into_iter().collect() }, twice, self.nobody())
+        let message = Message { payload, traces: trace.into_iter().collect() };
+        self.request_then(subject, message, twice, self.nobody(), then);
+    }
+
+    fn ask(
+        &self,
+        room: RoomId,
+        what: What,
+    ) -> impl Future<Output = Result<(Told, Payload), Failure>> + 'static + use<> {
+        answer_of(|then| self.ask_then(room, what, None, then))
     }
 
     /// What it means that nobody holds a partition, or answers reads, and after which time.
@@ -178,6 +204,29 @@ impl Asker {
 
     /// The first try is made now. Tries that nobody served are made again for the time that `nobody` names; what may be asked `twice`
     /// is also asked again when nobody answered for a while, or the one who was asked is the wrong one by now.
+    fn request_then<T: Header>(
+        &self,
+        subject: Subject,
+        message: Message,
+        twice: bool,
+        nobody: (Duration, Failure),
+        then: impl FnOnce(Result<(T, Payload), Failure>) + Send + 'static,
+    ) {
+        let began = Instant::now();
+        let patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
+        let (bus, timeout) = (self.bus.clone(), self.timeout);
+        let first = message.clone();
+        let again =
+            Again { bus, subject: subject.clone(), message, twice, nobody, began, timeout, patience };
+        let answered = move |answer| match judge(answer, twice) {
+            ControlFlow::Break(done) => then(done),
+            ControlFlow::Continue(missed) => {
+                tokio::spawn(async move { then(again.ask(missed).await) });
+            }
+        };
+        self.bus.ask(&subject, first, patience, Box::new(answered));
+    }
+
     fn request<T: Header>(
         &self,
         subject: Subject,
@@ -185,18 +234,7 @@ impl Asker {
         twice: bool,
         nobody: (Duration, Failure),
     ) -> impl Future<Output = Result<(T, Payload), Failure>> + 'static + use<T> {
-        let began = Instant::now();
-        let patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
-        let first = self.bus.request(&subject, message.clone(), patience);
-        let (bus, timeout) = (self.bus.clone(), self.timeout);
-        let again = Again { bus, subject, message, twice, nobody, began, timeout, patience };
-        async move {
-            match judge(first.await, twice) {
-                ControlFlow::Break(done) => done,
-                // Seldom, and large: each action's future would have room for it.
-                ControlFlow::Continue(missed) => Box::pin(again.ask(missed)).await,
-            }
-        }
+        answer_of(|then| self.request_then(subject, message, twice, nobody, then))
     }
 
     async fn query(&self, query: Query) -> Result<(Found, Payload), Failure> {
@@ -299,6 +337,21 @@ impl Asker {
             _ => Err(Failure::Unavailable),
         }
     }
+}
+
+/// What is called with an answer.
+type Tell<T> = Box<dyn FnOnce(Result<T, Failure>) + Send>;
+
+/// An answer that is told by a call.
+type Awaited<T> = oneshot::Receiver<Result<T, Failure>>;
+type AnswerOf<T> = Map<Awaited<T>, fn(<Awaited<T> as Future>::Output) -> Result<T, Failure>>;
+
+/// What is to be answered is on its way when this returns.
+fn answer_of<T: Send + 'static>(ask: impl FnOnce(Tell<T>)) -> AnswerOf<T> {
+    let (tell, told) = oneshot::channel();
+    ask(Box::new(move |answer| _ = tell.send(answer)));
+    // A bus that is gone answers nothing.
+    told.map(|told| told.unwrap_or(Err(Failure::Unavailable)))
 }
 
 /// A request whose first try was in vain.

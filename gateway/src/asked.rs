@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures_util::future::Either;
-use futures_util::{FutureExt, TryFutureExt};
+use futures_util::FutureExt;
 use hubbub_core::ids::{Key, Millis, RoomId, Seq};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::Account;
@@ -16,7 +15,7 @@ use crate::actions::room_id;
 use crate::bots::{Given, command_in};
 use crate::error::Failure;
 use crate::member::ConnectionId;
-use crate::shard::Shard;
+use crate::shard::{Ear, Heard, Shard};
 use crate::ws::connection::Flow;
 
 /// A read counts as so many requests in flight: its answer is up to 512 KiB, and all that are in flight may be answered
@@ -51,18 +50,19 @@ pub enum Said {
 }
 
 impl Asked<'_> {
-    /// Says something, or gives a command. On its way when this returns.
-    ///
-    /// # Errors
-    /// When it may not be tried.
+    /// Says something, or gives a command, and answers with the frame that `show` makes of what became of it. On its way when
+    /// this returns.
     pub fn send(
         &self,
         room: RoomId,
         content: Content,
         key: Option<Key>,
         after: Option<Seq>,
-    ) -> Result<impl Future<Output = Result<Said, Failure>> + Send + 'static + use<>, Failure> {
-        self.may_send()?;
+        show: impl FnOnce(Result<Said, Failure>) -> Option<Bytes> + Send + 'static,
+    ) -> Flow {
+        if let Err(failure) = self.may_send() {
+            return self.answer(show(Err(failure)));
+        }
         let gateway = self.shard.gateway.clone();
         if let Some(text) = command_in(&content) {
             let (is_member, bearer) = self.shard.with(|state| {
@@ -70,21 +70,24 @@ impl Asked<'_> {
                 (state.is_in(self.id, &room), bearer)
             });
             if !is_member {
-                return Err(Refusal::NotMember.into());
+                return self.answer(show(Err(Refusal::NotMember.into())));
             }
             let (user, text) = (&self.account.user, text.to_owned());
             let given = gateway.give_command(user, bearer.as_deref(), room, text, key.as_ref());
-            return Ok(Either::Left(Box::pin(given.map_ok(Said::Commanded))));
+            return self.answer_later(1, Box::pin(given.map(|given| show(given.map(Said::Commanded)))));
         }
         let began = Instant::now();
         let verb = Verb::Send { content, key, after };
-        let kept = gateway.asker.act(room, self.account.user.clone(), verb, None);
-        Ok(Either::Right(kept.map(move |answer| {
-            let answer = answer?;
+        let (flow, due) = self.begin(1);
+        // A task for each would cost more than what it waits for.
+        self.shard.gateway.asker.act_then(room, self.account.user.clone(), verb, None, move |answer| {
             gateway.ack_seconds.record(began.elapsed());
-            let Answer::Kept { seq, at } = answer else { return Err(Failure::Unavailable) };
-            Ok(Said::Kept { seq, at })
-        })))
+            due.answer(show(answer.and_then(|answer| match answer {
+                Answer::Kept { seq, at } => Ok(Said::Kept { seq, at }),
+                Answer::Made(_) | Answer::Refused(_) => Err(Failure::Unavailable),
+            })));
+        });
+        flow
     }
 
     /// Makes a room. On its way when this returns.
@@ -187,17 +190,38 @@ impl Asked<'_> {
         F: Future<Output = Option<Bytes>> + Send + 'static,
     {
         const { assert!(size_of::<F>() <= ANSWERING_BYTES_MAX) }
-        let (shard, id) = (self.shard.clone(), self.id);
-        let max = shard.gateway.config.requests_in_flight_max;
-        let flow = shard.with(|state| state.begin_request(id, weight, max));
-        tokio::spawn(answer.map(move |frame| {
-            shard.with(|state| {
-                if let Some(frame) = frame {
-                    state.push(id, frame);
-                }
-                state.end_request(id, weight, max);
-            });
-        }));
+        let (flow, due) = self.begin(weight);
+        tokio::spawn(answer.map(|frame| due.answer(frame)));
         flow
+    }
+
+    /// Sends a frame, if there is one.
+    pub fn answer(&self, frame: Option<Bytes>) -> Flow {
+        match frame {
+            Some(frame) => self.shard.push(self.id, frame),
+            None => Flow::More,
+        }
+    }
+
+    /// A request begins that counts as `weight` in flight until it is answered.
+    fn begin(&self, weight: u16) -> (Flow, Due) {
+        let flow = self.shard.with(|state| state.begin_request(self.id, weight));
+        (flow, Due { ear: self.shard.ear.clone(), id: self.id, weight })
+    }
+}
+
+/// An answer that a connection waits for.
+struct Due {
+    ear: Arc<Ear>,
+    id: ConnectionId,
+    weight: u16,
+}
+
+impl Due {
+    /// Leaves the answer to the shard's next turn.
+    fn answer(self, frame: Option<Bytes>) {
+        let Self { ear, id, weight } = self;
+        // As many as may be in flight: that bounds them.
+        ear.leave(Heard::Answered { id, weight, frame }, 0);
     }
 }

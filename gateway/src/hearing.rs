@@ -30,6 +30,11 @@ impl State {
             Heard::Joined(payload) => self.hear_joined(payload),
             Heard::RoomMade(payload) => self.hear_room_made(payload),
             Heard::Control(payload) => self.hear_control(payload),
+            Heard::Answered { id, weight, frame } => {
+                frame.into_iter().for_each(|frame| self.push(id, frame));
+                self.end_request(id, weight);
+                Ok(())
+            }
         };
         if let Err(error) = taken {
             tracing::error!(%error, "the bus brought what can't be read");

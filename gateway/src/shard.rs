@@ -1,6 +1,6 @@
 //! A shard: an event loop that owns connections and the rooms they are in.
 //!
-//! What the bus brings goes into the [`Ear`], on whatever thread that is. The flusher, woken by the first of it,
+//! What the bus brings, and answers, go into the [`Ear`], on whatever thread that is. The flusher, woken by the first of it,
 //! yields once and then takes a turn: hear all that came, send each room's turn, write what else waits. All state
 //! is under one lock that only this thread takes for long, so that a delivery costs none.
 
@@ -49,6 +49,15 @@ pub enum Heard {
     RoomMade(Payload),
     /// Something that all nodes must know.
     Control(Payload),
+    /// What a connection asked is answered.
+    Answered {
+        /// The connection.
+        id: ConnectionId,
+        /// As how many requests it counted.
+        weight: u16,
+        /// The answer, if it wants one.
+        frame: Option<Bytes>,
+    },
 }
 
 /// Where the bus leaves messages for a shard, from any thread.
@@ -159,6 +168,8 @@ impl Meters {
 pub struct State {
     /// Bytes that may wait for one connection.
     pub connection_bytes_max: usize,
+    /// Requests of one connection that may wait for their answers.
+    pub requests_in_flight_max: u16,
     /// Members up to which a room's are told who comes and goes.
     pub presence_members_max: u64,
     /// The second of this turn.
@@ -210,6 +221,7 @@ impl Shard {
     pub fn new(gateway: Arc<Gateway>, index: usize) -> Arc<Self> {
         let state = State {
             connection_bytes_max: gateway.config.connection_bytes_max,
+            requests_in_flight_max: gateway.config.requests_in_flight_max,
             presence_members_max: gateway.config.presence_members_max,
             now: 0,
             connections: Slab::new(),
@@ -462,8 +474,8 @@ impl State {
 
     /// A request of the connection waits for its answer. Whether more may be read: not while as many wait as may, nor
     /// while answers that nobody reads do.
-    pub fn begin_request(&mut self, id: ConnectionId, weight: u16, max: u16) -> Flow {
-        let budget = self.connection_bytes_max;
+    pub fn begin_request(&mut self, id: ConnectionId, weight: u16) -> Flow {
+        let (budget, max) = (self.connection_bytes_max, self.requests_in_flight_max);
         let Some(connection) = self.connection(id) else { return Flow::End };
         connection.in_flight += weight;
         connection.full = connection.in_flight >= max;
@@ -472,7 +484,8 @@ impl State {
     }
 
     /// A request of the connection was answered.
-    pub fn end_request(&mut self, id: ConnectionId, weight: u16, max: u16) {
+    pub fn end_request(&mut self, id: ConnectionId, weight: u16) {
+        let max = self.requests_in_flight_max;
         let Some(connection) = self.connection(id) else { return };
         connection.in_flight -= weight;
         connection.full = connection.in_flight >= max;

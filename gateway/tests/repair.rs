@@ -20,7 +20,7 @@ use hubbub_core::limits::Content;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
+    Answered, Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
 };
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
@@ -80,23 +80,18 @@ impl Bus for Lossy {
         self.inner.serve(subject, server)
     }
 
-    fn request(
-        &self,
-        subject: &Subject,
-        message: Message,
-        timeout: Duration,
-    ) -> PortFuture<'static, Result<Payload, BusError>> {
+    fn ask(&self, subject: &Subject, message: Message, timeout: Duration, answered: Answered) {
         let is_sync = parcel::header::<Ask>(&mut message.payload.clone())
             .is_ok_and(|ask| matches!(ask.what, What::Sync { .. }));
         let held = if is_sync { self.holds_sync.lock().unwrap().take() } else { None };
         let of_rooms = parcel::header::<Query>(&mut message.payload.clone())
             .is_ok_and(|query| matches!(query, Query::RoomsOf { .. }));
         if let Some(stale) = self.stale_rooms.lock().unwrap().clone().filter(|_| of_rooms) {
-            return Box::pin(std::future::ready(Ok(stale)));
+            return answered(Ok(stale));
         }
         let reads = (*subject == Subject::Query).then(|| self.reads.clone());
         let answer = self.inner.request(subject, message, timeout);
-        Box::pin(async move {
+        tokio::spawn(async move {
             let answer = answer.await;
             if let Some(held) = held {
                 held.await.expect("it is sent on");
@@ -104,8 +99,8 @@ impl Bus for Lossy {
             if let Some(reads) = reads {
                 reads.fetch_add(1, SeqCst);
             }
-            answer
-        })
+            answered(answer);
+        });
     }
 }
 

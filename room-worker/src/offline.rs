@@ -69,8 +69,8 @@ impl OfflineRoom {
     ///
     /// # Errors
     /// As of [`open`](Self::open).
-    pub async fn act(&mut self, action: &Action) -> Result<Answer, OpenError> {
-        if let Some(missing) = self.room.missing_keys(&action.verb) {
+    pub async fn act(&mut self, action: Action<'_>) -> Result<Answer, OpenError> {
+        if let Some(missing) = self.room.missing_keys(action.verb) {
             // They are from before it was opened: what was decided since may have no segment in the store yet.
             let read = || keyed(self.store.clone(), self.id.clone(), self.link.origin, missing);
             let keyed = patiently(read).await?;

@@ -234,7 +234,7 @@ impl Writer {
     fn on_ask(&mut self, asked: Asked, turn: &Turn) {
         let Asked { mut payload, mut asker, arrived } = asked;
         let _within = trace::enter(asker.traced.as_ref().map(|traced| traced.trace));
-        let ask: Ask = match parcel::header(&mut payload) {
+        let ask: Arc<Ask> = match parcel::shared(&mut payload) {
             Ok(ask) => ask,
             Err(error) => {
                 tracing::warn!(partition = %self.voice.partition, %error, "an ask can't be read");
@@ -248,7 +248,8 @@ impl Writer {
             return;
         }
         let until = arrived + Duration::from_millis(ask.timeout_ms.into());
-        self.decide(&ask.room, Some(Waiting { what: ask.what, asker, until }), turn);
+        let room = ask.room.clone();
+        self.decide(&room, Some(Waiting { ask, asker, until }), turn);
     }
 
     /// Decides what waits in a room, behind that what was just asked, and lists the room for what comes of it.

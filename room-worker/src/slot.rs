@@ -1,6 +1,7 @@
 //! One room in memory, from the ask to the batch: decided on the newest state, held until that is durable.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hubbub_core::code::Code;
 use hubbub_core::entry::Entry;
@@ -8,7 +9,7 @@ use hubbub_core::held::Held;
 use hubbub_core::ids::{Epoch, LogId, Millis, RoomId, Seq};
 use hubbub_core::ports::bus::Payload;
 use hubbub_core::room::{Action, Answer, Decision, Room};
-use hubbub_wire::tier::act::{Erased, Synced, Told, Trimmed, What};
+use hubbub_wire::tier::act::{Ask, Erased, Synced, Told, Trimmed, What};
 use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
 
@@ -31,7 +32,7 @@ const NEWEST_MAX: u32 = 1_000;
 
 /// An ask that is not decided yet.
 pub(crate) struct Waiting {
-    pub(crate) what: What,
+    pub(crate) ask: Arc<Ask>,
     pub(crate) asker: Asker,
     /// Work that starts later is work for nobody.
     pub(crate) until: Instant,
@@ -101,7 +102,7 @@ impl Slot {
                 // Undecided and too late: dropped is unavailable.
                 continue;
             }
-            if let What::Do { verb, .. } = &next.what
+            if let What::Do { verb, .. } = &next.ask.what
                 && let Some(missing) = open.room.missing_keys(verb)
             {
                 self.waiting.push_front(next);
@@ -187,9 +188,9 @@ impl OpenRoom {
     }
 
     fn decide(&mut self, mut ask: Waiting, turn: &Turn) {
-        let (say, rests_on) = match ask.what {
+        let (say, rests_on) = match &ask.ask.what {
             What::Do { user, verb } => {
-                let decision = self.room.decide(&Action { user, at: turn.at, verb });
+                let decision = self.room.decide(Action { user, at: turn.at, verb });
                 if let Some(traced) = &mut ask.asker.traced {
                     traced.decided(decision.entry.as_ref());
                     let trace = traced.trace;
@@ -202,22 +203,24 @@ impl OpenRoom {
                 (Say::NoSuchRoom, self.room.head())
             }
             What::Erase { by, author, from } => {
-                self.orders.push_back(Order { by, job: Job::Erase { author, from }, asker: ask.asker });
+                let job = Job::Erase { author: author.clone(), from: *from };
+                self.orders.push_back(Order { by: by.clone(), job, asker: ask.asker });
                 return;
             }
             What::Trim { by, fully } => {
-                self.orders.push_back(Order { by, job: Job::Trim { fully }, asker: ask.asker });
+                let job = Job::Trim { fully: *fully };
+                self.orders.push_back(Order { by: by.clone(), job, asker: ask.asker });
                 return;
             }
-            What::Sync { newest, mut users } => {
-                users.retain(|user| self.room.is_member(user));
+            What::Sync { newest, users } => {
+                let members = users.iter().filter(|user| self.room.is_member(user)).cloned().collect();
                 let say = match self.room.info() {
                     None => Say::NoSuchRoom,
                     Some(info) => {
                         let epoch = self.link.epoch_of(info.head, turn.epoch);
                         let erased = self.room.erased();
-                        let synced = Box::new(Synced { info, log: turn.log, epoch, members: users, erased });
-                        Say::Synced { synced, newest: newest.min(NEWEST_MAX) }
+                        let synced = Box::new(Synced { info, log: turn.log, epoch, members, erased });
+                        Say::Synced { synced, newest: (*newest).min(NEWEST_MAX) }
                     }
                 };
                 (say, self.room.head())

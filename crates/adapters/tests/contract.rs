@@ -103,6 +103,7 @@ mod bus {
         a_dropped_subscription_is_over
         a_request_is_answered_once_and_in_order
         a_silent_server_does_not_keep_another_from_answering
+        an_answer_is_told_once
         an_unanswered_request_says_which
         a_payload_over_the_limit_is_refused
         a_message_takes_its_traces_along

@@ -22,25 +22,21 @@ fn content() -> Content {
     Content::text("x".repeat(128)).expect("a text")
 }
 
-fn send(n: u64) -> Action {
+fn send(n: u64) -> Verb {
     let key = Key::parse(&format!("{n:032x}")).expect("a key");
-    Action {
-        user: user(0),
-        at: Millis(n),
-        verb: Verb::Send { content: content(), key: Some(key), after: Some(Seq(1)) },
-    }
+    Verb::Send { content: content(), key: Some(key), after: Some(Seq(1)) }
 }
 
 /// A room with so many members, and 1,000 messages whose keys it knows.
 fn room(members: u32) -> Room {
     let mut room = Room::new(id(), usize::MAX);
     let create = Verb::Create { name: "lobby".into(), topic: "".into() };
-    room.decide(&Action { user: user(0), at: Millis(0), verb: create });
+    room.decide(Action { user: &user(0), at: Millis(0), verb: &create });
     for n in 1..members {
-        room.decide(&Action { user: user(n), at: Millis(0), verb: Verb::Join });
+        room.decide(Action { user: &user(n), at: Millis(0), verb: &Verb::Join });
     }
     for n in 0..1_000 {
-        room.decide(&send(n));
+        room.decide(Action { user: &user(0), at: Millis(n), verb: &send(n) });
     }
     room
 }
@@ -54,16 +50,18 @@ fn decide(criterion: &mut Criterion) {
             bencher.iter_batched(
                 || {
                     next += 1;
-                    send(next)
+                    (user(0), send(next))
                 },
-                |action| room.decide(&action),
+                |(user, verb)| room.decide(Action { user: &user, at: Millis(1_000), verb: &verb }),
                 BatchSize::SmallInput,
             );
         });
     }
     let mut room = room(10);
-    let again = send(500);
-    group.bench_function("decide a repeat", |bencher| bencher.iter(|| room.decide(black_box(&again))));
+    let (user, again) = (user(0), send(500));
+    group.bench_function("decide a repeat", |bencher| {
+        bencher.iter(|| room.decide(Action { user: &user, at: Millis(1_000), verb: black_box(&again) }));
+    });
     group.finish();
 }
 

@@ -90,18 +90,22 @@ impl Called<'_> {
         let asked = &self.asked;
         match request {
             Request::Message { room, text, image, key } => {
-                let said = content(text, image)
-                    .map_err(Failure::from)
-                    .and_then(|content| asked.send(room.clone(), content, key, None));
-                self.act(said, move |callback, said| match said {
-                    Said::Kept { seq, .. } => {
+                let callback = self.callback;
+                let content = match content(text, image) {
+                    Ok(content) => content,
+                    Err(bad) => return asked.answer(callback.failed(&bad.into())),
+                };
+                let to = room.clone();
+                asked.send(to, content, key, None, move |said| match said {
+                    Ok(Said::Kept { seq, .. }) => {
                         callback.done(&DoneTo { error: seed::NONE, id: &answer::message_id(&room, seq) })
                     }
-                    Said::Commanded(Given { command, notice }) => callback.done(&Commanded {
+                    Ok(Said::Commanded(Given { command, notice })) => callback.done(&Commanded {
                         error: seed::NONE,
                         command: &command,
                         notice: notice.as_deref(),
                     }),
+                    Err(failure) => callback.failed(&failure),
                 })
             }
             Request::Chatroom { name, topic } => {
@@ -120,7 +124,7 @@ impl Called<'_> {
                     Ok(()) => self.callback.done(&Done { error: seed::NONE }),
                     Err(failure) => self.callback.failed(&failure),
                 };
-                asked.shard.tell(asked.id, told)
+                asked.answer(told)
             }
             Request::Switch(page) => {
                 let gateway = asked.shard.gateway.clone();
@@ -154,7 +158,7 @@ impl Called<'_> {
         let callback = self.callback;
         match done {
             Ok(done) => self.answer_later(1, done.map_ok(move |done| show(callback, done))),
-            Err(failure) => self.asked.shard.tell(self.asked.id, callback.failed(&failure)),
+            Err(failure) => self.asked.answer(callback.failed(&failure)),
         }
     }
 
@@ -164,7 +168,7 @@ impl Called<'_> {
     {
         match self.asked.may_read() {
             Ok(()) => self.answer_later(READ_WEIGHT, make(self.callback)),
-            Err(failure) => self.asked.shard.tell(self.asked.id, self.callback.failed(&failure)),
+            Err(failure) => self.asked.answer(self.callback.failed(&failure)),
         }
     }
 

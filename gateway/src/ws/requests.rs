@@ -59,13 +59,13 @@ impl Named<'_> {
         match request {
             Request::Send { room, content, key, after } => {
                 let durability = gateway.config.durability;
-                let said = asked.send(room, content, key, after);
-                self.act(said, move |reference, said| match said {
+                let show = answering(self.reference, move |reference, said| match said {
                     Said::Kept { seq, at } => answer::ok(reference, Kept { seq, at, durability }),
                     Said::Commanded(Given { command, notice }) => {
                         answer::ok(reference, Commanded { command: &command, notice: notice.as_deref() })
                     }
-                })
+                });
+                asked.send(room, content, key, after, show)
             }
             Request::Create { name, topic, key } => {
                 let made = asked.create(name, topic, key.as_ref());
@@ -127,7 +127,7 @@ impl Named<'_> {
         self.act(changed, placed)
     }
 
-    fn act<T, F>(self, done: Result<F, Failure>, show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static) -> Flow
+    fn act<T: 'static, F>(self, done: Result<F, Failure>, show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static) -> Flow
     where
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
@@ -150,19 +150,25 @@ impl Named<'_> {
         }
     }
 
-    /// A request without a `ref` is told of errors only.
-    fn answer_later<T>(
+    fn answer_later<T: 'static>(
         self,
         weight: u16,
         answer: impl Future<Output = Result<T, Failure>> + Send + 'static,
         show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static,
     ) -> Flow {
         let Self { asked, reference } = self;
-        let answered = answer.map(move |answer| match answer {
-            Ok(answer) => reference.is_some().then(|| show(&reference, answer)),
-            Err(failure) => Some(failure_frame(&reference, &failure)),
-        });
-        asked.answer_later(weight, answered)
+        asked.answer_later(weight, answer.map(answering(reference, show)))
+    }
+}
+
+/// Makes the frame that answers a request. One without a `ref` is told of errors only.
+fn answering<T>(
+    reference: Ref,
+    show: impl FnOnce(&Ref, T) -> Bytes,
+) -> impl FnOnce(Result<T, Failure>) -> Option<Bytes> {
+    move |answer| match answer {
+        Ok(answer) => reference.is_some().then(|| show(&reference, answer)),
+        Err(failure) => Some(failure_frame(&reference, &failure)),
     }
 }
 

@@ -18,7 +18,7 @@ use hubbub_core::ids::{NodeId, Partitions, RoomId, User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
+    Answered, Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
 };
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
@@ -126,15 +126,10 @@ impl Bus for Line {
         self.bus.serve(subject, Arc::new(serve))
     }
 
-    fn request(
-        &self,
-        subject: &Subject,
-        message: Message,
-        timeout: Duration,
-    ) -> PortFuture<'static, Result<Payload, BusError>> {
+    fn ask(&self, subject: &Subject, message: Message, timeout: Duration, answered: Answered) {
         match self.loses(subject) {
-            true => Box::pin(std::future::ready(Err(BusError::TimedOut))),
-            false => self.bus.request(subject, message, timeout),
+            true => answered(Err(BusError::TimedOut)),
+            false => self.bus.ask(subject, message, timeout, answered),
         }
     }
 }

@@ -79,8 +79,8 @@ pub(super) async fn write(
     if info.is_none() {
         let (name, topic) = (survey.room.name.clone(), survey.room.topic.clone());
         let maker = named(names, &survey.room.owner);
-        let action = Action { user: maker, at: Millis(survey.made_at), verb: Verb::Create { name, topic } };
-        log.act(&action).await?;
+        let create = Verb::Create { name, topic };
+        log.act(Action { user: &maker, at: Millis(survey.made_at), verb: &create }).await?;
     }
     let mut writer = Writer { log, survey, names };
     if !walk.used && walk.found == 0 {
@@ -124,8 +124,8 @@ fn named(names: &Names, user: &UserId) -> User {
 
 impl Writer<'_> {
     async fn act(&mut self, user: &UserId, at: u64, verb: Verb) -> Result<Answer, OpenError> {
-        let action = Action { user: named(self.names, user), at: Millis(at), verb };
-        self.log.act(&action).await
+        let user = named(self.names, user);
+        self.log.act(Action { user: &user, at: Millis(at), verb: &verb }).await
     }
 
     async fn say(&mut self, message: Message) -> anyhow::Result<()> {

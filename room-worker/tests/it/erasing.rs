@@ -3,7 +3,7 @@
 use hubbub_core::entry::{Entry, Erasure, Kept, Kind, Retention, Says};
 use hubbub_core::ids::{Epoch, Millis, Seq};
 use hubbub_core::ports::store::{Append, MemberChange, Projection, Read, Segment};
-use hubbub_core::room::Verb;
+use hubbub_core::room::{Action, Verb};
 use hubbub_wire::tier::act::{EraseFrom, Erased, Told, What};
 use tokio::time::Instant;
 
@@ -129,7 +129,7 @@ async fn what_a_fenced_holder_wrote_goes_too_and_says_nothing() {
     let mut room = hubbub_core::room::Room::new(lobby.clone(), 10);
     for verb in [create("lobby"), say("a secret", None, None), say("a secret, again", None, None)] {
         let at = Millis(1);
-        entries.extend(room.decide(&hubbub_core::room::Action { user: user("ann"), at, verb }).entry);
+        entries.extend(room.decide(Action { user: &user("ann"), at, verb: &verb }).entry);
     }
     orders.extend(room.erase(&user("admin"), &user("ann").id, Seq(3), Millis(2)).entry);
     let segment = |epoch, start, prev: Option<u64>| Segment {
@@ -166,10 +166,8 @@ async fn what_is_behind_rows_that_were_trimmed_unnoticed_goes_too() {
     let lobby = room("lobby");
     let mut machine = hubbub_core::room::Room::new(lobby.clone(), 10);
     let at = Millis(1);
-    let mut decide = |verb| {
-        let action = hubbub_core::room::Action { user: user("ann"), at, verb };
-        machine.decide(&action).entry.unwrap()
-    };
+    let mut decide =
+        |verb| machine.decide(Action { user: &user("ann"), at, verb: &verb }).entry.unwrap();
     let made = decide(create("lobby"));
     let mut entries: Vec<_> = (2..=6_000).map(|_| decide(say("a secret", None, None))).collect();
     let kept = Kept { retention: Retention::default(), first: Seq(FIRST) };

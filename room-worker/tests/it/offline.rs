@@ -18,8 +18,8 @@ async fn open(world: &World, claim: Claim) -> OfflineRoom {
     OfflineRoom::open(world.store.clone(), room("lobby"), claim).await.unwrap()
 }
 
-fn action(at: u64, verb: Verb) -> Action {
-    Action { user: user("ann"), at: Millis(at), verb }
+async fn act(log: &mut OfflineRoom, who: &str, at: u64, verb: Verb) -> Answer {
+    log.act(Action { user: &user(who), at: Millis(at), verb: &verb }).await.unwrap()
 }
 
 /// Writes up to so many entries, each at the time of its number.
@@ -27,7 +27,7 @@ async fn write(log: &mut OfflineRoom, upto: u64) {
     for n in log.room().head().0 + 1..=upto {
         let key = format!("k{n}");
         let verb = if n == 1 { create("lobby") } else { say("hello", Some(&key), None) };
-        log.act(&action(n, verb)).await.unwrap();
+        act(log, "ann", n, verb).await;
     }
 }
 
@@ -42,7 +42,7 @@ async fn a_room_that_was_left_in_the_middle_goes_on_and_a_worker_takes_it_over()
     let kept = log.room().head().0;
     assert!((1_024..ENTRIES).contains(&kept), "{kept}");
     // What is there is found by its key.
-    let again = log.act(&action(9_999, say("hello", Some("k1000"), None))).await.unwrap();
+    let again = act(&mut log, "ann", 9_999, say("hello", Some("k1000"), None)).await;
     assert_eq!(again, Answer::Kept { seq: Seq(1_000), at: Some(Millis(1_000)) });
     write(&mut log, ENTRIES).await;
     log.finish().await.unwrap();
@@ -68,10 +68,9 @@ async fn a_room_that_is_added_to_by_somebody_new_goes_on() {
     write(&mut log, 3).await;
     log.finish().await.unwrap();
     let mut log = open(&world, claim(&world).await).await;
-    let by_bob = |verb| Action { user: user("bob"), at: Millis(9), verb };
-    log.act(&by_bob(Verb::Join)).await.unwrap();
+    act(&mut log, "bob", 9, Verb::Join).await;
     // The keys that a repeat is looked for among are from before that.
-    let said = log.act(&by_bob(say("hello", Some("bobs"), None))).await.unwrap();
+    let said = act(&mut log, "bob", 9, say("hello", Some("bobs"), None)).await;
     assert_eq!(said, Answer::Kept { seq: Seq(5), at: Some(Millis(9)) });
     log.finish().await.unwrap();
     assert_eq!(world.store.room(room("lobby")).await.unwrap().unwrap().mark, Seq(5));

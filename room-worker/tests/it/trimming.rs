@@ -151,7 +151,8 @@ async fn the_newest_entries_are_kept_over_all_holders_and_a_fenced_ones_rows_go_
     // The log of epoch 1 goes on in epoch 3. Epoch 2 was fenced.
     let mut machine = hubbub_core::room::Room::new(lobby.clone(), 10);
     let mut decide = |verb| {
-        machine.decide(&hubbub_core::room::Action { user: user("ann"), at: Millis(1), verb }).entry.unwrap()
+        let action = hubbub_core::room::Action { user: &user("ann"), at: Millis(1), verb: &verb };
+        machine.decide(action).entry.unwrap()
     };
     let mut entries = vec![decide(create("lobby"))];
     entries.extend((2..=7_000).map(|n| decide(say(&format!("text {n}"), None, None))));

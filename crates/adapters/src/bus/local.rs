@@ -6,14 +6,16 @@ use std::time::Duration;
 use hubbub_core::map::FastMap;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, LossWatcher, Message, Payload, Reply, Server, Subject, Subscription,
+    Answered, Bus, BusError, Listener, LossWatcher, Message, Reply, Server, Subject, Subscription,
 };
-use tokio::sync::oneshot;
+
+use super::asks::Asks;
 
 /// A bus for tiers that live in one process.
 #[derive(Default)]
 pub struct LocalBus {
     table: Arc<Mutex<Table>>,
+    asks: Arc<Asks>,
 }
 
 #[derive(Default)]
@@ -103,41 +105,21 @@ impl Bus for LocalBus {
         Box::pin(std::future::ready(Ok(subscription)))
     }
 
-    fn request(
-        &self,
-        subject: &Subject,
-        message: Message,
-        timeout: Duration,
-    ) -> PortFuture<'static, Result<Payload, BusError>> {
+    fn ask(&self, subject: &Subject, message: Message, timeout: Duration, answered: Answered) {
         let message = match message.fitting() {
             Ok(message) => message,
-            Err(error) => return Box::pin(std::future::ready(Err(error))),
+            Err(error) => return answered(Err(error)),
         };
         let Some((server, others)) = self.servers_of(subject) else {
-            return Box::pin(std::future::ready(Err(BusError::NoResponders)));
+            return answered(Err(BusError::NoResponders));
         };
-        let (reply, answer) = oneshot::channel();
-        if others.is_empty() {
-            server(message, Reply::new(move |payload| _ = reply.send(payload)));
-        } else {
-            let reply = Arc::new(Mutex::new(Some(reply)));
-            for server in others.into_iter().chain([server]) {
-                let reply = reply.clone();
-                let answer = move |payload| {
-                    let first = reply.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    if let Some(reply) = first {
-                        let _ = reply.send(payload);
-                    }
-                };
-                server(message.clone(), Reply::new(answer));
-            }
-        }
-        Box::pin(async move {
-            match tokio::time::timeout(timeout, answer).await {
-                Ok(Ok(payload)) => Ok(payload),
-                // Dropped without an answer is, to the asker, a server that never answers.
-                Ok(Err(_)) | Err(_) => Err(BusError::TimedOut),
-            }
-        })
+        let ticket = self.asks.begin(timeout, answered);
+        let reply = || {
+            let asks = self.asks.clone();
+            // The first one counts.
+            Reply::new(move |payload| asks.end(ticket, Ok(payload)))
+        };
+        others.iter().for_each(|server| server(message.clone(), reply()));
+        server(message, reply());
     }
 }

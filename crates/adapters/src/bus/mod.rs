@@ -1,5 +1,6 @@
 //! Adapters of the `Bus` port.
 
+mod asks;
 mod local;
 mod nats;
 

@@ -120,6 +120,38 @@ pub async fn an_unanswered_request_says_which(bus: &dyn Bus) {
     assert_eq!(answer.map(drop), Err(BusError::TimedOut));
 }
 
+/// What becomes of a request is told by one call, however many answer it and however late.
+pub async fn an_answer_is_told_once(bus: &dyn Bus) {
+    let act = Subject::Act(Partition(11));
+    let (late, held) = mpsc::channel::<Reply>();
+    let silent = bus.serve(act.clone(), Arc::new(move |_, reply| _ = late.send(reply)));
+    let _silent = silent.await.expect("serves");
+    let (to, told) = mpsc::channel();
+    let ask = |timeout| {
+        let to = to.clone();
+        bus.ask(&act, Message::default(), timeout, Box::new(move |answer| _ = to.send(answer.map(drop))));
+        held.recv_timeout(TIMEOUT).expect("it hears")
+    };
+    let too_late = ask(Duration::from_millis(50));
+    let given_up = bus.request(&act, Message::default(), Duration::from_millis(100)).await;
+    assert_eq!(given_up.map(drop), Err(BusError::TimedOut));
+    drop(held.recv_timeout(TIMEOUT).expect("it hears"));
+    assert_eq!(told.try_recv(), Ok(Err(BusError::TimedOut)));
+    let in_time = ask(TIMEOUT);
+    let quick = bus.serve(act.clone(), Arc::new(|message, reply| reply.send(message.payload)));
+    let _quick = quick.await.expect("serves");
+    let by_both = ask(TIMEOUT);
+    for reply in [too_late, in_time, by_both] {
+        reply.send(Bytes::new());
+    }
+    // Its answer comes behind those.
+    let last = bus.request(&act, Message::default(), TIMEOUT);
+    held.recv_timeout(TIMEOUT).expect("it hears").send(Bytes::new());
+    last.await.expect("answered");
+    assert_eq!([told.try_recv(), told.try_recv()], [Ok(Ok(())), Ok(Ok(()))]);
+    assert!(told.try_recv().is_err(), "told more often than asked");
+}
+
 /// A payload over the limit is refused on this side.
 pub async fn a_payload_over_the_limit_is_refused(bus: &dyn Bus) {
     let (listener, _heard) = queue("large");

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_channel::oneshot;
 
 use crate::ids::{NodeId, Partition, RoomId};
 use crate::ports::PortFuture;
@@ -86,13 +87,18 @@ impl Payload {
 
     /// Takes the thing itself out, and leaves nothing; `None` if it is in bytes, or is another thing.
     pub fn take<T: Clone + Send + Sync + 'static>(&mut self) -> Option<T> {
+        self.share().map(Arc::unwrap_or_clone)
+    }
+
+    /// As [`Payload::take`], of one that others may have too.
+    pub fn share<T: Send + Sync + 'static>(&mut self) -> Option<Arc<T>> {
         match self {
             Self::Whole(thing) if (&**thing as &dyn Any).is::<T>() => {}
             _ => return None,
         }
         let Self::Whole(thing) = std::mem::take(self) else { return None };
         let thing: Arc<dyn Any + Send + Sync> = thing;
-        thing.downcast().ok().map(Arc::unwrap_or_clone)
+        thing.downcast().ok()
     }
 }
 
@@ -242,6 +248,10 @@ impl Reply {
     }
 }
 
+/// What becomes of an answer, or of its absence: called once, on whatever thread of the runtime that is, perhaps before
+/// [`Bus::ask`] returns. As a listener's handler it must not block; it may begin a task, but not call the bus.
+pub type Answered = Box<dyn FnOnce(Result<Payload, BusError>) + Send>;
+
 /// How the tiers talk. See the [module](self) for what it promises.
 pub trait Bus: Send + Sync + 'static {
     /// Tells all who listen. Does not wait: what can't be taken now is lost.
@@ -260,12 +270,24 @@ pub trait Bus: Send + Sync + 'static {
     /// Serves requests from now on, until the subscription is dropped.
     fn serve(&self, subject: Subject, server: Server) -> PortFuture<'_, Result<Subscription, BusError>>;
 
-    /// Asks whoever serves the subject. Requests of one asker on one subject arrive in the order of the calls, not of
-    /// the polls: a request is on its way when this returns.
+    /// Asks whoever serves the subject, and has `answered` called with what comes of it within the timeout. Requests of one
+    /// asker on one subject arrive in the order of the calls. To be called within a runtime.
+    fn ask(&self, subject: &Subject, message: Message, timeout: Duration, answered: Answered);
+
+    /// As [`Bus::ask`], with a future of the answer: the request is on its way when this returns, whether the future is polled
+    /// or not.
+    ///
+    /// # Cancel safety
+    /// Dropped, the answer is not heard.
     fn request(
         &self,
         subject: &Subject,
         message: Message,
         timeout: Duration,
-    ) -> PortFuture<'static, Result<Payload, BusError>>;
+    ) -> PortFuture<'static, Result<Payload, BusError>> {
+        let (tell, told) = oneshot::channel();
+        self.ask(subject, message, timeout, Box::new(move |answer| _ = tell.send(answer)));
+        // A bus that is gone answers nothing.
+        Box::pin(async move { told.await.unwrap_or(Err(BusError::TimedOut)) })
+    }
 }

@@ -90,14 +90,14 @@ impl Verb {
 }
 
 /// A request that wants to change a room.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Action {
+#[derive(Debug, Clone, Copy)]
+pub struct Action<'a> {
     /// Who asks: checked before it comes here.
-    pub user: User,
+    pub user: &'a User,
     /// When the holder took it.
     pub at: Millis,
     /// What for.
-    pub verb: Verb,
+    pub verb: &'a Verb,
 }
 
 /// What an asker is told.
@@ -372,7 +372,7 @@ impl Room {
 
     /// Decides on an action, on the newest state. The entry, if there is one, is part of the state from here on: it is
     /// bound to its seq until it is durable or this holder's epoch is over.
-    pub fn decide(&mut self, action: &Action) -> Decision {
+    pub fn decide(&mut self, action: Action<'_>) -> Decision {
         let (entry, answer) = match self.judge(action) {
             Ok(Verdict::Append(says, key)) => self.append(action, &says, key),
             Ok(Verdict::Answer(answer)) => (None, answer),
@@ -381,10 +381,9 @@ impl Room {
         Decision { entry, answer, rests_on: self.head }
     }
 
-    fn judge<'a>(&self, action: &'a Action) -> Result<Verdict<'a>, Refusal> {
-        let user = &action.user;
+    fn judge<'a>(&self, Action { user, verb, .. }: Action<'a>) -> Result<Verdict<'a>, Refusal> {
         let Some(facts) = &self.facts else {
-            return match &action.verb {
+            return match verb {
                 Verb::Create { name, topic } => {
                     let facts =
                         RoomFacts { name: name.clone(), topic: topic.clone(), owner: user.id.clone() };
@@ -394,7 +393,7 @@ impl Room {
             };
         };
         let membership = self.members.get(&user.id);
-        match &action.verb {
+        match verb {
             Verb::Create { .. } if facts.owner == user.id => {
                 Ok(Verdict::Answer(Answer::Made(self.info_of(facts).into())))
             }
@@ -461,27 +460,27 @@ impl Room {
 
     fn append(
         &mut self,
-        action: &Action,
+        action: Action<'_>,
         fate: &Fate<'_>,
         key: Option<(Key, KeyHash)>,
     ) -> (Option<Entry>, Answer) {
         let (seq, at) = (self.head.next(), self.head_at.max(action.at));
         let removed;
         let (whose, says) = match fate {
-            Fate::Found(facts) => (&action.user, Says::Join(Some(facts))),
-            Fate::Join => (&action.user, Says::Join(None)),
-            Fate::Leave => (&action.user, Says::Leave { by: None }),
+            Fate::Found(facts) => (action.user, Says::Join(Some(facts))),
+            Fate::Join => (action.user, Says::Join(None)),
+            Fate::Leave => (action.user, Says::Leave { by: None }),
             Fate::Kick(member) => {
                 // The machine keeps ids only; a removed member is shown by the id.
                 removed = User { id: (*member).clone(), name: member.as_str().into() };
-                (&removed, Says::Leave { by: Some(&action.user) })
+                (&removed, Says::Leave { by: Some(action.user) })
             }
-            Fate::Topic(facts) => (&action.user, Says::Topic(facts)),
+            Fate::Topic(facts) => (action.user, Says::Topic(facts)),
             Fate::Retain(retention) => {
-                (&action.user, Says::Retention(Kept { retention: *retention, ..self.kept }))
+                (action.user, Says::Retention(Kept { retention: *retention, ..self.kept }))
             }
-            Fate::Send(content) => (&action.user, Says::Message(content)),
-            Fate::Answer(text) => (&action.user, Says::Bot(text)),
+            Fate::Send(content) => (action.user, Says::Message(content)),
+            Fate::Answer(text) => (action.user, Says::Bot(text)),
         };
         let (key, hash) = key.unzip();
         let entry = Entry::new(&self.id, seq, at, whose, key, says);

@@ -244,15 +244,16 @@ fn check(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 if let Verb::Send { key: Some(key), after, .. } = &mut verb {
                     *after = *first_after.entry((n, key.clone())).or_insert(*after);
                 }
-                let action = Action { user: user(n), at: Millis(at), verb };
-                if let Some((from, to)) = room.missing_keys(&action.verb) {
+                let user_n = user(n);
+                let action = Action { user: &user_n, at: Millis(at), verb: &verb };
+                if let Some((from, to)) = room.missing_keys(&verb) {
                     let first = model.kept(model.log.len()).0.first;
                     prop_assert!(from.next() >= first, "{from} where the log begins at {first}");
                     room.learn_keys(from, &model.log[from.0 as usize..to.0 as usize]);
                 }
-                prop_assert_eq!(room.missing_keys(&action.verb), None);
-                let expected = model.expected(&action.user.id, &action.verb);
-                let decision = room.decide(&action);
+                prop_assert_eq!(room.missing_keys(&verb), None);
+                let expected = model.expected(&user_n.id, &verb);
+                let decision = room.decide(action);
                 match (&expected, &decision.entry) {
                     (Some(answer), None) => prop_assert_eq!(answer, &decision.answer),
                     (None, Some(entry)) => {
@@ -291,47 +292,47 @@ proptest! {
 
 fn made() -> Room {
     let mut room = Room::new(RoomId::parse("r").unwrap(), 2);
-    room.decide(&Action {
-        user: user(0),
-        at: Millis(1),
-        verb: Verb::Create { name: "r".into(), topic: "".into() },
-    });
+    act(&mut room, 0, Verb::Create { name: "r".into(), topic: "".into() });
     room
 }
 
-fn send(n: u64, after: Option<u64>) -> Action {
+fn act(room: &mut Room, n: usize, verb: Verb) -> Decision {
+    room.decide(Action { user: &user(n), at: Millis(1), verb: &verb })
+}
+
+fn send(room: &mut Room, n: u64, after: Option<u64>) -> Decision {
     let key = Some(Key::parse(&format!("k{n}")).unwrap());
     let content = Content::text("x".into()).unwrap();
-    Action { user: user(0), at: Millis(1), verb: Verb::Send { content, key, after: after.map(Seq) } }
+    act(room, 0, Verb::Send { content, key, after: after.map(Seq) })
 }
 
 #[test]
 fn a_repeat_beyond_the_window_is_refused_rather_than_guessed() {
     let mut room = made();
     for n in 2..=REPEAT_WINDOW + 2 {
-        room.decide(&send(n, None));
+        send(&mut room, n, None);
     }
     // The log is 1..=10,002: key k2 stands at 2, out of the window; k3 at 3, its last place.
-    assert_eq!(room.decide(&send(3, None)).answer, Answer::Kept { seq: Seq(3), at: Some(Millis(1)) });
-    assert_eq!(room.decide(&send(2, Some(1))).answer, Answer::Refused(Refusal::RepeatUnknown));
+    assert_eq!(send(&mut room, 3, None).answer, Answer::Kept { seq: Seq(3), at: Some(Millis(1)) });
+    assert_eq!(send(&mut room, 2, Some(1)).answer, Answer::Refused(Refusal::RepeatUnknown));
     let window_start = room.head().0 - REPEAT_WINDOW;
-    assert!(room.decide(&send(77_777, Some(window_start))).entry.is_some());
+    assert!(send(&mut room, 77_777, Some(window_start)).entry.is_some());
 }
 
 #[test]
 fn a_full_room_takes_no_more() {
     let mut room = made();
-    let join = |n| Action { user: user(n), at: Millis(1), verb: Verb::Join };
-    assert!(room.decide(&join(1)).entry.is_some());
-    assert_eq!(room.decide(&join(2)).answer, Answer::Refused(Refusal::Full));
-    assert_eq!(room.decide(&join(1)).answer, Answer::Kept { seq: Seq(2), at: None });
+    let mut join = |n| act(&mut room, n, Verb::Join);
+    assert!(join(1).entry.is_some());
+    assert_eq!(join(2).answer, Answer::Refused(Refusal::Full));
+    assert_eq!(join(1).answer, Answer::Kept { seq: Seq(2), at: None });
 }
 
 #[test]
 fn the_same_actions_give_the_same_bytes() {
     let run = || {
         let mut room = made();
-        (2..50).filter_map(|n| room.decide(&send(n % 7, None)).entry).collect::<Vec<_>>()
+        (2..50).filter_map(|n| send(&mut room, n % 7, None).entry).collect::<Vec<_>>()
     };
     assert_eq!(run(), run());
 }

@@ -8,6 +8,7 @@
 //! | … | the next entry, to the end of the payload |
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use hubbub_core::entry::{Damaged, Entry};
@@ -110,6 +111,16 @@ fn put_header<H: Serialize>(to: &mut BytesMut, header: &H) {
     serde_json::to_writer(to.writer(), header).expect("a header is always valid JSON");
     let len = (to.len() - 4) as u32;
     to[..4].copy_from_slice(&len.to_be_bytes());
+}
+
+/// Reads a header without entries. One that came whole is not copied: whoever sent it may have kept it to send again.
+pub fn shared<H: DeserializeOwned + Clone + Send + Sync + 'static>(
+    payload: &mut Payload,
+) -> Result<Arc<H>, BadParcel> {
+    match payload.share() {
+        Some(header) => Ok(header),
+        None => header(payload).map(Arc::new),
+    }
 }
 
 /// Reads the header, and leaves the entries in the payload. One that came whole is taken as it is.

@@ -11,7 +11,7 @@ use async_nats::{Client, StatusCode, Subscriber};
 use futures_util::StreamExt;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::bus::{
-    Bus, BusError, Listener, LossWatcher, Message, Payload, Reply, Server, Subject, Subscription,
+    Answered, Bus, BusError, Listener, LossWatcher, Message, Reply, Server, Subject, Subscription,
 };
 use metrics::{Unit, counter, describe_counter};
 use tokio::sync::oneshot;
@@ -166,10 +166,13 @@ fn unavailable(error: impl ToString) -> BusError {
 
 /// A question that nobody serves: that nobody does is the server's own answer, and it comes after all that was sent before.
 async fn round_trip(outbox: &Outbox, nobody: &str) -> Result<(), BusError> {
-    let mut question = outbox.ask(nobody.to_owned(), Message::default())?;
-    match tokio::time::timeout(SUBSCRIBE_MAX, &mut question.answer).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(BusError::TimedOut),
+    let (tell, told) = oneshot::channel();
+    let answered = Box::new(move |answer| _ = tell.send(answer));
+    outbox.ask(nobody.to_owned(), Message::default(), SUBSCRIBE_MAX, answered);
+    match told.await {
+        Ok(Ok(_) | Err(BusError::NoResponders)) => Ok(()),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(BusError::TimedOut),
     }
 }
 
@@ -228,20 +231,10 @@ impl Bus for NatsBus {
         }))
     }
 
-    fn request(
-        &self,
-        subject: &Subject,
-        message: Message,
-        timeout: Duration,
-    ) -> PortFuture<'static, Result<Payload, BusError>> {
-        let asked =
-            self.check(message).and_then(|message| self.outbox.ask(self.subjects.name(subject), message));
-        Box::pin(async move {
-            let mut question = asked?;
-            match tokio::time::timeout(timeout, &mut question.answer).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) | Err(_) => Err(BusError::TimedOut),
-            }
-        })
+    fn ask(&self, subject: &Subject, message: Message, timeout: Duration, answered: Answered) {
+        match self.check(message) {
+            Ok(message) => self.outbox.ask(self.subjects.name(subject), message, timeout, answered),
+            Err(error) => answered(Err(error)),
+        }
     }
 }

@@ -1,14 +1,15 @@
 //! What goes out, in the order of the calls. One task hands it to the client, which may have to wait; the callers don't.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_nats::Client;
-use hubbub_core::ports::bus::{BusError, Message, Payload};
+use hubbub_core::ports::bus::{Answered, BusError, Message, Payload};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::super::asks::Asks;
 use super::traces;
 
 /// Messages and bytes that wait to be handed to the client; beyond it they are refused.
@@ -16,9 +17,6 @@ const WAITING_MAX: usize = 64 * 1024;
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a message takes beside itself.
 const OVERHEAD: usize = 128;
-
-/// An answer, or that nobody was there.
-type Answer = Result<Payload, BusError>;
 
 /// Something to be sent.
 enum Outgoing {
@@ -36,29 +34,8 @@ enum Outgoing {
 pub(super) struct Outbox {
     queue: mpsc::Sender<Outgoing>,
     bytes: Arc<AtomicUsize>,
-    asked: Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>,
-    next: Arc<AtomicU64>,
+    asks: Arc<Asks>,
     inbox: Arc<str>,
-}
-
-/// A question that waits for its answer. Dropped, it waits no more.
-pub(super) struct Question {
-    id: u64,
-    asked: Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>,
-    pub(super) answer: oneshot::Receiver<Answer>,
-}
-
-impl Drop for Question {
-    fn drop(&mut self) {
-        lock(&self.asked).remove(&self.id);
-    }
-}
-
-fn lock(
-    asked: &Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
-) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Answer>>> {
-    // Each change is one call: a panic elsewhere leaves nothing half done.
-    asked.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn full() -> BusError {
@@ -71,7 +48,7 @@ impl Outbox {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
         tokio::spawn(end.run_until_cancelled_owned(send_all(client, waiting, bytes.clone())));
-        Self { queue, bytes, asked: Arc::default(), next: Arc::default(), inbox: inbox.into() }
+        Self { queue, bytes, asks: Arc::default(), inbox: inbox.into() }
     }
 
     /// Sends, in its turn.
@@ -94,21 +71,17 @@ impl Outbox {
     }
 
     /// Asks, in its turn.
-    pub(super) fn ask(&self, subject: String, message: Message) -> Result<Question, BusError> {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (to, answer) = oneshot::channel();
-        lock(&self.asked).insert(id, to);
-        let question = Question { id, asked: self.asked.clone(), answer };
-        self.publish(subject, Some(format!("{}.{id}", self.inbox)), message)?;
-        Ok(question)
+    pub(super) fn ask(&self, subject: String, message: Message, timeout: Duration, answered: Answered) {
+        let ticket = self.asks.begin(timeout, answered);
+        if let Err(error) = self.publish(subject, Some(format!("{}.{ticket}", self.inbox)), message) {
+            self.asks.end(ticket, Err(error));
+        }
     }
 
-    /// Takes what came to a subject below the inbox.
-    pub(super) fn answered(&self, subject: &str, answer: Answer) {
-        let id = subject.rsplit('.').next().and_then(|id| id.parse().ok());
-        if let Some(asker) = id.and_then(|id: u64| lock(&self.asked).remove(&id)) {
-            // Who asked may have given up.
-            let _ = asker.send(answer);
+    /// Takes what came to a subject below the inbox: an answer, or that nobody was there.
+    pub(super) fn answered(&self, subject: &str, answer: Result<Payload, BusError>) {
+        if let Some(Ok(ticket)) = subject.rsplit('.').next().map(str::parse) {
+            self.asks.end(ticket, answer);
         }
     }
 
