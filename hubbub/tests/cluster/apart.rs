@@ -15,7 +15,7 @@ fn small(plan: Plan) -> Plan {
 async fn told_off(start: Start, because: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (status, log) = start.run_to_end(Hubbub::free_port().unwrap(), folder.path()).await.unwrap();
-    assert!(!status.success() && log.contains(because), "{status}: {log}");
+    assert!(status.code() == Some(64) && log.contains(because), "{status}: {log}");
 }
 
 #[tokio::test]

@@ -36,6 +36,7 @@ mod statements;
 
 use connect::patiently;
 pub use connect::{CqlOptions, CqlTls};
+pub use failure::CqlOpenError;
 use failure::{damaged, unavailable};
 use statements::Statements;
 
@@ -65,8 +66,8 @@ impl CqlStore {
     /// Connects, makes the schema if it is not there, and reads which store this is. Waits for the database, however long it takes.
     ///
     /// # Errors
-    /// `Damaged` when what is there is not ours: another layout, or another cluster's.
-    pub async fn open(options: &CqlOptions) -> Stored<Self> {
+    /// When the settings do not lead to a store of this cluster, it is a later version's, or it is damaged.
+    pub async fn open(options: &CqlOptions) -> Result<Self, CqlOpenError> {
         describe_histogram!(SECONDS, Unit::Seconds, "how long the database took, by what was asked of it");
         describe_counter!(ERRORS, Unit::Count, "what the database did not do, by what was asked of it");
         // Boxed: it is large, and whoever waits for it need not be.
@@ -77,16 +78,18 @@ impl CqlStore {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn open_existing(options: &CqlOptions) -> Stored<Option<Self>> {
-        let has_begun =
-            async || schema::has_begun(&connect::connect(options).await?, &options.keyspace).await;
+    pub async fn open_existing(options: &CqlOptions) -> Result<Option<Self>, CqlOpenError> {
+        let has_begun = async || {
+            let session = connect::connect(options).await?;
+            Ok(schema::has_begun(&session, &options.keyspace).await?)
+        };
         match Box::pin(patiently(has_begun)).await? {
             true => Self::open(options).await.map(Some),
             false => Ok(None),
         }
     }
 
-    async fn opened(options: &CqlOptions) -> Stored<Self> {
+    async fn opened(options: &CqlOptions) -> Result<Self, CqlOpenError> {
         let db = patiently(async || Self::prepare(options).await).await?;
         let (log_id, cluster, version) = patiently(async || {
             let candidate = uuid::Uuid::new_v4().as_bytes().to_vec();
@@ -100,8 +103,9 @@ impl CqlStore {
         if cluster != options.cluster.as_bytes() {
             let theirs = String::from_utf8_lossy(&cluster);
             let (keyspace, ours) = (&options.keyspace, &options.cluster);
-            return Err(damaged(format_args!(
-                "the keyspace {keyspace} is the store of the cluster {theirs:?}, and this node is of {ours:?}"
+            return Err(CqlOpenError::Setting(format!(
+                "the keyspace {keyspace} is the store of the cluster {theirs:?}, and this node is of {ours:?}: \
+                 give it a keyspace of its own by --cql-keyspace (CQL_KEYSPACE), or the cluster's name by --cluster (CLUSTER)"
             )));
         }
         let log_id = log_id
@@ -126,7 +130,7 @@ impl CqlStore {
         }
     }
 
-    async fn prepare(options: &CqlOptions) -> Stored<Db> {
+    async fn prepare(options: &CqlOptions) -> Result<Db, CqlOpenError> {
         let session = connect::connect(options).await?;
         schema::make_keyspace(&session, &options.keyspace, options.replication).await?;
         schema::make_tables(&session, &options.keyspace).await?;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use hubbub_core::ports::store::Stored;
 use scylla::client::session::Session;
 
-use super::failure::{damaged, unavailable};
+use super::failure::{CqlOpenError, damaged, unavailable};
 use super::{Db, accounts, lwt};
 
 /// What the layout's number is kept as.
@@ -93,12 +93,10 @@ pub(super) async fn make_tables(session: &Session, keyspace: &str) -> Stored<()>
 }
 
 /// Whether this program knows the layout that it found.
-pub(super) fn check_version(found: &[u8]) -> Stored<()> {
+pub(super) fn check_version(found: &[u8]) -> Result<(), CqlOpenError> {
     match number(found)? {
         VERSION..=VERSION_WITH_RETENTION => Ok(()),
-        other => Err(damaged(format_args!(
-            "the keyspace has layout {other}, and this program knows up to {VERSION_WITH_RETENTION}"
-        ))),
+        found => Err(CqlOpenError::Newer { found, known: VERSION_WITH_RETENTION }),
     }
 }
 
