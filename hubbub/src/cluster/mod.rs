@@ -30,7 +30,7 @@ pub mod history_service;
 pub mod room_worker;
 
 /// How many partitions a new cluster has that was told nothing: enough for as many workers, few enough that each gathers.
-pub(crate) const PARTITIONS: u16 = 32;
+const PARTITIONS: u16 = 32;
 /// How often the database is asked whether it can be written to.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How old the last good answer of the database may be for a node that is fit for its work.
@@ -170,7 +170,7 @@ impl Reached {
 }
 
 /// How many partitions this cluster has: as the store says, which refuses whoever was told another number.
-async fn agreed_partitions(store: &dyn Store, told: Option<u64>) -> anyhow::Result<Partitions> {
+pub(crate) async fn agreed_partitions(store: &dyn Store, told: Option<u64>) -> anyhow::Result<Partitions> {
     let candidate = told.map_or(Ok(PARTITIONS), u16::try_from)?;
     let candidate = Partitions::new(candidate).context("at least one partition")?;
     let kept = loop {
