@@ -1,6 +1,6 @@
 //! The store on a database that speaks CQL: ScyllaDB, or Apache Cassandra.
 //!
-//! In reading order: how it is reached (`connect`), the tables (`schema`) and `statements`; the `log`, whose fence is claimed by
+//! In reading order: how it is reached (`connect`), the tables (`schema`, `tablets`) and `statements`; the `log`, whose fence is claimed by
 //! conditional statements (`lwt`); the projections, written (`project`) and read (`lists`); what is kept of a log (`retention`); `accounts`.
 //!
 //! Every write is durable on a quorum of the replicas in this datacenter when it returns; what a power cut of a majority at once
@@ -33,6 +33,7 @@ mod project;
 mod retention;
 mod schema;
 mod statements;
+mod tablets;
 
 use connect::patiently;
 pub use connect::{CqlOptions, CqlTls};
@@ -132,7 +133,16 @@ impl CqlStore {
 
     async fn prepare(options: &CqlOptions) -> Result<Db, CqlOpenError> {
         let session = connect::connect(options).await?;
-        schema::make_keyspace(&session, &options.keyspace, options.replication).await?;
+        let without_tablets = tablets::are_in_the_way(&session).await?;
+        schema::make_keyspace(&session, &options.keyspace, options.replication, without_tablets).await?;
+        // Somebody else made it.
+        if without_tablets && tablets::has(&session, &options.keyspace).await? {
+            return Err(CqlOpenError::Setting(format!(
+                "the keyspace {} has tablets, with which this version of ScyllaDB has no lightweight transactions: make it with \
+                 AND tablets = {{'enabled': false}}, or name one that is not there yet by --cql-keyspace (CQL_KEYSPACE)",
+                options.keyspace
+            )));
+        }
         schema::make_tables(&session, &options.keyspace).await?;
         let statements = Statements::prepare(&session, &options.keyspace).await?;
         Ok(Db { session, statements, layout: AtomicU32::new(schema::VERSION) })

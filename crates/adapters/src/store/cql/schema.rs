@@ -74,11 +74,17 @@ pub(super) async fn has_begun(session: &Session, keyspace: &str) -> Stored<bool>
     Ok(rows.into_rows_result().map_err(unavailable)?.rows_num() > 0)
 }
 
-/// Makes the keyspace, if it is not there, with so many replicas in each datacenter.
-pub(super) async fn make_keyspace(session: &Session, keyspace: &str, replication: u8) -> Stored<()> {
+/// Makes the keyspace, if it is not there, with so many replicas in each datacenter; for a database that knows tablets, without them.
+pub(super) async fn make_keyspace(
+    session: &Session,
+    keyspace: &str,
+    replication: u8,
+    without_tablets: bool,
+) -> Stored<()> {
+    let tablets = if without_tablets { " AND tablets = {'enabled': false}" } else { "" };
     let statement = format!(
         "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = \
-         {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}"
+         {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}{tablets}"
     );
     session.query_unpaged(statement, ()).await.map(drop).map_err(unavailable)
 }
