@@ -185,6 +185,16 @@ async fn of_many_who_claim_at_once_each_gets_a_number_of_its_own() {
     assert_eq!(open(&options).await.fence(Partition(1)).await.unwrap(), *won.last().unwrap());
 }
 
+/// A room's newest entries are kept for long, and what is small may have come with many pictures.
+#[tokio::test]
+async fn an_entry_that_was_read_does_not_keep_its_page_in_memory() {
+    let store = open(&options().await).await;
+    append(&store, 1..4).await;
+    let found = store.read(read(1..=3)).await.unwrap();
+    assert_eq!(found, [entry(1), entry(2), entry(3)]);
+    assert!(found.iter().all(|entry| entry.json.is_unique()));
+}
+
 #[tokio::test]
 async fn a_log_that_was_renewed_is_another_one_with_the_same_entries() {
     let options = options().await;

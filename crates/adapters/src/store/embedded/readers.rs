@@ -189,7 +189,7 @@ mod tests {
         let options = Options { commit_pace: Duration::ZERO, ..Options::default() };
         let store = EmbeddedStore::open(folder.path(), options).unwrap();
         let writes = async {
-            for epoch in 1..=400 {
+            for epoch in 1..=100 {
                 let prev = (epoch > 1).then_some(Epoch(epoch - 1));
                 let segment = Segment { epoch: Epoch(epoch), start: Seq(epoch), prev };
                 store.put_segment(room(), segment).await.unwrap();
@@ -221,7 +221,7 @@ mod tests {
         };
         says(1).await;
         let writes = async {
-            for seq in 2..=1_000 {
+            for seq in 2..=200 {
                 says(seq).await;
             }
         };
