@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
+use hubbub_adapters::store::CqlOpenError;
 use hubbub_node::config::{FromTable, Loaded, Sources};
 use hubbub_node::signals::{Ended, Shutdown, Signals, run_until_drained};
 use hubbub_node::telemetry::{self, Metrics};
@@ -64,9 +65,14 @@ pub fn run<S: FromTable + Telemetry>(
         Ok(code) => code,
         Err(error) => {
             complain(&program, &format_args!("{error:#}"));
-            ExitCode::from(if error.is::<WrongSettings>() { EXIT_USAGE } else { EXIT_FAILED })
+            ExitCode::from(if is_of_settings(&error) { EXIT_USAGE } else { EXIT_FAILED })
         }
     }
+}
+
+/// Whether the next start, with the same settings, could only end the same way.
+fn is_of_settings(error: &anyhow::Error) -> bool {
+    error.is::<WrongSettings>() || matches!(error.downcast_ref(), Some(CqlOpenError::Setting(_)))
 }
 
 fn serve<S: Telemetry>(

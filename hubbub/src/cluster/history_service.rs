@@ -5,7 +5,7 @@ use hubbub_node::telemetry::Metrics;
 use hubbub_wire::tier::agent::Role;
 use tokio_util::sync::CancellationToken;
 
-use super::{Node, door};
+use super::{Node, agreed_partitions, door};
 use crate::settings::HistorySettings;
 
 /// Serves until `shutdown`.
@@ -35,7 +35,7 @@ async fn work(
 ) -> anyhow::Result<()> {
     let start = async {
         let reached = node.reach(settings).await?;
-        let partitions = reached.partitions(settings.partitions).await?;
+        let partitions = agreed_partitions(&*reached.store, settings.partitions).await?;
         anyhow::Ok((reached, partitions))
     };
     let Some(started) = shutdown.run_until_cancelled(start).await else { return Ok(()) };

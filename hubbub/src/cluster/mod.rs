@@ -20,6 +20,7 @@ use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Query};
 use tokio_util::sync::CancellationToken;
 
+use crate::process::WrongSettings;
 use crate::settings::{Database, Nats, SchemaSettings};
 
 pub mod bot_bridge;
@@ -29,7 +30,7 @@ pub mod history_service;
 pub mod room_worker;
 
 /// How many partitions a new cluster has that was told nothing: enough for as many workers, few enough that each gathers.
-pub(crate) const PARTITIONS: u16 = 32;
+const PARTITIONS: u16 = 32;
 /// How often the database is asked whether it can be written to.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How old the last good answer of the database may be for a node that is fit for its work.
@@ -166,31 +167,33 @@ impl Reached {
     fn lock_well(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
         self.well.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// How many partitions this cluster has: as the store says, which refuses a node that was told another number.
-    async fn partitions(&self, told: Option<u64>) -> anyhow::Result<Partitions> {
-        let candidate = told.map_or(Ok(PARTITIONS), u16::try_from)?;
-        let candidate = Partitions::new(candidate).context("at least one partition")?;
-        let kept = loop {
-            match self.store.partitions(candidate).await {
-                Ok(kept) => break kept,
-                Err(error @ StoreError::Damaged { .. }) => return Err(error.into()),
-                Err(error) => {
-                    tracing::warn!(%error, "waits for the database to say how many partitions there are")
-                }
+/// How many partitions this cluster has: as the store says, which refuses whoever was told another number.
+pub(crate) async fn agreed_partitions(store: &dyn Store, told: Option<u64>) -> anyhow::Result<Partitions> {
+    let candidate = told.map_or(Ok(PARTITIONS), u16::try_from)?;
+    let candidate = Partitions::new(candidate).context("at least one partition")?;
+    let kept = loop {
+        match store.partitions(candidate).await {
+            Ok(kept) => break kept,
+            Err(error @ StoreError::Damaged { .. }) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%error, "waits for the database to say how many partitions there are")
             }
-            tokio::time::sleep(AGREE_EVERY).await;
-        };
-        anyhow::ensure!(
-            told.is_none() || kept == candidate,
+        }
+        tokio::time::sleep(AGREE_EVERY).await;
+    };
+    if told.is_some() && kept != candidate {
+        return Err(WrongSettings(format!(
             "this cluster's rooms are divided into {} partitions and that can't be changed, but this node was told {}; \
              start it with --partitions {}, or without",
             kept.count(),
             candidate.count(),
             kept.count(),
-        );
-        Ok(kept)
+        ))
+        .into());
     }
+    Ok(kept)
 }
 
 /// How many partitions there are, as a history service knows it from the store.

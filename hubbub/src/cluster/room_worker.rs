@@ -11,7 +11,7 @@ use hubbub_wire::tier::agent::Role;
 use hubbub_wire::tier::node::Tier;
 use tokio_util::sync::CancellationToken;
 
-use super::{Node, door};
+use super::{Node, agreed_partitions, door};
 use crate::settings::WorkerSettings;
 
 /// Serves until `shutdown`.
@@ -41,7 +41,7 @@ async fn work(
 ) -> anyhow::Result<()> {
     let start = async {
         let reached = node.reach(settings).await?;
-        let partitions = reached.partitions(settings.partitions).await?;
+        let partitions = agreed_partitions(&*reached.store, settings.partitions).await?;
         let roster = Roster::listen(&*reached.bus, Tier::RoomWorker).await?;
         anyhow::Ok((reached, partitions, roster))
     };

@@ -193,15 +193,14 @@ struct Target {
 impl Target {
     async fn open(settings: &ImportSettings) -> anyhow::Result<Self> {
         let scratch = settings.scratch.clone();
-        let (store, scratch, candidate): (Arc<dyn Store>, _, _) = match (settings.database()?, &settings.data)
-        {
+        let (store, scratch): (Arc<dyn Store>, _) = match (settings.database()?, &settings.data) {
             (Some(_), Some(_)) => {
                 let twice = "the store is named twice: keep --data (DATA_DIR) or --cql (CQL_NODES)";
                 return Err(WrongSettings(twice.into()).into());
             }
             (Some(options), None) => {
                 let store = CqlStore::open(&options).await?;
-                (Arc::new(store), scratch.unwrap_or_else(std::env::temp_dir), cluster::PARTITIONS)
+                (Arc::new(store), scratch.unwrap_or_else(std::env::temp_dir))
             }
             (None, data) => {
                 let data = data.clone().unwrap_or_else(|| DATA_DEFAULT.into());
@@ -213,13 +212,15 @@ impl Target {
                     }
                     opened => opened?,
                 };
-                (Arc::new(store), scratch.unwrap_or(data), all_in_one::PARTITIONS)
+                (Arc::new(store), scratch.unwrap_or(data))
             }
         };
-        let candidate = Partitions::new(candidate).context("at least one partition")?;
         let is_database = settings.cql.is_some();
-        // The all-in-one has one, and so has nothing to agree on with others.
-        let partitions = if is_database { store.partitions(candidate).await? } else { candidate };
+        let partitions = match is_database {
+            true => cluster::agreed_partitions(&*store, settings.partitions).await?,
+            // The all-in-one has nothing to agree on with others.
+            false => Partitions::new(all_in_one::PARTITIONS).context("at least one partition")?,
+        };
         Ok(Self { store, partitions, claims: HashMap::new(), scratch, is_database })
     }
 

@@ -479,7 +479,7 @@ settings_of! {
 settings_of! {
     /// All settings of the command that imports what the server before this one kept.
     #[derive(Debug, Clone)]
-    pub struct ImportSettings [import keyspace cluster logs]
+    pub struct ImportSettings [import cluster partitions keyspace logs]
 }
 
 /// Settings of the server that this one replaces, and what took their place.

@@ -4,7 +4,7 @@ use hubbub_client::Event;
 use hubbub_core::code::Code;
 use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Start, in_time};
 
-use crate::import::into_the_database;
+use crate::import::{agreed_with_the_workers, into_the_database};
 use crate::world::{Quiet, plan, with_own_database};
 
 /// One of each.
@@ -15,7 +15,7 @@ fn small(plan: Plan) -> Plan {
 async fn told_off(start: Start, because: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (status, log) = start.run_to_end(Hubbub::free_port().unwrap(), folder.path()).await.unwrap();
-    assert!(!status.success() && log.contains(because), "{status}: {log}");
+    assert!(status.code() == Some(64) && log.contains(because), "{status}: {log}");
 }
 
 #[tokio::test]
@@ -69,6 +69,11 @@ async fn who_was_told_another_number_or_cluster_refuses_to_start_and_an_import_g
         told_off(cluster.tier(tier).with("--cluster=other"), "is the store of the cluster").await;
     }
     told_off(cluster.tier("gateway").with("--cluster=other"), "is the store of the cluster").await;
+    let fresh = Keyspace::shared().await.unwrap();
+    agreed_with_the_workers(&cluster.keyspace, &fresh);
+    // An import may be the first to say it.
+    let worker = cluster.tier_by("room-worker", &cluster.nats_urls(), &fresh).with("--cluster=fresh");
+    told_off(worker.with("--partitions=5"), "start it with --partitions 4").await;
     // In the same cluster, for another one would take long to start.
     into_the_database(&mut quiet.cluster).await;
 }

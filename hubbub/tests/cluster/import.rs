@@ -2,15 +2,16 @@
 
 use std::process::{Command, Stdio};
 
-use hubbub_testkit::{Cluster, Person};
+use hubbub_testkit::{Cluster, Keyspace, Person};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 const BEGAN: u64 = 1_600_000_000_000;
 const ROOMS: u64 = 40;
 const MESSAGES: u64 = 2_000;
 
-/// Imports, kills it on the way, imports again; then the cluster serves what was imported.
-pub async fn into_the_database(cluster: &mut Cluster) {
+/// A folder with files to import.
+fn files() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let date = |at: u64| json!({"$date": {"$numberLong": at.to_string()}});
     let rooms = (0..ROOMS).map(|n| json!({"_id": format!("room-{n}"), "name": format!("Room {n}"), "owner": "ann", "users": ["ann", "bob"], "createdAt": date(BEGAN)}));
@@ -22,18 +23,43 @@ pub async fn into_the_database(cluster: &mut Cluster) {
         |documents: Vec<Value>| documents.iter().map(|document| format!("{document}\n")).collect::<String>();
     std::fs::write(folder.path().join("rooms.json"), lines(rooms.collect())).unwrap();
     std::fs::write(folder.path().join("messages.json"), lines(messages.collect())).unwrap();
-    let keyspace = cluster.keyspace.flags();
-    let import = || {
-        let mut import = Command::new(env!("CARGO_BIN_EXE_hubbub"));
-        import.env_clear().current_dir(folder.path()).args([
-            "import",
-            "--chatrooms=rooms.json",
-            "--messages=messages.json",
-            "--scratch=.",
-        ]);
-        import.args(&keyspace);
-        import
-    };
+    folder
+}
+
+fn import(folder: &TempDir, keyspace: &Keyspace) -> Command {
+    let mut import = Command::new(env!("CARGO_BIN_EXE_hubbub"));
+    import.env_clear().current_dir(folder.path()).args([
+        "import",
+        "--chatrooms=rooms.json",
+        "--messages=messages.json",
+        "--scratch=.",
+    ]);
+    import.args(keyspace.flags());
+    import
+}
+
+/// An import into a cluster's keyspace is of that cluster, as its workers have to be; in a fresh one it is the first to say of which.
+pub fn agreed_with_the_workers(of_cluster: &Keyspace, fresh: &Keyspace) {
+    let folder = files();
+    for (flag, because) in [
+        ("--partitions=7", "start it with --partitions 32"),
+        ("--cluster=other", "is the store of the cluster"),
+    ] {
+        let refused = import(&folder, of_cluster).arg(flag).output().unwrap();
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(64) && said.contains(because), "{}: {said}", refused.status);
+    }
+    // As the file of a worker has them.
+    std::fs::write(folder.path().join("hubbub.toml"), "cluster = \"fresh\"\npartitions = 4\n").unwrap();
+    let done = import(&folder, fresh).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Imports, kills it on the way, imports again; then the cluster serves what was imported.
+pub async fn into_the_database(cluster: &mut Cluster) {
+    let folder = files();
+    let keyspace = cluster.keyspace.clone();
+    let import = || import(&folder, &keyspace);
     cluster.workers[0].kill().await.unwrap();
     // It says what it does on its way: killed at its first word about writing, some is written or nothing is.
     let mut killed = import().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();

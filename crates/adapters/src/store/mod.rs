@@ -3,5 +3,5 @@
 pub mod cql;
 pub mod embedded;
 
-pub use cql::{CqlOptions, CqlStore, CqlTls};
+pub use cql::{CqlOpenError, CqlOptions, CqlStore, CqlTls};
 pub use embedded::{EmbeddedStore, OpenError, Options};

@@ -1,5 +1,6 @@
 //! The process that writes until it is killed, and how the test starts it.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -30,14 +31,25 @@ pub fn start_at_checkpoints(folder: &Path) -> Child {
 
 /// The command that [`start`] runs.
 pub fn command(folder: &Path, entries_max: u64) -> Command {
+    let mut command = command_of("child::writes_until_it_is_killed", folder);
+    command.env(ENTRIES_MAX, entries_max.to_string());
+    command
+}
+
+/// The command that runs one of the tests that are processes of others.
+pub fn command_of(test: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args(["--exact", "child::writes_until_it_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", test, "--ignored", "--nocapture"])
         .env(FOLDER, folder)
-        .env(ENTRIES_MAX, entries_max.to_string())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
     command
+}
+
+/// The folder that such a process was given.
+pub fn folder() -> Option<OsString> {
+    std::env::var_os(FOLDER)
 }
 
 /// Kills when dropped, so that a test that fails leaves no process behind.
@@ -96,7 +108,7 @@ pub fn say(line: &str) {
 #[test]
 #[ignore = "is the process that the other tests kill"]
 fn writes_until_it_is_killed() {
-    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let Some(folder) = folder() else { return };
     let entries_max: u64 = std::env::var(ENTRIES_MAX).unwrap().parse().unwrap();
     let mut options = Options { fold_after: Duration::from_millis(20), ..Options::default() };
     if let Ok(pages) = std::env::var(LOG_PAGES) {

@@ -16,7 +16,7 @@ use scylla::client::session_builder::SessionBuilder;
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::statement::{Consistency, SerialConsistency};
 
-use super::failure::{damaged, unavailable};
+use super::failure::{CqlOpenError, unavailable};
 
 /// Pauses between tries: doubled from the first to the last, each shortened by up to half.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -62,11 +62,11 @@ fn pause(attempt: u32) -> Duration {
 
 /// Does `step` until it is done, however long it takes. A line in the log says what it waits for. What is damaged, or not for us,
 /// does not get better by waiting.
-pub(super) async fn patiently<T>(step: impl AsyncFn() -> Stored<T>) -> Stored<T> {
+pub(super) async fn patiently<T>(step: impl AsyncFn() -> Result<T, CqlOpenError>) -> Result<T, CqlOpenError> {
     let mut attempt = 0;
     loop {
         match step().await {
-            Err(StoreError::Unavailable { inside }) => {
+            Err(CqlOpenError::Store(StoreError::Unavailable { inside })) => {
                 if attempt == 0 || attempt % 10 == 9 {
                     tracing::warn!(error = inside, "waits for the database");
                 }
@@ -79,7 +79,7 @@ pub(super) async fn patiently<T>(step: impl AsyncFn() -> Stored<T>) -> Stored<T>
 }
 
 /// One try to connect.
-pub(super) async fn connect(options: &CqlOptions) -> Stored<Session> {
+pub(super) async fn connect(options: &CqlOptions) -> Result<Session, CqlOpenError> {
     let mut balancing = DefaultPolicy::builder().token_aware(true);
     if let Some(datacenter) = &options.datacenter {
         balancing = balancing.prefer_datacenter(datacenter.clone());
@@ -112,11 +112,11 @@ pub(super) async fn connect(options: &CqlOptions) -> Stored<Session> {
 }
 
 /// Without a preference the driver asks nodes of all datacenters, and what a quorum of one has acknowledged another one's may lack.
-fn one_datacenter<'a>(of_nodes: impl Iterator<Item = &'a str>) -> Stored<()> {
+fn one_datacenter<'a>(of_nodes: impl Iterator<Item = &'a str>) -> Result<(), CqlOpenError> {
     let datacenters: BTreeSet<&str> = of_nodes.collect();
     match datacenters.len() {
         0 | 1 => Ok(()),
-        _ => Err(damaged(format_args!(
+        _ => Err(CqlOpenError::Setting(format!(
             "the database is in several datacenters ({}): name one by --cql-datacenter (CQL_DATACENTER)",
             datacenters.into_iter().collect::<Vec<_>>().join(", ")
         ))),
@@ -156,7 +156,11 @@ mod tests {
     fn several_datacenters_want_one_named() {
         one_datacenter(["a", "a"].into_iter()).unwrap();
         one_datacenter([].into_iter()).unwrap();
-        let refused = one_datacenter(["b", "a", "b"].into_iter()).unwrap_err().to_string();
-        assert!(refused.contains("(a, b): name one by --cql-datacenter"), "{refused}");
+        let refused = one_datacenter(["b", "a", "b"].into_iter()).unwrap_err();
+        assert!(matches!(refused, CqlOpenError::Setting(_)), "{refused:?}");
+        assert_eq!(
+            refused.to_string(),
+            "the database is in several datacenters (a, b): name one by --cql-datacenter (CQL_DATACENTER)"
+        );
     }
 }

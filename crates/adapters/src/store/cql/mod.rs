@@ -1,6 +1,6 @@
 //! The store on a database that speaks CQL: ScyllaDB, or Apache Cassandra.
 //!
-//! In reading order: how it is reached (`connect`), the tables (`schema`) and `statements`; the `log`, whose fence is claimed by
+//! In reading order: how it is reached (`connect`), the tables (`schema`, `tablets`) and `statements`; the `log`, whose fence is claimed by
 //! conditional statements (`lwt`); the projections, written (`project`) and read (`lists`); what is kept of a log (`retention`); `accounts`.
 //!
 //! Every write is durable on a quorum of the replicas in this datacenter when it returns; what a power cut of a majority at once
@@ -33,9 +33,11 @@ mod project;
 mod retention;
 mod schema;
 mod statements;
+mod tablets;
 
 use connect::patiently;
 pub use connect::{CqlOptions, CqlTls};
+pub use failure::CqlOpenError;
 use failure::{damaged, unavailable};
 use statements::Statements;
 
@@ -65,8 +67,8 @@ impl CqlStore {
     /// Connects, makes the schema if it is not there, and reads which store this is. Waits for the database, however long it takes.
     ///
     /// # Errors
-    /// `Damaged` when what is there is not ours: another layout, or another cluster's.
-    pub async fn open(options: &CqlOptions) -> Stored<Self> {
+    /// When the settings do not lead to a store of this cluster, it is a later version's, or it is damaged.
+    pub async fn open(options: &CqlOptions) -> Result<Self, CqlOpenError> {
         describe_histogram!(SECONDS, Unit::Seconds, "how long the database took, by what was asked of it");
         describe_counter!(ERRORS, Unit::Count, "what the database did not do, by what was asked of it");
         // Boxed: it is large, and whoever waits for it need not be.
@@ -77,16 +79,18 @@ impl CqlStore {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn open_existing(options: &CqlOptions) -> Stored<Option<Self>> {
-        let has_begun =
-            async || schema::has_begun(&connect::connect(options).await?, &options.keyspace).await;
+    pub async fn open_existing(options: &CqlOptions) -> Result<Option<Self>, CqlOpenError> {
+        let has_begun = async || {
+            let session = connect::connect(options).await?;
+            Ok(schema::has_begun(&session, &options.keyspace).await?)
+        };
         match Box::pin(patiently(has_begun)).await? {
             true => Self::open(options).await.map(Some),
             false => Ok(None),
         }
     }
 
-    async fn opened(options: &CqlOptions) -> Stored<Self> {
+    async fn opened(options: &CqlOptions) -> Result<Self, CqlOpenError> {
         let db = patiently(async || Self::prepare(options).await).await?;
         let (log_id, cluster, version) = patiently(async || {
             let candidate = uuid::Uuid::new_v4().as_bytes().to_vec();
@@ -100,8 +104,9 @@ impl CqlStore {
         if cluster != options.cluster.as_bytes() {
             let theirs = String::from_utf8_lossy(&cluster);
             let (keyspace, ours) = (&options.keyspace, &options.cluster);
-            return Err(damaged(format_args!(
-                "the keyspace {keyspace} is the store of the cluster {theirs:?}, and this node is of {ours:?}"
+            return Err(CqlOpenError::Setting(format!(
+                "the keyspace {keyspace} is the store of the cluster {theirs:?}, and this node is of {ours:?}: \
+                 give it a keyspace of its own by --cql-keyspace (CQL_KEYSPACE), or the cluster's name by --cluster (CLUSTER)"
             )));
         }
         let log_id = log_id
@@ -126,9 +131,18 @@ impl CqlStore {
         }
     }
 
-    async fn prepare(options: &CqlOptions) -> Stored<Db> {
+    async fn prepare(options: &CqlOptions) -> Result<Db, CqlOpenError> {
         let session = connect::connect(options).await?;
-        schema::make_keyspace(&session, &options.keyspace, options.replication).await?;
+        let without_tablets = tablets::are_in_the_way(&session).await?;
+        schema::make_keyspace(&session, &options.keyspace, options.replication, without_tablets).await?;
+        // Somebody else made it.
+        if without_tablets && tablets::has(&session, &options.keyspace).await? {
+            return Err(CqlOpenError::Setting(format!(
+                "the keyspace {} has tablets, with which this version of ScyllaDB has no lightweight transactions: make it with \
+                 AND tablets = {{'enabled': false}}, or name one that is not there yet by --cql-keyspace (CQL_KEYSPACE)",
+                options.keyspace
+            )));
+        }
         schema::make_tables(&session, &options.keyspace).await?;
         let statements = Statements::prepare(&session, &options.keyspace).await?;
         Ok(Db { session, statements, layout: AtomicU32::new(schema::VERSION) })

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use hubbub_core::ports::store::Stored;
 use scylla::client::session::Session;
 
-use super::failure::{damaged, unavailable};
+use super::failure::{CqlOpenError, damaged, unavailable};
 use super::{Db, accounts, lwt};
 
 /// What the layout's number is kept as.
@@ -74,11 +74,17 @@ pub(super) async fn has_begun(session: &Session, keyspace: &str) -> Stored<bool>
     Ok(rows.into_rows_result().map_err(unavailable)?.rows_num() > 0)
 }
 
-/// Makes the keyspace, if it is not there, with so many replicas in each datacenter.
-pub(super) async fn make_keyspace(session: &Session, keyspace: &str, replication: u8) -> Stored<()> {
+/// Makes the keyspace, if it is not there, with so many replicas in each datacenter; for a database that knows tablets, without them.
+pub(super) async fn make_keyspace(
+    session: &Session,
+    keyspace: &str,
+    replication: u8,
+    without_tablets: bool,
+) -> Stored<()> {
+    let tablets = if without_tablets { " AND tablets = {'enabled': false}" } else { "" };
     let statement = format!(
         "CREATE KEYSPACE IF NOT EXISTS \"{keyspace}\" WITH replication = \
-         {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}"
+         {{'class': 'NetworkTopologyStrategy', 'replication_factor': {replication}}}{tablets}"
     );
     session.query_unpaged(statement, ()).await.map(drop).map_err(unavailable)
 }
@@ -93,12 +99,10 @@ pub(super) async fn make_tables(session: &Session, keyspace: &str) -> Stored<()>
 }
 
 /// Whether this program knows the layout that it found.
-pub(super) fn check_version(found: &[u8]) -> Stored<()> {
+pub(super) fn check_version(found: &[u8]) -> Result<(), CqlOpenError> {
     match number(found)? {
         VERSION..=VERSION_WITH_RETENTION => Ok(()),
-        other => Err(damaged(format_args!(
-            "the keyspace has layout {other}, and this program knows up to {VERSION_WITH_RETENTION}"
-        ))),
+        found => Err(CqlOpenError::Newer { found, known: VERSION_WITH_RETENTION }),
     }
 }
 

@@ -11,6 +11,7 @@
 //! - Reads run on a few threads with connections of their own, and see all that was committed before.
 //! - A commit that fails answers `Unavailable` to all that was in it. What was in it is never half there. Whether
 //!   it is there after the next start is unknown when the *sync* failed; in this process it is not seen.
+//! - A sync of the *file* that fails, at a checkpoint, refuses all writes until the store is opened again.
 //!
 //! What is on disk is described in `docs/store-format.md`.
 
@@ -130,8 +131,9 @@ impl EmbeddedStore {
         let meters = Meters::new();
         let readers = Readers::start(&file, options.readers, meters.clone()).map_err(failed)?;
         let shared = Arc::new(Shared::new(Queue::new(options.queue_bytes_max), opened.fences));
+        let checkpoints = Checkpoints::start(&file, &mut opened.db, options.log_pages, shared.clone());
         let writer = Writer {
-            checkpoints: Checkpoints::start(&file, &mut opened.db, options.log_pages).map_err(failed)?,
+            checkpoints: checkpoints.map_err(failed)?,
             db: opened.db,
             shared: shared.clone(),
             start: opened.start,

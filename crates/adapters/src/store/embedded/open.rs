@@ -171,6 +171,8 @@ pub(super) fn connect_reader(file: &Path) -> Stored<Connection> {
     let db = Connection::open_with_flags(file, flags).map_err(failed)?;
     set_up(&db, READER_CACHE_KIB)?;
     db.pragma_update(None, "query_only", true).map_err(failed)?;
+    // Not even if it is the last to go.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     Ok(db)
 }
 
@@ -188,6 +190,8 @@ fn set_up(db: &Connection, cache_kib: i64) -> Stored<()> {
     let set = || {
         // Else a statement with a bound LIMIT is planned anew each time it is run: twice the work of a short read.
         db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        // SQLite's own come in commits, and pass over a sync that failed without a word.
+        db.pragma_update(None, "wal_autocheckpoint", 0)?;
         // Memory-mapped reads would end the process when the disk fails.
         db.pragma_update(None, "mmap_size", 0)?;
         db.pragma_update(None, "cache_size", -cache_kib)?;

@@ -155,6 +155,9 @@ impl Store for EmbeddedStore {
     }
 
     fn check(&self) -> PortFuture<'_, Stored<()>> {
+        if let Err(error) = self.shared.may_sync() {
+            return Box::pin(ready(Err(error)));
+        }
         if let Some(damage) = self.shared.unfoldable() {
             return Box::pin(ready(Err(damage)));
         }

@@ -113,3 +113,119 @@ fn work(db: &Connection, waiting: &Mutex<Receiver<Job>>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use hubbub_core::entry::{Entry, Says};
+    use hubbub_core::ids::{Epoch, Millis, RoomId, Seq, User, UserId};
+    use hubbub_core::limits::Content;
+    use hubbub_core::ports::store::{Append, MemberChange, Projection, Read, Segment, Store, Trim};
+
+    use super::super::{EmbeddedStore, Options, log};
+
+    fn room() -> RoomId {
+        RoomId::parse("lobby").unwrap()
+    }
+
+    fn ann() -> User {
+        User { id: UserId::parse("ann").unwrap(), name: "Ann".into() }
+    }
+
+    /// So large that they are rows at once.
+    fn append(epoch: u64, seqs: std::ops::RangeInclusive<u64>) -> Append {
+        let text = Content::Text("hello ".repeat(6_000));
+        let entry = |seq| Entry::new(&room(), Seq(seq), Millis(seq), &ann(), None, Says::Message(&text));
+        Append { room: room(), epoch: Epoch(epoch), entries: seqs.map(entry).collect() }
+    }
+
+    #[tokio::test]
+    async fn what_comes_between_two_statements_of_a_read_is_not_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(folder.path(), Options::default()).unwrap();
+        store.append(append(1, 1..=10)).await.unwrap();
+        let (began, begins) = tokio::sync::oneshot::channel();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let all = Read { room: room(), epoch: Epoch(1), seqs: 1..=20, bytes_max: usize::MAX };
+        let wanted = all.clone();
+        let reading = store.readers.run_at_one_moment(move |db| {
+            let first = log::read(db, wanted.clone(), Vec::new())?;
+            began.send(()).unwrap();
+            goes_on.recv().unwrap();
+            Ok((first, log::read(db, wanted, Vec::new())?))
+        });
+        begins.await.unwrap();
+        let mut erased = append(1, 7..=7);
+        erased.entries[0] = erased.entries[0].erased(&room()).unwrap();
+        store.erase(erased).await.unwrap();
+        let trim = Trim { room: room(), epochs: vec![Epoch(1)], seqs: Seq(1)..Seq(4) };
+        store.trim(trim).await.unwrap();
+        store.append(append(1, 11..=20)).await.unwrap();
+        go_on.send(()).unwrap();
+
+        let (first, second) = reading.await.unwrap();
+        assert_eq!(first, append(1, 1..=10).entries);
+        assert_eq!(second, first);
+        let later = store.read(all).await.unwrap();
+        assert_eq!((later.len(), later[0].seq), (17, Seq(4)));
+        assert_ne!(later[3], first[6], "it was erased");
+    }
+    /// Until `writes` are done, reads again and again.
+    async fn while_writing(writes: impl Future<Output = ()>, mut read: impl AsyncFnMut()) {
+        let mut writes = std::pin::pin!(writes);
+        loop {
+            tokio::select! {
+                () = &mut writes => return,
+                () = read() => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn segments_and_their_entries_are_of_one_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { commit_pace: Duration::ZERO, ..Options::default() };
+        let store = EmbeddedStore::open(folder.path(), options).unwrap();
+        let writes = async {
+            for epoch in 1..=100 {
+                let prev = (epoch > 1).then_some(Epoch(epoch - 1));
+                let segment = Segment { epoch: Epoch(epoch), start: Seq(epoch), prev };
+                store.put_segment(room(), segment).await.unwrap();
+                store.append(append(epoch, epoch..=epoch)).await.unwrap();
+            }
+        };
+        while_writing(writes, async || drop(store.segments(room()).await.unwrap())).await;
+    }
+
+    #[tokio::test]
+    async fn a_room_that_is_left_and_joined_is_always_one_that_the_user_was_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { commit_pace: Duration::ZERO, ..Options::default() };
+        let store = EmbeddedStore::open(folder.path(), options).unwrap();
+        let says = async |seq: u64| {
+            let change = MemberChange { user: ann(), seq: Seq(seq), member: !seq.is_multiple_of(2) };
+            let projection = Projection {
+                room: room(),
+                facts: None,
+                created_at: None,
+                members: vec![change],
+                member_count: seq % 2,
+                mark: Seq(seq),
+                mark_at: Millis(seq),
+                erased: None,
+                kept: None,
+            };
+            store.project(projection).await.unwrap();
+        };
+        says(1).await;
+        let writes = async {
+            for seq in 2..=200 {
+                says(seq).await;
+            }
+        };
+        let read = async || assert_eq!(store.rooms_ever_of(ann().id, None, 9).await.unwrap(), [room()]);
+        while_writing(writes, read).await;
+    }
+}

@@ -1,11 +1,13 @@
 //! What the writer thread and the store's handle share.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::fmt::Display;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use hubbub_core::ids::{Epoch, Partition};
-use hubbub_core::ports::store::StoreError;
+use hubbub_core::ports::store::{StoreError, Stored};
 
+use super::failure::unavailable;
 use super::queue::Queue;
 use super::recent::Recent;
 use super::write::Write;
@@ -20,6 +22,8 @@ pub(super) struct Shared {
     failing: Mutex<Option<StoreError>>,
     /// Why entries can't be taken from the journal into the tables, if so.
     unfoldable: Mutex<Option<StoreError>>,
+    /// That a sync of the file failed. Nothing is written any more.
+    sync_failed: OnceLock<StoreError>,
 }
 
 impl Shared {
@@ -30,6 +34,7 @@ impl Shared {
             fences: Mutex::new(fences),
             failing: Mutex::new(None),
             unfoldable: Mutex::new(None),
+            sync_failed: OnceLock::new(),
         }
     }
 
@@ -54,6 +59,23 @@ impl Shared {
     pub(super) fn set_failing(&self, failing: Option<StoreError>) -> bool {
         let mut last = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *last, failing).is_some()
+    }
+
+    /// An error once a sync of the file failed: what a sync says after that is worth nothing.
+    pub(super) fn may_sync(&self) -> Stored<()> {
+        self.sync_failed.get().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Notes that a sync of the file failed; returns what that is to whoever writes from now on.
+    pub(super) fn sync_failed(&self, error: &impl Display) -> StoreError {
+        let refused = || {
+            tracing::error!(%error, "a sync of the store's file failed: the store takes no writes until it is started again");
+            unavailable(format_args!(
+                "the disk failed to keep what was written to the store's file ({error}): look at the disk and start again, \
+                 which loses nothing"
+            ))
+        };
+        self.sync_failed.get_or_init(refused).clone()
     }
 
     /// Why entries stay in the journal, if they do.

@@ -91,6 +91,7 @@ impl Writer {
         while self.fold.wake_at().is_some_and(|at| at <= now) {
             self.commit(Vec::new(), now);
         }
+        self.checkpoints.end(&self.db);
     }
 
     fn commit(&mut self, writes: Vec<Write>, started: Instant) {
@@ -166,7 +167,8 @@ impl Writer {
     /// Does all in one transaction, and says whether it is durable.
     fn transact(&mut self, writes: Vec<Write>, batch: &mut Batch) -> Stored<()> {
         let mut writes = writes.into_iter();
-        let done = self.execute("BEGIN IMMEDIATE").and_then(|()| {
+        let begun = self.shared.may_sync().and_then(|()| self.execute("BEGIN IMMEDIATE"));
+        let done = begun.and_then(|()| {
             // First: the rest moves what it has not come to yet.
             self.scrub_a_slice(batch)?;
             for write in writes.by_ref() {
@@ -192,7 +194,10 @@ impl Writer {
         self.fold.failed(batch.started);
         self.scrub.failed(batch.started);
         // To those who did not cause it, whatever it was is no more than a commit that failed.
-        let error = unavailable(error);
+        let error = match error {
+            StoreError::Damaged { .. } => unavailable(error),
+            StoreError::Unavailable { .. } => error,
+        };
         writes.for_each(|write| write.refuse(error.clone()));
         Err(error)
     }
