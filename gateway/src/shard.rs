@@ -549,3 +549,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
