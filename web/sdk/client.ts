@@ -231,8 +231,9 @@ export class Client extends Emitter<Events> {
     const { signal, key = newKey(), after = this.#positions.of(room) } = how;
     const before = this.#lines.get(room) ?? Promise.resolve();
     const body = { type: "send", room, ...content, key, after };
-    const sent = before.then(() => this.#ask<Sent>(body, { signal }, Infinity));
-    const line: Promise<unknown> = sent.catch(() => {}).then(() => {
+    const sent = waited(before, signal).then(() => this.#ask<Sent>(body, { signal }, Infinity));
+    // Behind those before it also when it was aborted.
+    const line: Promise<unknown> = Promise.allSettled([before, sent]).then(() => {
       if (this.#lines.get(room) === line) this.#lines.delete(room);
     });
     this.#lines.set(room, line);
@@ -457,6 +458,16 @@ export class Client extends Emitter<Events> {
 export function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Waits for what does not fail, or for an abort. */
+function waited(what: Promise<unknown>, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal!.reason);
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener("abort", onAbort);
+    void what.then(() => (signal?.removeEventListener("abort", onAbort), resolve()));
+  });
 }
 
 function sleep(ms: number, signal?: AbortSignal): Promise<void> {

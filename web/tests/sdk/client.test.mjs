@@ -113,18 +113,23 @@ test("five times unavailable, and the caller is told", async () => {
   client.close();
 });
 
-test("a send that was aborted in the line is not sent", async () => {
+test("a send that is aborted in the line ends at once and is not sent, and those behind it stay in line", async () => {
   const { client, peer } = await server.connected();
   const first = client.send("lobby", { text: "first" });
   const abort = new AbortController();
   const second = assert.rejects(client.send("lobby", { text: "second" }, { signal: abort.signal }), { name: "AbortError" });
-  abort.abort();
   const third = client.send("lobby", { text: "third" });
-  peer.say({ type: "ok", ref: (await peer.hear("send")).ref, seq: 1, at: 1 });
+  const { ref } = await peer.hear("send");
+  abort.abort();
+  await second;
+  // What would overtake is heard before this.
+  client.typing("lobby");
+  await peer.hear("typing");
+  peer.say({ type: "ok", ref, seq: 1, at: 1 });
   const send = await peer.hear("send");
   assert.equal(send.text, "third");
   peer.say({ type: "ok", ref: send.ref, seq: 2, at: 1 });
-  await Promise.all([first, second, third]);
+  await Promise.all([first, third]);
   client.close();
 });
 
