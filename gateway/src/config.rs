@@ -41,7 +41,8 @@ pub struct Config {
     pub frame_bytes_max: usize,
     /// Bytes that wait for one connection; then entries are dropped and it is told `behind`.
     pub connection_bytes_max: usize,
-    /// How long a connection may be behind without reading; then closed with 4413.
+    /// How long a connection may be behind without reading; then closed with 4413. For an answer by HTTP: how long nothing of it may be
+    /// taken.
     pub slow_consumer_timeout: Duration,
     /// Requests of one connection that wait for an answer; then it is not read from.
     pub requests_in_flight_max: u16,

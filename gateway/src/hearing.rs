@@ -223,6 +223,7 @@ impl State {
     /// Asks for a room to be read again from its holder, unless that is under way.
     pub fn need_sync(&mut self, room: RoomId, cause: SyncCause) {
         let Some(here) = self.rooms.get_mut(&room) else { return };
+        here.doubted |= cause.is_loss();
         match &mut here.syncing {
             Some(again) => *again = true,
             none => {

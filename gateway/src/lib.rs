@@ -26,6 +26,7 @@ pub mod socketio;
 pub mod http;
 pub mod listener;
 pub mod tls;
+pub mod write_timeout;
 pub mod forwarded;
 pub mod sweep;
 pub mod presence;

@@ -26,6 +26,7 @@ use crate::http::ClientAddress;
 use crate::presence::Arrived;
 use crate::shard::{Heard, Shard};
 use crate::socketio;
+use crate::write_timeout::WriteTimeout;
 use crate::ws::upgrade;
 
 /// Bytes of a request's head; beyond it 431.
@@ -228,6 +229,7 @@ impl Door {
     }
 
     async fn serve(&self, stream: TcpStream, address: IpAddr) {
+        let stream = WriteTimeout::new(stream, self.shard.gateway.config.slow_consumer_timeout);
         let (shard, router) = (self.shard.clone(), self.router.clone());
         let service =
             service_fn(move |request| answer(shard.clone(), router.clone(), request, ClientAddress(address)));

@@ -37,6 +37,8 @@ enum Step {
     Fetch(ReadTo),
     /// It must read before it is sent more.
     Wait,
+    /// What is in memory, or would be asked for, is [doubted](RoomHere::doubted).
+    Sync,
     /// What it needs is not kept any more, or the room is not here: it has to come again, and is told so then.
     TooLate,
 }
@@ -191,6 +193,7 @@ impl Shard {
             match self.with(|state| state.catch_up_step(id, &room, &mut from, &mut member, budget)) {
                 Step::Over => break,
                 Step::Wait => settled.await,
+                Step::Sync => self.synced_again(&room).await,
                 Step::TooLate => {
                     self.give_up(id);
                     break;
@@ -302,6 +305,7 @@ impl State {
         }
         let again = asked_again || result.is_err();
         here.syncing = again.then_some(false);
+        here.doubted &= again;
         if here.members.is_empty() {
             here.empty_since.get_or_insert_with(Instant::now);
         }
@@ -352,7 +356,7 @@ impl State {
         let here = self.rooms.get(room).and_then(|here| Some((here, here.synced.as_ref()?)));
         let Some((here, synced)) = here else { return Step::TooLate };
         let position = synced.position.0;
-        let read_to = synced.read_to();
+        let Some(read_to) = here.read_to() else { return Step::Sync };
         if !here.keeps_all_after(*from) {
             return Step::TooLate;
         }

@@ -69,6 +69,9 @@ pub struct RoomHere {
     pub waiting_longer: Vec<oneshot::Sender<Result<(), Failure>>>,
     /// Whether a sync is under way, and whether another was asked for meanwhile.
     pub syncing: Option<bool>,
+    /// Whether something of it was lost that may be the word of an erasure: until a sync has read on, what is in memory may have more
+    /// in it than there is to be shown.
+    pub doubted: bool,
     /// Slots of the connections that are live in it.
     pub members: Vec<u32>,
     /// What this turn will send.
@@ -95,6 +98,11 @@ pub struct RoomHere {
 }
 
 impl RoomHere {
+    /// Up to where it may be read, as far as that is known here and not doubted.
+    pub fn read_to(&self) -> Option<ReadTo> {
+        self.synced.as_ref().filter(|_| !self.doubted).map(Synchronized::read_to)
+    }
+
     /// Holds an entry that came before its turn.
     pub fn hold(&mut self, entry: Entry) {
         if self.ahead.len() < AHEAD_ENTRIES_MAX {
@@ -229,6 +237,11 @@ pub enum SyncCause {
 }
 
 impl SyncCause {
+    /// Whether something is known to be lost, or late.
+    pub fn is_loss(self) -> bool {
+        !matches!(self, Self::First | Self::Periodic)
+    }
+
     /// The label.
     pub fn label(self) -> &'static str {
         match self {

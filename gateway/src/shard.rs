@@ -562,3 +562,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
+use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{Request, header};
@@ -17,8 +18,9 @@ use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
 use hubbub_core::ids::{Millis, NodeId, Partitions, UserId};
 use hubbub_core::ports::accounts::Secret;
+use hubbub_gateway::admin::{self, credentials::Credentials};
 use hubbub_gateway::config::Config;
-use hubbub_gateway::http::{HttpState, Readiness, router};
+use hubbub_gateway::http::{ClientAddress, HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ use tower_service::Service;
 struct Chat {
     router: Router,
     gateway: Arc<Gateway>,
+    store: Arc<EmbeddedStore>,
     folder: PathBuf,
     end: CancellationToken,
 }
@@ -44,7 +47,7 @@ impl Chat {
         let worker = hubbub_room_worker::Config::new(NodeId::parse("test").unwrap(), partitions);
         tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
         let history = hubbub_history_service::Config::new(partitions);
-        tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
+        tokio::spawn(hubbub_history_service::serve(bus.clone(), store.clone(), history, end.clone()));
         let gateway = Gateway::new(
             config,
             Ports { bus, accounts: Arc::new(accounts), partitions, banned: Arc::default(), cluster: None },
@@ -54,7 +57,7 @@ impl Chat {
             health: Arc::new(Readiness::default),
             metrics: Arc::new(String::new),
         };
-        Self { router: router(state), gateway, folder, end }
+        Self { router: router(state), gateway, store, folder, end }
     }
 
     async fn ask(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
@@ -312,4 +315,28 @@ async fn what_is_not_there_is_said_with_the_seeds_number() {
     let again = json!({"name": "Ann", "email": "ANN@example.org", "password": "correct horse"});
     let (status, problem) = chat.ask("", "POST", "/v1/accounts", Some(again)).await;
     assert_eq!((status, &problem["code"]), (409, &json!("conflict")));
+}
+
+#[tokio::test]
+async fn who_guesses_an_operators_credential_is_slowed_down_at_all_addresses_of_a_network() {
+    let chat = Chat::start(Config::default()).await;
+    let known = Secret::new(format!("ann.{}", "0".repeat(32)));
+    let ports = admin::Ports {
+        leases: Arc::new(LocalLeases::default()),
+        bans: chat.store.clone(),
+        reported: Arc::default(),
+    };
+    let router = admin::router(chat.gateway.clone(), ports, Credentials::parse(&known).unwrap());
+    let ask = async |from: String, credential: &str| {
+        let request = Request::get("/v1/admin/bans").header("authorization", format!("Bearer {credential}"));
+        let mut request = request.body(Body::empty()).unwrap();
+        request.extensions_mut().insert(ConnectInfo(ClientAddress(from.parse().unwrap())));
+        router.clone().call(request).await.unwrap().status().as_u16()
+    };
+    let mut slowed_down = false;
+    for n in 0..30 {
+        slowed_down |= ask(format!("2001:db8:0:1::{n:x}"), &format!("ann.{n:032}1")).await == 429;
+    }
+    assert!(slowed_down, "thirty guesses of one network");
+    assert_eq!(ask("2001:db8:0:2::1".into(), known.reveal()).await, 200);
 }

@@ -29,7 +29,7 @@ use hubbub_wire::tier::act::{Ask, What};
 use hubbub_wire::tier::event::Committed;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::Query;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -107,6 +107,7 @@ impl Bus for Lossy {
 /// All tiers over a bus that loses, and one member who talks and listens.
 struct Chat {
     bus: Arc<Lossy>,
+    gateway: Arc<Gateway>,
     client: Client,
     events: Events,
     url: String,
@@ -146,10 +147,10 @@ impl Chat {
         };
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}/v1/ws", socket.local_addr().unwrap());
-        tokio::spawn(listener::serve(gateway, socket, router(state), end.clone()));
+        tokio::spawn(listener::serve(gateway.clone(), socket, router(state), end.clone()));
         let options = hubbub_client::Options { token: token.clone(), ..hubbub_client::Options::new(&url) };
         let (client, events) = Client::connect(options).await.unwrap();
-        Self { bus, client, events, url, token, end, _folder: folder }
+        Self { bus, gateway, client, events, url, token, end, _folder: folder }
     }
 
     /// Has a room's head asked for, and holds the answer.
@@ -356,4 +357,52 @@ async fn who_leaves_with_a_full_turn_and_comes_back_is_there() {
     say(entries).unwrap();
     say(vec![next(19, Says::Message(&after))]).unwrap();
     while chat.next_text().await != "after" {}
+}
+
+/// The frames up to one of this type, as one text.
+async fn up_to(raw: &mut Raw, last: &str) -> String {
+    let mut heard = Vec::new();
+    let read = async {
+        while heard.last().is_none_or(|frame: &Value| frame["type"] != last) {
+            heard.push(raw.next_json().await.unwrap());
+        }
+    };
+    tokio::time::timeout(DEADLINE, read).await.unwrap_or_else(|_| panic!("no {last} in {heard:?}"));
+    json!(heard).to_string()
+}
+
+/// That it was erased may be what the bus lost: until that is known, nothing is shown that was in memory before.
+#[tokio::test]
+async fn what_was_erased_unheard_is_not_shown_once_it_is_known_that_something_was_lost() {
+    let chat = Chat::start(Config::default()).await;
+    chat.bus.loses_heads.store(true, SeqCst);
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    // As many as the history service keeps in one piece, and more.
+    for n in 0..120 {
+        chat.client.send_text(&room, &format!("a secret, {n}"), None).await.unwrap();
+    }
+    let mut reader = Raw::connect(&chat.url, Some(&chat.token)).await.unwrap();
+    up_to(&mut reader, "welcome").await;
+    let history = json!({"type": "history", "ref": 1, "room": room, "after": 0, "limit": 100});
+    reader.send_json(&history).await.unwrap();
+    assert_eq!(up_to(&mut reader, "ok").await.matches("a secret").count(), 99);
+
+    chat.bus.loses_events.store(true, SeqCst);
+    let ann = chat.client.welcome().user.id.clone();
+    let by = User { id: ann.clone(), name: "Ann".into() };
+    let erased = chat.gateway.asker.erase(room.clone(), by, ann, None).await.unwrap();
+    assert_eq!((erased.count, erased.next), (120, None));
+    chat.bus.loses_events.store(false, SeqCst);
+    let send_on = chat.hold_a_head().await;
+    reader.send_json(&history).await.unwrap();
+    assert_eq!(up_to(&mut reader, "ok").await.matches("a secret").count(), 0, "by history");
+    let mut late = Raw::connect(&chat.url, None).await.unwrap();
+    let hello = json!({"type": "hello", "token": chat.token, "rooms": {room.as_str(): 1}});
+    late.send_json(&hello).await.unwrap();
+    up_to(&mut late, "welcome").await;
+    late.send_json(&json!({"type": "ping"})).await.unwrap();
+    assert_eq!(up_to(&mut late, "pong").await.matches("a secret").count(), 0, "by a resume");
+    send_on.send(()).unwrap();
+    let missed = up_to(&mut late, "erase").await;
+    assert_eq!((missed.matches("a secret").count(), missed.matches("\"erased\"").count()), (0, 120));
 }

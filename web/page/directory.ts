@@ -23,6 +23,7 @@ export class Directory {
   #done = false;
   #problem?: string;
   #shown = SHOWN;
+  #due = false;
   #list = h("ul", { class: "cards" });
   #state = h("p", { class: "soft", role: "status" });
   #more = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.#showMore() }, "Show more");
@@ -41,11 +42,11 @@ export class Directory {
         h("div", { class: "search" }, icon("search"), this.#search),
         this.#list, this.#state, this.#more));
     this.#stops = [
-      chat.on("rooms", () => this.#show()),
+      chat.on("rooms", () => this.#later()),
       chat.on("made", (room) => {
         this.#made.add(room.id);
         this.#rooms.set(room.id, room);
-        this.#show();
+        this.#later();
       }),
       // What was made while we were away is not told again.
       chat.client.on("welcome", () => void this.#read(true)),
@@ -90,9 +91,23 @@ export class Directory {
     put(this.#list, Array.from({ length: 5 }, () => h("li", { class: "card-row skeleton", "aria-hidden": "true" }, h("span", {}), h("span", {}))));
   }
 
+  /** Once for all that changes in one frame: who makes rooms by the hundred is not to hold up those who look. */
+  #later(): void {
+    if (this.#due) return;
+    this.#due = true;
+    requestAnimationFrame(() => {
+      this.#due = false;
+      this.#show();
+    });
+  }
+
   #show(): void {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
     const all = [...this.#rooms.values()].sort((a, b) => (b.created_at ?? Infinity) - (a.created_at ?? Infinity));
+    for (const { id } of all.splice(ROOMS_MAX)) {
+      this.#rooms.delete(id);
+      this.#made.delete(id);
+    }
     const found = all.filter(({ name, topic }) => `${name}\n${topic}`.toLocaleLowerCase().includes(wanted));
     const focused = (document.activeElement as HTMLElement | null)?.dataset?.["key"];
     put(this.#list, found.slice(0, this.#shown).map((room) => this.#card(room)));

@@ -96,11 +96,13 @@ function words(text: string): HTMLElement {
 }
 
 function picture(url: string, from: string): HTMLElement {
-  const size = pictureSize(url) ?? { width: 320, height: 240 };
+  const unshown = () => h("p", { class: "text soft" }, "A picture that can’t be shown.");
+  const size = pictureSize(url);
+  if (!size) return unshown();
   const scale = Math.min(1, PICTURE.width / size.width, PICTURE.height / size.height);
   const [width, height] = [Math.max(1, Math.round(size.width * scale)), Math.max(1, Math.round(size.height * scale))];
   const image = h("img", { src: url, alt: `Picture from ${from}`, width, height, decoding: "async" });
-  image.onerror = () => image.replaceWith(h("p", { class: "text soft" }, "A picture that can’t be shown."));
+  image.onerror = () => image.replaceWith(unshown());
   const open = () => {
     const box = h("dialog", { class: "lightbox", "aria-label": `Picture from ${from}`, onclick: () => box.close(), onclose: () => box.remove() },
       h("button", { type: "button", class: "picture-large", "aria-label": "Close" }, h("img", { src: url, alt: `Picture from ${from}` })));

@@ -1,17 +1,27 @@
-/** Width and height from the first bytes of a picture, so that its place is kept free before it is decoded. */
+/** Width and height from the first bytes of a picture, so that it is known before it is decoded what that takes: place, and memory. */
 
 export interface Size { width: number; height: number }
 
-/** Of a data URL of a png, gif, webp or jpeg; nothing when it does not say. */
+/** Four bytes of memory each, once it is decoded: a few kilobytes may hold far more than a page can. */
+const PIXELS_MAX = 40_000_000;
+/** A jpeg says its size behind its preview and profile, which may take a while; most of them soon. */
+const HEADS = [128 * 1024, Infinity];
+
+/** Of a data URL of a png, gif, webp or jpeg; nothing when it does not say, or is larger than can be shown. */
 export function pictureSize(url: string): Size | undefined {
   const base64 = url.slice(url.indexOf(",") + 1);
-  // A jpeg says it behind its preview and profile, which may take a while.
-  const head = base64.slice(0, 128 * 1024);
+  for (const length of HEADS) {
+    const size = sizeIn(base64.slice(0, length));
+    if (size) return size.width > 0 && size.height > 0 && size.width * size.height <= PIXELS_MAX ? size : undefined;
+  }
+  return undefined;
+}
+
+function sizeIn(base64: string): Size | undefined {
   try {
-    const bytes = Uint8Array.from(atob(head.slice(0, head.length - (head.length % 4))), (char) => char.charCodeAt(0));
+    const bytes = Uint8Array.from(atob(base64.slice(0, base64.length - (base64.length % 4))), (char) => char.charCodeAt(0));
     const view = new DataView(bytes.buffer);
-    const size = png(view) ?? gif(view) ?? webp(view) ?? jpeg(view);
-    return size && size.width > 0 && size.height > 0 ? size : undefined;
+    return png(view) ?? gif(view) ?? webp(view) ?? jpeg(view);
   } catch {
     return undefined;
   }

@@ -57,7 +57,8 @@ export interface Options {
 }
 
 type Frame = Record<string, any> & { type: string };
-type Waiting = { resolve: (frame: Frame) => void; reject: (error: HubbubError) => void };
+type Waiting = { resolve: (frame: Frame) => void; reject: (error: unknown) => void };
+/** Aborted, a request rejects at once with the signal's reason. One that was sent already may be carried out nevertheless. */
 type Asking = { signal?: AbortSignal };
 
 const HELLO = 0;
@@ -224,14 +225,15 @@ export class Client extends Emitter<Events> {
    * It waits for the connection as long as that takes, and is sent again with the same key until it is answered, so it is in
    * the room once. What is sent to one room arrives there in the order of the calls. Rejects when the server refuses it, or
    * has been `unavailable` five times in a row: then it may be in the room nevertheless, and is to be sent again with the
-   * same `key` and `after`. Aborted by `signal`, it may be in the room as well if it was under way.
+   * same `key` and `after`. Aborted by `signal` it rejects at once, and may be in the room as well if it was under way.
    */
   send(room: string, content: Content, how: Asking & { key?: string; after?: number } = {}): Promise<Sent> {
     const { signal, key = newKey(), after = this.#positions.of(room) } = how;
     const before = this.#lines.get(room) ?? Promise.resolve();
     const body = { type: "send", room, ...content, key, after };
-    const sent = before.then(() => this.#ask<Sent>(body, { signal }, Infinity));
-    const line: Promise<unknown> = sent.catch(() => {}).then(() => {
+    const sent = waited(before, signal).then(() => this.#ask<Sent>(body, { signal }, Infinity));
+    // Behind those before it also when it was aborted.
+    const line: Promise<unknown> = Promise.allSettled([before, sent]).then(() => {
       if (this.#lines.get(room) === line) this.#lines.delete(room);
     });
     this.#lines.set(room, line);
@@ -251,7 +253,7 @@ export class Client extends Emitter<Events> {
     for (let refusals = 0; ;) {
       await this.#online(signal, until);
       try {
-        return await this.#once(body, Math.min(this.#timeout, until - Date.now())) as Frame & T;
+        return await this.#once(body, Math.min(this.#timeout, until - Date.now()), signal) as Frame & T;
       } catch (caught) {
         const error = asHubbubError(caught);
         signal?.throwIfAborted();
@@ -265,16 +267,20 @@ export class Client extends Emitter<Events> {
     }
   }
 
-  #once(body: Frame, timeout: number): Promise<Frame> {
+  /** Sends it once. What is answered after a timeout or an abort is passed over. */
+  #once(body: Frame, timeout: number, signal?: AbortSignal): Promise<Frame> {
     return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
       if (this.#state.is !== "online") return reject(new HubbubError("lost", "there is no connection"));
       const ref = ++this.#lastRef;
-      const timer = setTimeout(() => settle(ref)?.reject(new HubbubError("timed_out", "no answer in time")), timeout);
-      const settle = (ref: number) => this.#settle(ref);
+      const onAbort = () => this.#settle(ref)?.reject(signal!.reason);
+      const timer = setTimeout(() => this.#settle(ref)?.reject(new HubbubError("timed_out", "no answer in time")), timeout);
+      const over = () => (clearTimeout(timer), signal?.removeEventListener("abort", onAbort));
       this.#waiting.set(ref, {
-        resolve: (frame) => (clearTimeout(timer), resolve(frame)),
-        reject: (error) => (clearTimeout(timer), reject(error)),
+        resolve: (frame) => (over(), resolve(frame)),
+        reject: (error) => (over(), reject(error)),
       });
+      signal?.addEventListener("abort", onAbort);
       this.#write({ ...body, ref });
     });
   }
@@ -452,6 +458,16 @@ export class Client extends Emitter<Events> {
 export function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** Waits for what does not fail, or for an abort. */
+function waited(what: Promise<unknown>, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal!.reason);
+    if (signal?.aborted) return onAbort();
+    signal?.addEventListener("abort", onAbort);
+    void what.then(() => (signal?.removeEventListener("abort", onAbort), resolve()));
+  });
 }
 
 function sleep(ms: number, signal?: AbortSignal): Promise<void> {

@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::Method;
+use hubbub_core::address::one_client;
 use hubbub_core::ids::UserId;
 use hubbub_core::ports::accounts::AccountsError;
 use hubbub_wire::admin::PREFIX;
@@ -60,15 +61,15 @@ pub(super) async fn guard(State(admin): State<Admin>, mut request: Request, next
 impl Admin {
     /// The name of the credential that comes with a request.
     fn admit(&self, request: &Request, from: IpAddr) -> Result<String, Fault> {
-        let now = Instant::now();
-        if let Some(early) = self.wrong.early(&from, now) {
+        let (client, now) = (one_client(from), Instant::now());
+        if let Some(early) = self.wrong.early(&client, now) {
             return Err(Failure::TooQuick(early).into());
         }
         let known = token(request.headers())
             .and_then(|said| self.credentials.name_of(&said).ok_or(AccountsError::InvalidToken.into()));
         if known.is_err() {
             // It was not too early a moment ago: at worst some that came with it are counted as one.
-            _ = self.wrong.check(&from, now);
+            _ = self.wrong.check(&client, now);
         }
         known.map(str::to_owned)
     }

@@ -33,7 +33,7 @@ use crate::http::ClientAddress;
 use crate::http::fault::Fault;
 use crate::tls::TlsListener;
 
-/// Wrong credentials of one address: so many a second in the long run, and at once. Beyond it all of that address is refused.
+/// Wrong credentials of one client: so many a second in the long run, and at once. Beyond it all that comes from there is refused.
 const WRONG_PER_SECOND: u32 = 1;
 const WRONG_AT_ONCE: u32 = 10;
 

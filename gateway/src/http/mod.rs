@@ -24,7 +24,7 @@ pub(crate) mod render;
 mod rooms;
 mod shape;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;

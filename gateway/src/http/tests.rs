@@ -44,7 +44,7 @@ impl Accounts for ByName {
     }
 }
 
-fn state(config: Config) -> HttpState {
+pub(crate) fn state(config: Config) -> HttpState {
     let partitions = Partitions::new(1).unwrap();
     let bus = Arc::new(LocalBus::default());
     let ports = Ports { bus, accounts: Arc::new(ByName), partitions, banned: Arc::default(), cluster: None };

@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, TryFutureExt};
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::RoomId;
+use hubbub_core::ids::{RoomId, UserId};
 use hubbub_core::room::{Refusal, Verb};
 use hubbub_wire::seed::{self, Attempt};
 use hubbub_wire::socketio::answer::{
@@ -127,14 +128,14 @@ impl Called<'_> {
                 asked.answer(told)
             }
             Request::Switch(page) => {
-                let gateway = asked.shard.gateway.clone();
-                self.read(move |callback| async move { gateway.switch(callback, page).await })
+                let (gateway, user) = (asked.shard.gateway.clone(), asked.account.user.id.clone());
+                self.read(move |callback| async move { gateway.switch(callback, &user, page).await })
             }
             Request::History(page) => {
-                let gateway = asked.shard.gateway.clone();
+                let (gateway, user) = (asked.shard.gateway.clone(), asked.account.user.id.clone());
                 self.read(move |callback| async move {
                     let room = page.room.clone();
-                    let entries = gateway.messages(page, None).await?;
+                    let entries = gateway.messages(&user, page, None).await?;
                     let messages = entries.iter().filter_map(|entry| answer::message(&room, entry)).collect();
                     Ok(callback.done(&History { error: seed::NONE, messages }))
                 })
@@ -190,11 +191,11 @@ fn to_room(callback: Callback, room: &RoomId) -> Option<Bytes> {
 impl Gateway {
     /// A room, its members, and its newest messages. What is said later also comes as an event: nothing is missed, and what comes
     /// both ways is known by its id.
-    async fn switch(&self, callback: Callback, page: Page) -> Result<Option<Bytes>, Failure> {
+    async fn switch(&self, callback: Callback, user: &UserId, page: Page) -> Result<Option<Bytes>, Failure> {
         let (synced, _) = self.asker.sync(&page.room, 0, Vec::new()).await?;
         let read_to = synced.read_to();
         let users = self.users_of(&page.room).await?;
-        let entries = self.messages(page, Some(read_to)).await?;
+        let entries = self.messages(user, page, Some(read_to)).await?;
         let room = &synced.info;
         let data = Room { id: &room.id, name: &room.facts.name, topic: &room.facts.topic, users };
         let messages = entries.iter().filter_map(|entry| answer::message(&room.id, entry)).collect();
@@ -217,8 +218,14 @@ impl Gateway {
         }
     }
 
-    /// Messages, the newest first. No more once they are as large as a page may be.
-    async fn messages(&self, page: Page, read_to: Option<ReadTo>) -> Result<Vec<Entry>, Failure> {
+    /// Messages, the newest first. No more once they are as large as a page may be. What is skipped is read all the same, and each
+    /// page of it is one more read of the user.
+    async fn messages(
+        &self,
+        user: &UserId,
+        page: Page,
+        read_to: Option<ReadTo>,
+    ) -> Result<Vec<Entry>, Failure> {
         let (mut skip, limit) = (page.skip as usize, page.limit as usize);
         let (mut messages, mut bytes, mut before) = (Vec::new(), 0, AFTER_ALL);
         loop {
@@ -245,6 +252,7 @@ impl Gateway {
                 Some(next) if messages.len() < limit && bytes <= PAGE_BYTES_MAX => before = next,
                 _ => return Ok(messages),
             }
+            self.reads.check(user, Instant::now()).map_err(Failure::TooQuick)?;
         }
     }
 

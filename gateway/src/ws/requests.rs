@@ -91,9 +91,8 @@ impl Named<'_> {
                 self.read(move |reference| async move { shard.open(id, &reference, room, limit).await })
             }
             Request::History { room, range, limit, kinds } => {
-                let read_to = asked
-                    .shard
-                    .with(|state| state.rooms.get(&room)?.synced.as_ref().map(|synced| synced.read_to()));
+                // Where it is not known here, its holder is asked.
+                let read_to = asked.shard.with(|state| state.rooms.get(&room)?.read_to());
                 let asker = gateway.asker.clone();
                 self.read(move |reference| async move {
                     let page = asker.replay(Replay { room, range, limit, kinds, read_to }).await?;

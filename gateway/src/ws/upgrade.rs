@@ -14,7 +14,6 @@ use hubbub_wire::native::request::BadRequest;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use crate::config::Origins;
 use crate::dialect::Dialect;
@@ -23,6 +22,7 @@ use crate::http::problem;
 use crate::member::{Connection, ConnectionId, Socket, Transport};
 use crate::shard::Shard;
 use crate::socketio::session::Session;
+use crate::write_timeout::WriteTimeout;
 use crate::ws::connection::Reader;
 
 const SUBPROTOCOL: &str = "hubbub.v1";
@@ -134,11 +134,11 @@ pub async fn upgraded(on_upgrade: OnUpgrade) -> Option<(Arc<Socket>, Bytes)> {
             return None;
         }
     };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<WriteTimeout>>() else {
         tracing::error!("an upgraded connection is not a TCP stream");
         return None;
     };
-    Some((Socket::new(Transport::WebSocket(parts.io.into_inner())), parts.read_buf))
+    Some((Socket::new(Transport::WebSocket(parts.io.into_inner().into_inner())), parts.read_buf))
 }
 
 async fn adopt(shard: Arc<Shard>, on_upgrade: OnUpgrade, address: IpAddr, token: Option<Secret>) {

@@ -5,14 +5,16 @@ use std::time::Duration;
 use hubbub_testkit::{Hubbub, eventually, in_time};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, interval, timeout};
 
 use crate::talk::{Talk, frame};
 use crate::{program, server};
 
 /// Sockets that never finish what they began.
 const HALF_OPEN: usize = 1_000;
+/// So many requests with large answers that the kernel's buffers do not take them.
+const ASKED: usize = 300;
 
 #[tokio::test]
 async fn a_thousand_half_open_sockets_keep_nobody_out_and_are_dropped_in_time() {
@@ -89,4 +91,40 @@ async fn one_address_has_so_many_connections() {
     drop(held);
     let well = async || server.get("/healthz", None).await.ok().filter(|answer| answer.status == 200);
     eventually("there is room again", well).await;
+}
+
+/// Asks for much without waiting for any of it, through a socket that keeps little itself.
+async fn ask_for_much(server: &Hubbub) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut socket = socket.connect(server.address()).await.unwrap();
+    let asks = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(ASKED);
+    socket.write_all(asks.as_bytes()).await.unwrap();
+    socket
+}
+
+#[tokio::test]
+async fn one_who_asks_by_http_and_never_reads_is_closed_in_time() {
+    let server = Hubbub::start(program().with("--slow-consumer-timeout=1s")).await.unwrap();
+    let (mut ann, _) = Talk::of(&server, "Ann").await;
+    let mut deaf = ask_for_much(&server).await;
+    let closed = "hubbub_gateway_closed_total{reason=\"unread_answer\"}";
+    let counted = async || (server.metric(closed).await.ok()? == 1.0).then_some(());
+    eventually("the close is counted", counted).await;
+    let mut rest = Vec::new();
+    let _ = in_time("the end of what is left", deaf.read_to_end(&mut rest)).await;
+    ann.is_well().await;
+}
+
+#[tokio::test]
+async fn one_who_reads_an_answer_slowly_gets_all_of_it() {
+    let server = Hubbub::start(program().with("--slow-consumer-timeout=1s")).await.unwrap();
+    let mut slow = ask_for_much(&server).await;
+    let (mut piece, mut pieces) = (vec![0; 8 * 1024], interval(Duration::from_millis(50)));
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        pieces.tick().await;
+        let read = in_time("a piece", slow.read_exact(&mut piece)).await;
+        assert!(read.is_ok(), "closed after {:?}", began.elapsed());
+    }
 }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::interval;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -185,6 +186,26 @@ async fn everything_goes_over_tls_and_nothing_else_does() {
 
     server.ask_to_end().unwrap();
     assert_eq!(socket.hear().await["type"], "bye");
+}
+
+#[tokio::test]
+async fn over_tls_too_who_reads_slowly_gets_the_answer_and_who_never_does_is_closed() {
+    let files = Files::new();
+    let trusted = files.write(90);
+    let server = Hubbub::start(files.start().with("--slow-consumer-timeout=1s")).await.unwrap();
+    let mut stream = connect(&server, &trusted).await.unwrap();
+    let asks = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(300);
+    stream.write_all(asks.as_bytes()).await.unwrap();
+    let (mut piece, mut pieces) = (vec![0; 16 * 1024], interval(std::time::Duration::from_millis(50)));
+    for _ in 0..60 {
+        pieces.tick().await;
+        stream.read_exact(&mut piece).await.unwrap();
+    }
+    let closed = async || {
+        let metrics = text(&server, &trusted, "GET", "/metrics", "", &Value::Null).await;
+        metrics.contains("hubbub_gateway_closed_total{reason=\"unread_answer\"} 1").then_some(())
+    };
+    eventually("the close is counted", closed).await;
 }
 
 async fn reloads(server: &Hubbub, line: &str, times: usize) {

@@ -87,6 +87,7 @@ export interface Options {
 type Frame = Record<string, any> & {
     type: string;
 };
+/** Aborted, a request rejects at once with the signal's reason. One that was sent already may be carried out nevertheless. */
 type Asking = {
     signal?: AbortSignal;
 };
@@ -170,7 +171,7 @@ export declare class Client extends Emitter<Events> {
      * It waits for the connection as long as that takes, and is sent again with the same key until it is answered, so it is in
      * the room once. What is sent to one room arrives there in the order of the calls. Rejects when the server refuses it, or
      * has been `unavailable` five times in a row: then it may be in the room nevertheless, and is to be sent again with the
-     * same `key` and `after`. Aborted by `signal`, it may be in the room as well if it was under way.
+     * same `key` and `after`. Aborted by `signal` it rejects at once, and may be in the room as well if it was under way.
      */
     send(room: string, content: Content, how?: Asking & {
         key?: string;

@@ -194,6 +194,20 @@ test("a picture that is too large is made smaller", async () => {
   assert.ok(wide <= 360, `${wide}`);
 });
 
+test("what calls itself a picture and does not say how large it is, is not opened", async () => {
+  // A bitmap, which a browser would show whatever it is called.
+  const bitmap = Buffer.alloc(58);
+  bitmap.write("BM");
+  for (const [at, number] of [[2, 58], [10, 54], [14, 40], [18, 1], [22, 1]]) bitmap.writeUInt32LE(number, at);
+  for (const [at, number] of [[26, 1], [28, 24]]) bitmap.writeUInt16LE(number, at);
+  const client = await server.client(people.bob);
+  await client.send(lobby, { image: `data:image/png;base64,${bitmap.toString("base64")}` });
+  await client.send(lobby, { text: "after the bitmap" });
+  client.close();
+  await ann.hears("after the bitmap");
+  await ann.page.locator(".timeline").getByText("A picture that can’t be shown.").waitFor();
+});
+
 test("what is said elsewhere is counted as unread, until one looks", async () => {
   const client = await server.client(people.ann);
   const other = await client.create({ name: "Garden" });
@@ -271,6 +285,37 @@ test("keys lead from room to room, to the filter, and out of what lies over the 
   await ann.page.locator("aside").waitFor();
   await ann.page.keyboard.press("Escape");
   await ann.page.locator("aside").waitFor({ state: "hidden" });
+});
+
+test("rooms that are made by the hundred are drawn once a frame", async () => {
+  const eve = await Visitor.come(browser, server.url);
+  await eve.be(people.bob, "#/rooms");
+  await eve.page.locator(".card-link").first().waitFor();
+  await eve.page.evaluate(() => {
+    globalThis.seen = { frames: 0, drawings: 0 };
+    const frame = () => {
+      seen.frames += 1;
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+    new MutationObserver(() => { seen.drawings += 1; }).observe(document.querySelector(".cards"), { childList: true });
+  });
+  for (const person of [people.ann, people.bob, await server.person("Dan")]) {
+    const client = await server.client(person);
+    await Promise.all(Array.from({ length: 700 }, (_, n) => client.create({ name: `One of many, ${n}` })));
+    client.close();
+  }
+  await until("as many as are shown at once", async () => await eve.page.locator(".card-link").count() === 100);
+  const { frames, drawings } = await eve.page.evaluate(() => seen);
+  assert.ok(drawings <= frames + 1, `${drawings} drawings in ${frames} frames`);
+  // A search looks through those that are here, to the end.
+  await eve.page.getByLabel("Search all rooms").fill("one of many");
+  const listed = await eve.page.getByRole("button", { name: "Show more" }).evaluate(async (more) => {
+    for (; !more.hidden; await new Promise(requestAnimationFrame)) more.click();
+    return document.querySelectorAll(".card-link").length;
+  });
+  assert.ok(listed > 1_900 && listed <= 2_000, `${listed} rooms`);
+  await eve.context.close();
 });
 
 test("nobody complained, and nothing was asked elsewhere", () => {

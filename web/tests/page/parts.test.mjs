@@ -49,6 +49,13 @@ test("pictures say their size; what says none, or nonsense, has none", () => {
   assert.deepEqual(pictureSize(riff("VP8X", [0, 0, 0, 0, 9, 1, 0, 4, 0, 0])), { width: 266, height: 5 });
   assert.deepEqual(pictureSize(riff("VP8 ", [0, 0, 0, 0x9d, 1, 0x2a, 0x40, 1, 0xf0, 0])), { width: 320, height: 240 });
   assert.deepEqual(pictureSize(riff("VP8L", [0x2f, 9, 0x40, 0, 0])), { width: 10, height: 2 });
+  const preview = Array.from({ length: 2 }, () => [0xff, 0xe1, 0xff, 0xff, ...new Uint8Array(65_533)]).flat();
+  assert.deepEqual(pictureSize(url("jpeg", [0xff, 0xd8, ...preview, ...jpeg.slice(2)])), { width: 256, height: 100 }, "behind a long preview");
+  const png = (width, height) => url("png", [...Buffer.from(PNG.split(",")[1], "base64").subarray(0, 16), ...u32(width), ...u32(height)]);
+  const u32 = (number) => [number >>> 24, (number >>> 16) & 255, (number >>> 8) & 255, number & 255];
+  assert.deepEqual(pictureSize(png(8_000, 5_000)), { width: 8_000, height: 5_000 });
+  assert.equal(pictureSize(png(8_000, 5_001)), undefined, "nobody has the memory for it");
+  assert.equal(pictureSize(png(0xffffffff, 1)), undefined);
   for (const bad of ["", "data:image/png;base64,", "data:image/png;base64,%%%", url("jpeg", [0xff, 0xd8, 0xff]), url("png", new Uint8Array(40))]) {
     assert.equal(pictureSize(bad), undefined);
   }

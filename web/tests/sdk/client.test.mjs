@@ -113,18 +113,45 @@ test("five times unavailable, and the caller is told", async () => {
   client.close();
 });
 
-test("a send that was aborted in the line is not sent", async () => {
+test("a send that is aborted in the line ends at once and is not sent, and those behind it stay in line", async () => {
   const { client, peer } = await server.connected();
   const first = client.send("lobby", { text: "first" });
   const abort = new AbortController();
   const second = assert.rejects(client.send("lobby", { text: "second" }, { signal: abort.signal }), { name: "AbortError" });
-  abort.abort();
   const third = client.send("lobby", { text: "third" });
-  peer.say({ type: "ok", ref: (await peer.hear("send")).ref, seq: 1, at: 1 });
+  const { ref } = await peer.hear("send");
+  abort.abort();
+  await second;
+  // What would overtake is heard before this.
+  client.typing("lobby");
+  await peer.hear("typing");
+  peer.say({ type: "ok", ref, seq: 1, at: 1 });
   const send = await peer.hear("send");
   assert.equal(send.text, "third");
   peer.say({ type: "ok", ref: send.ref, seq: 2, at: 1 });
-  await Promise.all([first, second, third]);
+  await Promise.all([first, third]);
+  client.close();
+});
+
+test("a request that is aborted on its way ends at once; its answer is passed over, and the line goes on", async () => {
+  const { client, peer } = await server.connected({ timeout: 3_600_000 });
+  const abort = new AbortController();
+  const reason = new Error("enough");
+  const how = { signal: abort.signal };
+  const asked = assert.rejects(client.open("lobby", {}, how), reason);
+  const sent = assert.rejects(client.send("lobby", { text: "first" }, how), reason);
+  const next = client.send("lobby", { text: "second" });
+  const refs = [(await peer.hear("open")).ref, (await peer.hear("send")).ref];
+  abort.abort(reason);
+  await Promise.all([asked, sent]);
+  peer.say({ type: "error", ref: refs[0], code: "no_such_room", message: "late" });
+  peer.say({ type: "ok", ref: refs[1], seq: 1, at: 1 });
+  const send = await peer.hear("send");
+  assert.equal(send.text, "second");
+  peer.say({ type: "ok", ref: send.ref, seq: 2, at: 1 });
+  assert.equal((await next).seq, 2);
+  assert.equal(client.told.length, 0, "nobody is told of what nobody waits for");
+  await assert.rejects(client.rooms({}, { signal: AbortSignal.abort() }), { name: "AbortError" });
   client.close();
 });
 

@@ -1,6 +1,7 @@
 //! Whoever is late, silent or slow is let go, and costs no memory meanwhile.
 
-use hubbub_testkit::{Hubbub, Person, eventually};
+use hubbub_testkit::{Hubbub, Person, Start, eventually};
+use serde_json::json;
 
 use super::clients::{NAMESPACE, ask, closed, http, packet, session, socket, websocket};
 use crate::common::{Room, program};
@@ -117,6 +118,31 @@ async fn readers_that_never_read_again_are_closed() {
     // What the kernel had taken can still be read, and then the end; a code comes only if there was room for it.
     let code = closed(&mut raw).await;
     assert!(matches!(code, None | Some(4413)), "{code:?}");
+}
+
+/// What is left out is read all the same, by as many reads as it takes, each of which counts.
+#[tokio::test]
+async fn who_leaves_out_much_has_read_much() {
+    let strict = Start::program(env!("CARGO_BIN_EXE_hubbub")).with("--reads-per-second=1");
+    let server = Hubbub::start(strict).await.unwrap();
+    let room = Room::with_owner(&server, "ann").await;
+    // Three times as many pages as reads that may come at once.
+    flood(&room, 30 * 64).await;
+    let bob = room.member(&server, "bob").await;
+    let mut raw = socket(&server, 4, &bob.token).await;
+    let mut history = async |number: u32, skip: usize| {
+        let ask = json!(["history", {"chatroom": room.id, "skip": skip, "limit": 1}]);
+        raw.send_text(format!("42{NAMESPACE},{number}{ask}")).await.unwrap();
+        packet(&mut raw, &format!("43{NAMESPACE},{number}[")).await
+    };
+    let answer = history(1, 30 * 64 - 1).await;
+    assert!(answer.contains("\"error\":604"), "thirty pages were one read");
+    let mut number = 1;
+    let again = async || {
+        number += 1;
+        history(number, 0).await.contains("\"error\":0").then_some(())
+    };
+    eventually("one page is read", again).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,68 @@
+//! What a shard keeps and lets go of, looked at from inside.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use hubbub_wire::tier::event::RoomMade;
+use hubbub_wire::tier::parcel;
+
+use super::*;
+use crate::config::Config;
+use crate::http::tests::state;
+use crate::member::{Standing, Transport};
+
+fn shard(config: Config) -> Arc<Shard> {
+    Shard::new(state(config).gateway, 0)
+}
+
+/// A connection that nobody reads.
+fn unread(serial: u32) -> Connection {
+    let socket = Socket::new(Transport::Polling(Notify::new()));
+    Connection::new(serial, socket, IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
+}
+
+#[tokio::test]
+async fn a_room_stays_while_somebody_is_on_their_way_into_it() {
+    let room = RoomId::parse("lobby").unwrap();
+    let long_ago = Instant::now().checked_sub(Duration::from_secs(1));
+    for standing in [Standing::CatchingUp, Standing::Behind(Seq(3))] {
+        shard(Config::default()).with(|state| {
+            state.rooms.entry(room.clone()).or_default().empty_since = long_ago;
+            let rooms = vec![(room.clone(), standing)];
+            let id = state.insert(|serial| Connection { rooms, ..unread(serial) });
+            state.drop_empty_rooms(Duration::ZERO);
+            assert!(state.rooms.contains_key(&room), "{standing:?}");
+            state.connections.remove(id.slot as usize);
+            state.drop_empty_rooms(Duration::ZERO);
+            assert!(!state.rooms.contains_key(&room), "{standing:?}, and gone");
+        });
+    }
+}
+
+#[tokio::test]
+async fn for_one_who_watches_and_does_not_read_no_more_waits_than_may() {
+    let config = Config { connection_bytes_max: 4_096, ..Config::default() };
+    let made = RoomMade {
+        id: RoomId::parse("lobby").unwrap(),
+        name: "The lobby".into(),
+        topic: "x".repeat(256).into(),
+        owner: UserId::parse("ann").unwrap(),
+    };
+    shard(config).with(|state| {
+        let id = state.insert(unread);
+        state.watch(id, true);
+        let mut tell = || {
+            state.hear(Heard::RoomMade(parcel::pack(&made).into()));
+            let connection = state.connection(id).unwrap();
+            (connection.out.waiting(), connection.behind_since.is_some())
+        };
+        let (one, is_behind) = tell();
+        assert!(one > 256 && !is_behind);
+        for _ in 0..100 {
+            tell();
+        }
+        let (all, is_behind) = tell();
+        assert!(all <= 4_096 + one, "{all} bytes wait");
+        assert!(is_behind, "it is closed in time, as any other slow consumer");
+    });
+}
