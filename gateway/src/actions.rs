@@ -216,8 +216,7 @@ impl Asker {
         let patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
         let (bus, timeout) = (self.bus.clone(), self.timeout);
         let first = message.clone();
-        let again =
-            Again { bus, subject: subject.clone(), message, twice, nobody, began, timeout, patience };
+        let again = Again { bus, subject: subject.clone(), message, twice, nobody, began, timeout, patience };
         let answered = move |answer| match judge(answer, twice) {
             ControlFlow::Break(done) => then(done),
             ControlFlow::Continue(missed) => {

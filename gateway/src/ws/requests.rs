@@ -126,7 +126,11 @@ impl Named<'_> {
         self.act(changed, placed)
     }
 
-    fn act<T: 'static, F>(self, done: Result<F, Failure>, show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static) -> Flow
+    fn act<T: 'static, F>(
+        self,
+        done: Result<F, Failure>,
+        show: impl FnOnce(&Ref, T) -> Bytes + Send + 'static,
+    ) -> Flow
     where
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {

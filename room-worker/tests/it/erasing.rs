@@ -166,8 +166,7 @@ async fn what_is_behind_rows_that_were_trimmed_unnoticed_goes_too() {
     let lobby = room("lobby");
     let mut machine = hubbub_core::room::Room::new(lobby.clone(), 10);
     let at = Millis(1);
-    let mut decide =
-        |verb| machine.decide(Action { user: &user("ann"), at, verb: &verb }).entry.unwrap();
+    let mut decide = |verb| machine.decide(Action { user: &user("ann"), at, verb: &verb }).entry.unwrap();
     let made = decide(create("lobby"));
     let mut entries: Vec<_> = (2..=6_000).map(|_| decide(say("a secret", None, None))).collect();
     let kept = Kept { retention: Retention::default(), first: Seq(FIRST) };
