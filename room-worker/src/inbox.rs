@@ -109,6 +109,8 @@ impl Asker {
     /// Answers.
     pub(crate) fn tell(mut self, payload: impl Into<Payload>) {
         if let Some(reply) = self.reply.take() {
+            // Its span ends before whoever hears the answer ends theirs.
+            self.traced = None;
             reply.send(payload);
         }
     }
@@ -124,7 +126,7 @@ impl Drop for Asker {
                 false => ("unavailable", Told::Unavailable),
             };
             ::metrics::counter!(metrics::ASKS.name, "outcome" => outcome).increment(1);
-            if let Some(traced) = &mut self.traced {
+            if let Some(mut traced) = self.traced.take() {
                 traced.fail();
             }
             reply.send(Payload::whole(told));
