@@ -1,4 +1,4 @@
-import { bdi, h, icon, put } from "./dom.ts";
+import { bdi, h, icon, onceAFrame, put } from "./dom.ts";
 import { plural } from "./format.ts";
 import { toast } from "./notices.ts";
 import { go, href } from "./route.ts";
@@ -23,7 +23,8 @@ export class Directory {
   #done = false;
   #problem?: string;
   #shown = SHOWN;
-  #due = false;
+  /** Once for all that changes in one frame: who makes rooms by the hundred is not to hold up those who look. */
+  #later = onceAFrame(() => this.#show());
   #list = h("ul", { class: "cards" });
   #state = h("p", { class: "soft", role: "status" });
   #more = h("button", { type: "button", class: "quiet", hidden: true, onclick: () => this.#showMore() }, "Show more");
@@ -89,16 +90,6 @@ export class Directory {
 
   #skeleton(): void {
     put(this.#list, Array.from({ length: 5 }, () => h("li", { class: "card-row skeleton", "aria-hidden": "true" }, h("span", {}), h("span", {}))));
-  }
-
-  /** Once for all that changes in one frame: who makes rooms by the hundred is not to hold up those who look. */
-  #later(): void {
-    if (this.#due) return;
-    this.#due = true;
-    requestAnimationFrame(() => {
-      this.#due = false;
-      this.#show();
-    });
   }
 
   #show(): void {

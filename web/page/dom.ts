@@ -92,3 +92,16 @@ export function avatar(user: { id: string; name: string }): HTMLElement {
   const initial = [...user.name.normalize("NFC").replace(/[^\p{L}\p{N}\p{Extended_Pictographic}]/gu, "")][0] ?? "?";
   return h("span", { class: `avatar hue-${hash % HUES}`, "aria-hidden": "true" }, initial.toLocaleUpperCase());
 }
+
+/** What is to be drawn again, to be called for each change: done in the next frame, once for all of them. */
+export function onceAFrame(draw: () => void): () => void {
+  let due = false;
+  return () => {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(() => {
+      due = false;
+      draw();
+    });
+  };
+}

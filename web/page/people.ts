@@ -1,4 +1,4 @@
-import { avatar, bdi, h, iconButton, put } from "./dom.ts";
+import { avatar, bdi, h, iconButton, onceAFrame, put } from "./dom.ts";
 import { dialog, toast } from "./notices.ts";
 import { asSaid } from "./words.ts";
 import type { Chat } from "./chat.ts";
@@ -21,7 +21,10 @@ export class People {
   #count?: number;
   #onChange: () => void;
   #stops: (() => void)[];
-  #due = false;
+  #later = onceAFrame(() => {
+    this.#show();
+    this.#onChange();
+  });
 
   constructor(chat: Chat, room: string, onChange: () => void) {
     this.#chat = chat;
@@ -73,16 +76,6 @@ export class People {
     else if (entry.type === "leave") this.#members.delete(entry.user.id);
     else return;
     this.#later();
-  }
-
-  #later(): void {
-    if (this.#due) return;
-    this.#due = true;
-    requestAnimationFrame(() => {
-      this.#due = false;
-      this.#show();
-      this.#onChange();
-    });
   }
 
   async #more(): Promise<void> {

@@ -1,5 +1,5 @@
 import { connectionChip } from "./connection.ts";
-import { avatar, bdi, h, icon, iconButton, mark, put } from "./dom.ts";
+import { avatar, bdi, h, icon, iconButton, mark, onceAFrame, put } from "./dom.ts";
 import { href } from "./route.ts";
 import { makeRoom } from "./make-room.ts";
 import type { Chat, Joined } from "./chat.ts";
@@ -13,7 +13,8 @@ export class Sidebar {
   #list = h("ul", { class: "room-list" });
   #filter = h("input", { type: "search", placeholder: "Find in your rooms", "aria-label": "Find in your rooms", oninput: () => this.#show() });
   #here?: string;
-  #due = false;
+  /** Once for all that changes in one frame: a busy room would draw the list a hundred times a second. */
+  #later = onceAFrame(() => this.#show());
 
   constructor(chat: Chat, logOut: () => void) {
     this.#chat = chat;
@@ -54,16 +55,6 @@ export class Sidebar {
     if (ids.length === 0) return undefined;
     const at = ids.indexOf(this.#here ?? "");
     return ids[at < 0 ? 0 : (at + step + ids.length) % ids.length];
-  }
-
-  /** Once for all that changes in one frame: a busy room would draw the list a hundred times a second. */
-  #later(): void {
-    if (this.#due) return;
-    this.#due = true;
-    requestAnimationFrame(() => {
-      this.#due = false;
-      this.#show();
-    });
   }
 
   #rooms(): Joined[] {
