@@ -13,7 +13,8 @@ use tokio::time::{Sleep, sleep};
 /// third of a buffer of mebibytes is. So who reads slowly is seen to read. The local socket behind TLS has no such setting.
 const WAITING_BYTES: u32 = 64 * 1024;
 
-/// A socket that fails when nothing more could be written to it for a time.
+/// A socket that fails when nothing more could be written to it for a time. As `tokio-io-timeout`'s, but it can be taken apart again, which
+/// an upgrade to WebSocket needs.
 pub struct WriteTimeout {
     stream: TcpStream,
     within: Duration,

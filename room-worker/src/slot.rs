@@ -187,11 +187,12 @@ impl OpenRoom {
         }
     }
 
-    fn decide(&mut self, mut ask: Waiting, turn: &Turn) {
-        let (say, rests_on) = match &ask.ask.what {
+    fn decide(&mut self, waiting: Waiting, turn: &Turn) {
+        let Waiting { ask, mut asker, .. } = waiting;
+        let (say, rests_on) = match &ask.what {
             What::Do { user, verb } => {
                 let decision = self.room.decide(Action { user, at: turn.at, verb });
-                if let Some(traced) = &mut ask.asker.traced {
+                if let Some(traced) = &mut asker.traced {
                     traced.decided(decision.entry.as_ref());
                     let trace = traced.trace;
                     decision.entry.iter().for_each(|entry| self.traced.push(entry.seq, trace));
@@ -204,12 +205,12 @@ impl OpenRoom {
             }
             What::Erase { by, author, from } => {
                 let job = Job::Erase { author: author.clone(), from: *from };
-                self.orders.push_back(Order { by: by.clone(), job, asker: ask.asker });
+                self.orders.push_back(Order { by: by.clone(), job, asker });
                 return;
             }
             What::Trim { by, fully } => {
                 let job = Job::Trim { fully: *fully };
-                self.orders.push_back(Order { by: by.clone(), job, asker: ask.asker });
+                self.orders.push_back(Order { by: by.clone(), job, asker });
                 return;
             }
             What::Sync { newest, users } => {
@@ -226,7 +227,7 @@ impl OpenRoom {
                 (say, self.room.head())
             }
         };
-        self.held.hold(rests_on, Due { asker: ask.asker, say });
+        self.held.hold(rests_on, Due { asker, say });
     }
 
     /// Whether there is an order to be carried out.

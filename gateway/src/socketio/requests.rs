@@ -96,8 +96,7 @@ impl Called<'_> {
                     Ok(content) => content,
                     Err(bad) => return asked.answer(callback.failed(&bad.into())),
                 };
-                let to = room.clone();
-                asked.send(to, content, key, None, move |said| match said {
+                asked.send(room.clone(), content, key, None, move |said| match said {
                     Ok(Said::Kept { seq, .. }) => {
                         callback.done(&DoneTo { error: seed::NONE, id: &answer::message_id(&room, seq) })
                     }

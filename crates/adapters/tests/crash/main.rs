@@ -15,6 +15,7 @@ mod child;
 mod flips;
 mod full;
 mod kill;
+#[cfg(target_os = "linux")]
 mod sync;
 mod torn;
 mod wal;

@@ -43,7 +43,6 @@ int fsync(int fd) {
 
 /// Of what came to the file since its last good sync nothing may be left; the system took it for written, and says so at the next
 /// sync. So the log has to keep all of it, and nothing more is promised.
-#[cfg(target_os = "linux")]
 #[tokio::test]
 async fn after_a_sync_of_the_file_that_failed_the_log_keeps_all_and_nothing_is_written() {
     let (folder, synced) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

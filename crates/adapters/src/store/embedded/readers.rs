@@ -172,6 +172,7 @@ mod tests {
         assert_eq!((later.len(), later[0].seq), (17, Seq(4)));
         assert_ne!(later[3], first[6], "it was erased");
     }
+
     /// Until `writes` are done, reads again and again.
     async fn while_writing(writes: impl Future<Output = ()>, mut read: impl AsyncFnMut()) {
         let mut writes = std::pin::pin!(writes);
