@@ -1,4 +1,4 @@
-//! Folding: entries leave the journal and become rows of their own, sorted, so that rows of one room share a page.
+//! Folding: entries leave the journal and become rows, each with a run of entries of one room.
 //!
 //! A fold is carried out in slices, each inside the transaction of a commit that is due anyway: it costs no sync of its
 //! own, and no commit waits for more than one slice.
@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hubbub_core::ports::store::Stored;
 use rusqlite::Connection;
 
 use super::facts;
 use super::journal;
-use super::log::{EntryRows, Places, RowId};
-use super::recent::{Generation, Recent};
+use super::place::{Place, Places};
+use super::recent::{Encoded, Generation, Recent};
+use super::rows;
 
 /// How long to leave a fold alone that failed.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -21,9 +21,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 const FOLD_BYTES: usize = 4 * 1_024 * 1_024;
 /// How much may be unfolded; it only comes to that when folding fails.
 const UNFOLDED_BYTES_MAX: usize = 64 * 1_024 * 1_024;
-/// Rows that a commit folds at least.
+/// Entries that a commit folds at least.
 const SLICE: usize = 128;
-/// Rows that are folded at once when nothing else is to be written.
+/// Entries that are folded at once when nothing else is to be written.
 const SLICE_IDLE: usize = 512;
 
 /// What is being folded, and when to go on.
@@ -41,7 +41,7 @@ pub(super) struct Fold {
 
 struct Plan {
     generation: Arc<Generation>,
-    rows: Vec<(RowId, Bytes)>,
+    rows: Vec<(Place, Vec<Encoded>)>,
     /// How many are in the tables for good.
     done: usize,
     /// How many will be once the open transaction is committed.
@@ -102,13 +102,13 @@ impl Fold {
             Some(plan) => plan,
             None => self.plan.insert(Plan::of(recent.fold(), db, places)?),
         };
-        let rows = match written {
+        let entries = match written {
             _ if self.hurried => usize::MAX,
             0 => SLICE_IDLE,
             // Twice as fast as they come, so that it ends.
             written => SLICE.max(2 * written),
         };
-        plan.put(db, rows)
+        plan.put(db, places, entries)
     }
 
     /// The transaction was committed.
@@ -138,19 +138,25 @@ impl Fold {
 impl Plan {
     fn of(generation: Arc<Generation>, db: &Connection, places: &mut Places) -> Stored<Self> {
         let mut rows = Vec::new();
-        for (room, epoch, seq, bytes) in generation.entries() {
-            rows.push((places.get_or_make(db, room, epoch)?.row(seq)?, bytes.clone()));
+        for (room, epoch, entries) in generation.logs() {
+            let place = places.get_or_make(db, room, epoch)?;
+            rows.extend(rows::runs(&entries).map(|run| (place, run.to_vec())));
         }
-        rows.sort_unstable_by_key(|(id, _)| *id);
+        // By their ids; those of a place are in order.
+        rows.sort_by_key(|(place, _)| *place);
         Ok(Self { generation, rows, done: 0, reached: 0 })
     }
 
-    fn put(&mut self, db: &Connection, count: usize) -> Stored<()> {
-        let mut table = EntryRows::new(db)?;
-        let rows = self.rows.iter().skip(self.done).take(count);
+    /// Writes rows until they have `count` entries, or all.
+    fn put(&mut self, db: &Connection, places: &mut Places, count: usize) -> Stored<()> {
+        let mut written = 0;
         self.reached = self.done;
-        for (id, bytes) in rows {
-            table.put(*id, bytes)?;
+        for (place, entries) in &self.rows[self.done..] {
+            if written >= count {
+                break;
+            }
+            places.put(db, *place, entries)?;
+            written += entries.len();
             self.reached += 1;
         }
         if self.reached == self.rows.len() {
@@ -164,15 +170,12 @@ impl Plan {
 /// Folds the whole journal that an earlier process left; returns its last row's number.
 pub(super) fn fold_all(db: &Connection) -> Stored<i64> {
     let folded = facts::folded(db)?;
-    let mut places = Places::default();
-    let mut table = EntryRows::new(db)?;
-    let last = journal::replay(db, folded, |new| {
-        let place = places.get_or_make(db, &new.room, new.epoch)?;
-        new.entries.iter().try_for_each(|(seq, bytes)| table.put(place.row(*seq)?, bytes))
-    })?;
+    let mut left = Generation::default();
+    left.last_row = journal::replay(db, folded, |new| left.add(new))?;
+    let last = left.last_row;
     if last > folded {
-        journal::forget(db, last)?;
-        facts::put_folded(db, last)?;
+        let mut places = Places::default();
+        Plan::of(Arc::new(left), db, &mut places)?.put(db, &mut places, usize::MAX)?;
     }
     Ok(last)
 }

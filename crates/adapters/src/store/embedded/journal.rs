@@ -2,12 +2,13 @@
 //! `docs/store-format.md`.
 
 use bytes::{Buf, BufMut, Bytes};
-use hubbub_core::ids::{Epoch, RoomId, Seq};
-use hubbub_core::ports::store::{StoreError, Stored};
+use hubbub_core::ids::{Epoch, RoomId};
+use hubbub_core::ports::store::Stored;
 use rusqlite::Connection;
 
 use super::failure::{damaged, failed};
 use super::row_sum::RowSum;
+use super::rows::{put_entry, take_entry};
 use super::write::NewEntries;
 
 /// Makes the bytes of a row. Its sum is added by [`put`].
@@ -20,11 +21,7 @@ pub(super) fn encode(appends: &[NewEntries]) -> Vec<u8> {
         to.put_slice(new.room.as_str().as_bytes());
         to.put_u64(new.epoch.0);
         to.put_u32(new.entries.len() as u32);
-        for (seq, bytes) in &new.entries {
-            to.put_u64(seq.0);
-            to.put_u32(bytes.len() as u32);
-            to.put_slice(bytes);
-        }
+        new.entries.iter().for_each(|(seq, bytes)| put_entry(&mut to, *seq, bytes));
     }
     to
 }
@@ -51,7 +48,7 @@ fn decode(no: i64, bytes: &[u8]) -> Stored<Vec<NewEntries>> {
     if sum.get_i64() != row_sum(no, body) {
         return Err(broken("checksum does not match"));
     }
-    let mut from = Bytes::copy_from_slice(body);
+    let mut from = body;
     let mut appends = Vec::new();
     while !from.is_empty() {
         appends.push(decode_append(&mut from).ok_or_else(|| broken("layout is not known"))?);
@@ -59,30 +56,26 @@ fn decode(no: i64, bytes: &[u8]) -> Stored<Vec<NewEntries>> {
     Ok(appends)
 }
 
-fn decode_append(from: &mut Bytes) -> Option<NewEntries> {
+fn decode_append(from: &mut &[u8]) -> Option<NewEntries> {
     let len = from.try_get_u8().ok()?;
-    let room = take(from, usize::from(len))?;
-    let room = RoomId::parse(std::str::from_utf8(&room).ok()?).ok()?;
+    let (room, rest) = from.split_at_checked(usize::from(len))?;
+    *from = rest;
+    let room = RoomId::parse(std::str::from_utf8(room).ok()?).ok()?;
     let epoch = Epoch(from.try_get_u64().ok()?);
     let count = from.try_get_u32().ok()?;
     let mut entries = Vec::new();
     for _ in 0..count {
-        let seq = Seq(from.try_get_u64().ok()?);
-        let len = usize::try_from(from.try_get_u32().ok()?).ok()?;
-        entries.push((seq, take(from, len)?));
+        let (seq, bytes) = take_entry(from)?;
+        entries.push((seq, Bytes::copy_from_slice(bytes)));
     }
     Some(NewEntries { room, epoch, entries })
-}
-
-fn take(from: &mut Bytes, len: usize) -> Option<Bytes> {
-    (from.len() >= len).then(|| from.split_to(len))
 }
 
 /// Hands on all rows after the row `folded`, in order; returns the number of the last.
 pub(super) fn replay(
     db: &Connection,
     folded: i64,
-    mut each: impl FnMut(NewEntries) -> Result<(), StoreError>,
+    mut each: impl FnMut(NewEntries),
 ) -> Stored<i64> {
     let mut last = folded;
     let mut select = db.prepare("SELECT no, bytes FROM journal ORDER BY no").map_err(failed)?;
@@ -94,7 +87,7 @@ pub(super) fn replay(
         }
         last = no;
         let bytes = row.get_ref(1).map_err(failed)?;
-        decode(no, bytes.as_blob().map_err(damaged)?)?.into_iter().try_for_each(&mut each)?;
+        decode(no, bytes.as_blob().map_err(damaged)?)?.into_iter().for_each(&mut each);
     }
     Ok(last)
 }
@@ -109,6 +102,7 @@ pub(super) fn forget(db: &Connection, last: i64) -> Stored<()> {
 
 #[cfg(test)]
 mod tests {
+    use hubbub_core::ids::Seq;
     use proptest::prelude::*;
 
     use super::*;

@@ -5,8 +5,8 @@
 //!   starts within [`Options::commit_pace`] of the start of the last one; a write that comes alone commits at once.
 //! - Writes are carried out in the order in which the calls were made. The work begins with the call, not with the
 //!   first poll of the future.
-//! - A commit writes its entries as one row of a journal. They are also kept in memory until they are folded: made rows
-//!   of their own, sorted, in slices beside later commits. A store that is opened folds what it finds first.
+//! - A commit writes its entries as one row of a journal. They are also kept in memory until they are folded: made rows,
+//!   each with a run of entries of one room, in slices beside later commits. A store that is opened folds what it finds first.
 //! - The write-ahead log is brought into the file beside the commits, by a thread of its own.
 //! - Reads run on a few threads with connections of their own, and see all that was committed before.
 //! - A commit that fails answers `Unavailable` to all that was in it. What was in it is never half there. Whether
@@ -28,6 +28,7 @@ mod log;
 pub mod metrics;
 mod open;
 mod page;
+mod place;
 mod port;
 mod project;
 mod queue;
@@ -35,6 +36,7 @@ mod readers;
 mod recent;
 mod retention;
 mod row_sum;
+mod rows;
 mod schema;
 mod scrub;
 mod shared;
@@ -138,7 +140,7 @@ impl EmbeddedStore {
             shared: shared.clone(),
             start: opened.start,
             pace: options.commit_pace,
-            places: log::Places::default(),
+            places: place::Places::default(),
             fold: fold::Fold::new(options.fold_after),
             last_row: opened.last_row,
             erased_in: HashSet::new(),

@@ -12,7 +12,7 @@ use super::facts;
 use super::failure::failed;
 use super::fold::fold_all;
 use super::folder::Folder;
-use super::schema::{APPLICATION_ID, CREATE, FROM_1, FROM_2, FROM_3, VERSION};
+use super::schema::{APPLICATION_ID, CREATE, STEPS, VERSION};
 use super::write_ahead::broken_place;
 
 /// Why a store can't be opened: one line for whoever starts the process.
@@ -108,9 +108,9 @@ pub(super) fn open(dir: &Path, file: &Path) -> Result<Opened, OpenError> {
             synced.map_err(|error| OpenError::Failed { file: file_of(), inside: error.to_string() })?;
         }
         (APPLICATION_ID, VERSION, _) => {}
-        (APPLICATION_ID, 1, _) => migrate(&db, &[FROM_1, FROM_2, FROM_3]).map_err(inside_of)?,
-        (APPLICATION_ID, 2, _) => migrate(&db, &[FROM_2, FROM_3]).map_err(inside_of)?,
-        (APPLICATION_ID, 3, _) => migrate(&db, &[FROM_3]).map_err(inside_of)?,
+        (APPLICATION_ID, found @ 1..VERSION, _) => {
+            migrate(&db, &STEPS[found as usize - 1..]).map_err(inside_of)?;
+        }
         (APPLICATION_ID, found, _) if found > VERSION => {
             return Err(OpenError::Newer { file: file_of(), found, known: VERSION });
         }
@@ -217,9 +217,7 @@ fn create(db: &Connection) -> Stored<()> {
     // All in one transaction: a store that was half made is none.
     let made = db.unchecked_transaction().map_err(failed)?;
     made.execute_batch(CREATE).map_err(failed)?;
-    made.execute_batch(FROM_1).map_err(failed)?;
-    made.execute_batch(FROM_2).map_err(failed)?;
-    made.execute_batch(FROM_3).map_err(failed)?;
+    STEPS.iter().try_for_each(|step| made.execute_batch(step)).map_err(failed)?;
     made.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
     made.pragma_update(None, "user_version", VERSION).map_err(failed)?;
     facts::put_first_facts(&made, log_id)?;

@@ -29,7 +29,7 @@ pub(super) struct Generation {
 }
 
 impl Generation {
-    fn add(&mut self, new: NewEntries) {
+    pub(super) fn add(&mut self, new: NewEntries) {
         let room = self.rooms.entry(new.room).or_default();
         for (seq, bytes) in new.entries {
             self.bytes += bytes.len() + OVERHEAD;
@@ -63,10 +63,15 @@ impl Generation {
         rows.into_iter().flatten().map(|((_, seq), bytes)| (*seq, bytes.clone()))
     }
 
-    /// All entries, room by room, each with its epoch.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&RoomId, Epoch, Seq, &Bytes)> {
+    /// All entries, by room and epoch, ascending.
+    pub(super) fn logs(&self) -> impl Iterator<Item = (&RoomId, Epoch, Vec<Encoded>)> {
         self.rooms.iter().flat_map(|(room, entries)| {
-            entries.iter().map(move |((epoch, seq), bytes)| (room, *epoch, *seq, bytes))
+            let mut left = entries.iter().peekable();
+            std::iter::from_fn(move || {
+                let ((epoch, _), _) = *left.peek()?;
+                let log = std::iter::from_fn(|| left.next_if(|((of, _), _)| of == epoch));
+                Some((room, *epoch, log.map(|((_, seq), bytes)| (*seq, bytes.clone())).collect()))
+            })
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What is kept of a log, and letting go of the rest: the statements.
 
+use std::ops::{ControlFlow, Range};
+
 use hubbub_core::entry::{Kept, Retention};
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::ports::store::{Stored, Trim};
@@ -7,12 +9,13 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::{damaged, failed, from_sql, to_sql};
 use super::lists::{limit_to_sql, room_id};
-use super::log::{self, Place};
+use super::place::{Place, find_place, seq_of};
 use super::row_sum::RowSum;
+use super::rows;
 
 /// Rows and bytes that one commit lets go: what else is in it waits for that.
 const TRIM_ROWS_MAX: usize = 2_000;
-const TRIM_BYTES_MAX: i64 = 4 * 1_024 * 1_024;
+const TRIM_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 
 /// A row of `kept`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,13 +88,13 @@ pub(super) fn put_kept(db: &Connection, room: &str, kept: &Kept, said: Seq) -> S
 
 /// Lets rows go, up to where it is enough for one commit; returns before which seq all are gone.
 pub(super) fn trim(db: &Connection, trim: &Trim) -> Stored<Seq> {
-    let places = trim.epochs.iter().map(|epoch| log::find_place(db, &trim.room, *epoch));
+    let places = trim.epochs.iter().map(|epoch| find_place(db, &trim.room, *epoch));
     let places: Vec<_> = places.collect::<Stored<Vec<_>>>()?.into_iter().flatten().collect();
     let (mut reached, mut rows, mut bytes) = (trim.seqs.end, 0, 0);
     for place in &places {
         reached = enough(db, *place, trim.seqs.start..reached, (&mut rows, &mut bytes))?;
     }
-    places.iter().try_for_each(|place| log::delete(db, *place, trim.seqs.start..reached))?;
+    places.iter().try_for_each(|place| rows::remove(db, *place, &(trim.seqs.start..reached)))?;
     let (before, trimmed) = (Row::of(db, trim.room.as_str())?, to_sql(reached.0)?);
     if trimmed > before.trimmed {
         Row { trimmed, ..before }.put(db, trim.room.as_str())?;
@@ -103,22 +106,22 @@ pub(super) fn trim(db: &Connection, trim: &Trim) -> Stored<Seq> {
 fn enough(
     db: &Connection,
     place: Place,
-    seqs: std::ops::Range<Seq>,
-    (rows, bytes): (&mut usize, &mut i64),
+    seqs: Range<Seq>,
+    (rows, bytes): (&mut usize, &mut usize),
 ) -> Stored<Seq> {
-    let mut select = db
-        .prepare_cached("SELECT id, length(bytes) FROM entry WHERE id >= ? AND id < ? ORDER BY id")
-        .map_err(failed)?;
-    let (from, to) = place.ids(&seqs);
-    let mut found = select.query((from, to)).map_err(failed)?;
-    while let Some(row) = found.next().map_err(failed)? {
-        let (id, length): (i64, i64) = row.try_into().map_err(failed)?;
-        (*rows, *bytes) = (*rows + 1, *bytes + length);
-        if *rows >= TRIM_ROWS_MAX || *bytes >= TRIM_BYTES_MAX {
-            return Ok(log::seq_of(id).next());
-        }
+    let mut end = seqs.end;
+    if seqs.is_empty() {
+        return Ok(end);
     }
-    Ok(seqs.end)
+    rows::each_row(db, place, seqs.start..=Seq(seqs.end.0 - 1), |id, row| {
+        if *rows >= TRIM_ROWS_MAX || *bytes >= TRIM_BYTES_MAX {
+            end = seq_of(id).max(seqs.start);
+            return Ok(ControlFlow::Break(()));
+        }
+        (*rows, *bytes) = (*rows + 1, *bytes + row.len());
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(end)
 }
 
 /// Rooms of which not all is kept, by ascending id.

@@ -1,13 +1,14 @@
 //! The tables. Their page is `docs/store-format.md`: change both together, and the version.
 
 /// Version of the layout of tables and of what is in them. Kept in the file as `user_version`.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// Says that a SQLite file is a store of ours: "HbSt".
 pub(super) const APPLICATION_ID: i32 = 0x4862_5374;
 
-/// Makes a store of version 1 one of this version.
-pub(super) const FROM_1: &str = "
+/// What makes a store of version 1 one of version 2, and so on, in turn.
+pub(super) const STEPS: [&str; (VERSION - 1) as usize] = [
+    "
 CREATE TABLE ban (
     user   TEXT NOT NULL PRIMARY KEY,
     at     INTEGER NOT NULL,
@@ -15,20 +16,16 @@ CREATE TABLE ban (
     reason TEXT NOT NULL,
     sum    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-";
-
-/// Makes a store of version 2 one of this version.
-pub(super) const FROM_2: &str = "
+",
+    "
 CREATE TABLE forgot (
     room   TEXT NOT NULL PRIMARY KEY,
     erased INTEGER NOT NULL,
     sum    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX departed_by_user ON departed (user, room);
-";
-
-/// Makes a store of version 3 one of this version.
-pub(super) const FROM_3: &str = "
+",
+    "
 CREATE TABLE kept (
     room    TEXT NOT NULL PRIMARY KEY,
     said    INTEGER NOT NULL,
@@ -38,7 +35,10 @@ CREATE TABLE kept (
     trimmed INTEGER NOT NULL,
     sum     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-";
+",
+    // Version 5: a row of `entry` may have several. Those that are there stay as they are.
+    "",
+];
 
 /// Makes an empty store, of version 1: what came since follows.
 pub(super) const CREATE: &str = "

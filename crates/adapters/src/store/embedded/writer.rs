@@ -15,8 +15,9 @@ use super::facts;
 use super::failure::{failed, unavailable};
 use super::fold::Fold;
 use super::journal;
-use super::log::{self, EntryRows, Places};
+use super::log;
 use super::metrics::Meters;
+use super::place::{Places, check_seq};
 use super::project;
 use super::queue::Taken;
 use super::retention;
@@ -302,15 +303,14 @@ impl Writer {
         self.erased_in.insert(erased.room.clone());
         facts::put_scrub(&self.db, true)?;
         let place = self.places.get_or_make(&self.db, &erased.room, erased.epoch)?;
-        let mut rows = erased.entries.iter();
-        rows.try_for_each(|(seq, bytes)| log::put_erased(&self.db, place.row(*seq)?, bytes))
+        self.places.put(&self.db, place, &erased.entries)
     }
 
     /// Puts what is left of erased entries in the place of those that come again.
     fn keep_erased(&mut self, new: &mut NewEntries) -> Stored<()> {
         let place = self.places.get_or_make(&self.db, &new.room, new.epoch)?;
         for (seq, bytes) in &mut new.entries {
-            if let Some(erased) = log::erased_row(&self.db, place.row(*seq)?)? {
+            if let Some(erased) = self.places.erased(&self.db, place, *seq)? {
                 *bytes = erased;
             }
         }
@@ -318,7 +318,7 @@ impl Writer {
     }
 
     fn append(&mut self, mut new: NewEntries, batch: &mut Batch) -> Stored<()> {
-        new.entries.iter().try_for_each(|(seq, _)| log::check_seq(*seq))?;
+        new.entries.iter().try_for_each(|(seq, _)| check_seq(*seq))?;
         if self.erased_in.contains(&new.room) {
             self.alone(|w| w.keep_erased(&mut new))?;
         }
@@ -340,8 +340,7 @@ impl Writer {
 
     fn put_rows(&mut self, new: &NewEntries) -> Stored<()> {
         let place = self.places.get_or_make(&self.db, &new.room, new.epoch)?;
-        let mut table = EntryRows::new(&self.db)?;
-        new.entries.iter().try_for_each(|(seq, bytes)| table.put(place.row(*seq)?, bytes))
+        self.places.put(&self.db, place, &new.entries)
     }
 
     fn claim(&mut self, partition: Partition) -> Stored<Epoch> {

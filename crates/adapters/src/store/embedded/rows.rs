@@ -1,0 +1,320 @@
+//! Rows of `entry`: each holds one entry, or a *run* of entries of one room and epoch, one after the other.
+//!
+//! A tree that is written to in its middle moves pages about for nearly every row. In a run, a room's share of a fold is
+//! a row or two where it would be a row an entry. A row's id is that of its first entry; rows of a place never overlap.
+
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range, RangeInclusive};
+
+use bytes::{Buf, BufMut, Bytes};
+use hubbub_core::entry::Kind;
+use hubbub_core::ids::Seq;
+use hubbub_core::ports::store::Stored;
+use rusqlite::Connection;
+
+use super::failure::{damaged, failed};
+use super::place::{Place, seq_of};
+use super::recent::Encoded;
+
+/// A run of this many bytes takes no more: who reads one entry of it reads all.
+const RUN_BYTES: usize = 16 * 1_024;
+/// The first byte of a run. That of an entry is the version of its layout, a small number.
+const RUN: u8 = 0x81;
+
+/// Writes an entry as runs and the journal have it.
+pub(super) fn put_entry(to: &mut Vec<u8>, seq: Seq, bytes: &[u8]) {
+    to.put_u64(seq.0);
+    // A queue's bytes are far below 4 GiB.
+    to.put_u32(bytes.len() as u32);
+    to.put_slice(bytes);
+}
+
+/// Reads what [`put_entry`] wrote.
+pub(super) fn take_entry<'a>(from: &mut &'a [u8]) -> Option<(Seq, &'a [u8])> {
+    let seq = Seq(from.try_get_u64().ok()?);
+    let len = usize::try_from(from.try_get_u32().ok()?).ok()?;
+    let (bytes, rest) = from.split_at_checked(len)?;
+    *from = rest;
+    Some((seq, bytes))
+}
+
+/// Whether this is what is left of an erased entry: its second byte is its kind.
+pub(super) fn is_erased(bytes: &[u8]) -> bool {
+    bytes.get(1) == Some(&(Kind::Erased as u8))
+}
+
+/// The entries in a row, ascending.
+fn entries_of(id: i64, row: &[u8]) -> Stored<Vec<(Seq, &[u8])>> {
+    let Some(mut from) = row.strip_prefix(&[RUN]) else { return Ok(vec![(seq_of(id), row)]) };
+    let broken = || damaged(format_args!("row {id} of the entries: the layout is not known"));
+    let mut found = Vec::new();
+    while !from.is_empty() {
+        found.push(take_entry(&mut from).ok_or_else(broken)?);
+    }
+    let begins = found.first().is_some_and(|(seq, _)| *seq == seq_of(id));
+    match begins && found.is_sorted_by(|(one, _), (next, _)| one < next) {
+        true => Ok(found),
+        false => Err(broken()),
+    }
+}
+
+fn copied((seq, bytes): (Seq, &[u8])) -> Encoded {
+    (seq, Bytes::copy_from_slice(bytes))
+}
+
+/// Hands on the rows that may have entries at `seqs`, in order: the first may end before them.
+pub(super) fn each_row(
+    db: &Connection,
+    place: Place,
+    seqs: RangeInclusive<Seq>,
+    mut each: impl FnMut(i64, &[u8]) -> Stored<ControlFlow<()>>,
+) -> Stored<()> {
+    let (first, from, to) = (place.id(Seq(0)), place.id(*seqs.start()), place.id(*seqs.end()));
+    let mut select = db
+        .prepare_cached(
+            "SELECT id, bytes FROM entry WHERE id BETWEEN \
+             coalesce((SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2), ?2) AND ?3 ORDER BY id",
+        )
+        .map_err(failed)?;
+    let mut rows = select.query((first, from, to)).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let bytes = row.get_ref(1).map_err(failed)?.as_blob().map_err(damaged)?;
+        if each(row.get(0).map_err(failed)?, bytes)?.is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads entries, up to the one with which `bytes_max` is reached.
+pub(super) fn read(
+    db: &Connection,
+    place: Place,
+    seqs: RangeInclusive<Seq>,
+    bytes_max: usize,
+) -> Stored<Vec<Encoded>> {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    each_row(db, place, seqs.clone(), |id, row| {
+        for entry in entries_of(id, row)?.into_iter().filter(|(seq, _)| seqs.contains(seq)) {
+            bytes += entry.1.len();
+            found.push(copied(entry));
+            if bytes >= bytes_max {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
+/// The last entry of a place; the last there can be if its row can't be read.
+pub(super) fn end(db: &Connection, place: Place) -> Stored<Option<Seq>> {
+    let last = place.last();
+    let mut end = None;
+    each_row(db, place, last..=last, |id, row| {
+        end = entries_of(id, row).map_or(Some(last), |entries| entries.last().map(|(seq, _)| *seq));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(end)
+}
+
+/// Writes entries, ascending, where there are none from the first to the last.
+pub(super) fn insert(db: &Connection, place: Place, entries: &[Encoded]) -> Stored<()> {
+    let mut put =
+        db.prepare_cached("INSERT OR REPLACE INTO entry (id, bytes) VALUES (?, ?)").map_err(failed)?;
+    let mut run = Vec::new();
+    for entries in runs(entries) {
+        let bytes = match entries {
+            [(_, bytes)] => bytes,
+            _ => {
+                run.clear();
+                run.push(RUN);
+                entries.iter().for_each(|(seq, bytes)| put_entry(&mut run, *seq, bytes));
+                &run[..]
+            }
+        };
+        put.execute((place.id(entries[0].0), bytes)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Entries as they share rows.
+pub(super) fn runs(entries: &[Encoded]) -> impl Iterator<Item = &[Encoded]> {
+    let mut bytes = 0;
+    entries.chunk_by(move |(_, one), (_, next)| {
+        bytes += one.len();
+        let fits = bytes + next.len() <= RUN_BYTES;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
+}
+
+/// Writes entries among those that are there. What is there is replaced; but what was erased stays so.
+pub(super) fn merge(db: &Connection, place: Place, new: &[Encoded]) -> Stored<()> {
+    let seqs = || new.iter().map(|(seq, _)| *seq);
+    let (Some(first), Some(last)) = (seqs().min(), seqs().max()) else { return Ok(()) };
+    let (mut in_the_way, mut merged) = (Vec::new(), BTreeMap::new());
+    each_row(db, place, first..=last, |id, row| {
+        // One that can't be read stays as it is: who reads it is told.
+        if let Ok(entries) = entries_of(id, row)
+            && entries.last().is_some_and(|(seq, _)| *seq >= first)
+        {
+            in_the_way.push(id);
+            merged.extend(entries.into_iter().map(copied));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for (seq, bytes) in new {
+        let there = merged.get(seq).is_some_and(|there: &Bytes| is_erased(there));
+        if !there || is_erased(bytes) {
+            merged.insert(*seq, bytes.clone());
+        }
+    }
+    delete(db, &in_the_way)?;
+    insert(db, place, &Vec::from_iter(merged))
+}
+
+/// Removes entries.
+pub(super) fn remove(db: &Connection, place: Place, seqs: &Range<Seq>) -> Stored<()> {
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    // Rows that begin before them or end after them keep what is not to go.
+    let (mut edges, mut kept) = (Vec::new(), BTreeMap::new());
+    for edge in [seqs.start, Seq(seqs.end.0 - 1)] {
+        each_row(db, place, edge..=edge, |id, row| {
+            if let Ok(entries) = entries_of(id, row) {
+                edges.push(id);
+                kept.extend(entries.into_iter().filter(|(seq, _)| !seqs.contains(seq)).map(copied));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    delete(db, &edges)?;
+    db.prepare_cached("DELETE FROM entry WHERE id >= ? AND id < ?")
+        .and_then(|mut delete| delete.execute((place.id(seqs.start), place.id(seqs.end))))
+        .map_err(failed)?;
+    insert(db, place, &Vec::from_iter(kept))
+}
+
+fn delete(db: &Connection, ids: &[i64]) -> Stored<()> {
+    let mut delete = db.prepare_cached("DELETE FROM entry WHERE id = ?").map_err(failed)?;
+    ids.iter().try_for_each(|id| delete.execute([id]).map(drop)).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_core::ids::{Epoch, RoomId};
+    use proptest::prelude::*;
+
+    use super::super::place::Places;
+    use super::super::schema::CREATE;
+    use super::*;
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Entries one after the other, of this many bytes.
+        Put(u64, Vec<usize>),
+        Erase(u64),
+        Remove(Range<u64>),
+        /// A process that starts, or a transaction that failed.
+        Forget,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let bytes = prop_oneof![9 => 2..600usize, 1 => 2..3 * RUN_BYTES];
+        let step = prop_oneof![
+            8 => (0..150u64, prop::collection::vec(bytes, 0..40)).prop_map(|(first, bytes)| Step::Put(first, bytes)),
+            2 => (0..150u64).prop_map(Step::Erase),
+            2 => (0..150u64, 0..60u64).prop_map(|(first, count)| Step::Remove(first..first + count)),
+            1 => Just(Step::Forget),
+        ];
+        prop::collection::vec(step, 1..30)
+    }
+
+    /// Not erased, and of this entry alone.
+    fn entry(seq: u64, bytes: usize) -> Encoded {
+        let mut entry = vec![seq as u8; bytes];
+        entry[..2].copy_from_slice(&[1, Kind::Text as u8]);
+        (Seq(seq), entry.into())
+    }
+
+    fn erased(seq: u64) -> Encoded {
+        (Seq(seq), vec![1, Kind::Erased as u8, seq as u8].into())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_put_erased_and_removed_is_as_if_each_entry_had_its_row(steps in steps(), before in 0..3u64) {
+            let db = Connection::open_in_memory().unwrap();
+            db.execute_batch(CREATE).unwrap();
+            let mut places = Places::default();
+            let room = RoomId::parse("r").unwrap();
+            // Neighbours, to which nothing may come.
+            let other = |db: &Connection, places: &mut Places, epoch| {
+                let place = places.get_or_make(db, &room, Epoch(epoch)).unwrap();
+                places.put(db, place, &[entry(149, 9), entry(150, 9)]).unwrap();
+                place
+            };
+            let mut others: Vec<_> = (1..=before).map(|epoch| other(&db, &mut places, epoch)).collect();
+            let place = places.get_or_make(&db, &room, Epoch(5)).unwrap();
+            others.push(other(&db, &mut places, 6));
+            let mut model = BTreeMap::new();
+            for step in steps {
+                match step {
+                    Step::Put(first, bytes) => {
+                        let new: Vec<_> = (first..).zip(bytes).map(|(seq, bytes)| entry(seq, bytes)).collect();
+                        places.put(&db, place, &new).unwrap();
+                        for (seq, bytes) in new {
+                            if !model.get(&seq).is_some_and(|there: &Bytes| is_erased(there)) {
+                                model.insert(seq, bytes);
+                            }
+                        }
+                    }
+                    Step::Erase(seq) => {
+                        let (seq, bytes) = erased(seq);
+                        places.put(&db, place, &[(seq, bytes.clone())]).unwrap();
+                        model.insert(seq, bytes);
+                    }
+                    Step::Remove(seqs) => {
+                        let seqs = Seq(seqs.start)..Seq(seqs.end);
+                        remove(&db, place, &seqs).unwrap();
+                        model.retain(|seq, _| !seqs.contains(seq));
+                    }
+                    Step::Forget => places.forget(),
+                }
+                let all = read(&db, place, Seq(0)..=place.last(), usize::MAX).unwrap();
+                prop_assert_eq!(&all, &Vec::from_iter(model.clone()));
+                prop_assert!(end(&db, place).unwrap() >= model.keys().last().copied());
+            }
+            for (seq, there) in &model {
+                prop_assert_eq!(&read(&db, place, *seq..=Seq(seq.0 + 1), 1).unwrap()[0].1, there);
+                let found = places.erased(&db, place, *seq).unwrap();
+                prop_assert_eq!(found, Some(there.clone()).filter(|there| is_erased(there)));
+            }
+            for other in others {
+                let all = read(&db, other, Seq(0)..=other.last(), usize::MAX).unwrap();
+                prop_assert_eq!(all, [entry(149, 9), entry(150, 9)]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_that_can_not_be_read_is_said_and_keeps_nothing_from_being_written() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(CREATE).unwrap();
+        let mut places = Places::default();
+        let place = places.get_or_make(&db, &RoomId::parse("r").unwrap(), Epoch(1)).unwrap();
+        places.put(&db, place, &[entry(1, 9), entry(2, 9)]).unwrap();
+        db.execute("UPDATE entry SET bytes = substr(bytes, 1, length(bytes) - 1)", []).unwrap();
+        places.forget();
+        places.put(&db, place, &[entry(3, 9), entry(4, 9)]).unwrap();
+        let read = |seqs| read(&db, place, seqs, usize::MAX);
+        assert!(read(Seq(2)..=Seq(4)).unwrap_err().to_string().contains("row 17179869185 of the entries"));
+        assert_eq!(read(Seq(3)..=Seq(9)).unwrap(), [entry(3, 9), entry(4, 9)]);
+        places.put(&db, place, &[entry(1, 9), entry(2, 9)]).unwrap();
+        assert_eq!(read(Seq(1)..=Seq(9)).unwrap().len(), 4, "written again it is whole");
+    }
+}
