@@ -111,19 +111,21 @@ impl Fold {
         plan.put(db, places, entries)
     }
 
-    /// The transaction was committed.
-    pub(super) fn committed(&mut self, recent: &Recent, now: Instant) {
-        let Some(plan) = &mut self.plan else { return };
+    /// The transaction was committed; says which record is the last that is folded, if some now are.
+    pub(super) fn committed(&mut self, recent: &Recent, now: Instant) -> Option<i64> {
+        let plan = self.plan.as_mut()?;
         self.not_before = None;
         plan.done = plan.reached;
-        if plan.done == plan.rows.len() {
-            self.plan = None;
-            recent.folded();
-            let wait = if self.hurried { Duration::ZERO } else { self.after };
-            self.due = (recent.bytes().0 > 0).then_some(now + wait);
-        } else {
+        if plan.done < plan.rows.len() {
             self.due = Some(now);
+            return None;
         }
+        let last = plan.generation.last_record;
+        self.plan = None;
+        recent.folded();
+        let wait = if self.hurried { Duration::ZERO } else { self.after };
+        self.due = (recent.bytes().0 > 0).then_some(now + wait);
+        Some(last)
     }
 
     /// The slice or the transaction failed. What was done is done again later: the same rows, the same bytes.
@@ -160,22 +162,22 @@ impl Plan {
             self.reached += 1;
         }
         if self.reached == self.rows.len() {
-            journal::forget(db, self.generation.last_row)?;
-            facts::put_folded(db, self.generation.last_row)?;
+            facts::put_folded(db, self.generation.last_record)?;
         }
         Ok(())
     }
 }
 
-/// Folds the whole journal that an earlier process left; returns its last row's number.
+/// Folds the whole journal that an earlier process left, and clears it; returns the number of its last record.
 pub(super) fn fold_all(db: &Connection) -> Stored<i64> {
     let folded = facts::folded(db)?;
     let mut left = Generation::default();
-    left.last_row = journal::replay(db, folded, |new| left.add(new))?;
-    let last = left.last_row;
+    left.last_record = journal::replay(db, folded, |new| left.add(new))?;
+    let last = left.last_record;
     if last > folded {
         let mut places = Places::default();
         Plan::of(Arc::new(left), db, &mut places)?.put(db, &mut places, usize::MAX)?;
     }
+    journal::clear(db)?;
     Ok(last)
 }

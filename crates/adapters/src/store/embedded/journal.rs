@@ -1,5 +1,10 @@
-//! The journal: one row a commit, with the entries of all rooms that were in it. The layout is in
-//! `docs/store-format.md`.
+//! The journal: a *record* a commit, with the entries of all rooms that were in it. The layout is in `docs/store-format.md`.
+//!
+//! A record is written in slots: rows of one size, half a page each, that are written over when what they had is folded.
+//! A row that is replaced by one of its size is changed where it is, so a commit changes a page and no tree. With rows
+//! that come and go it was four pages and a search of the list of free ones.
+
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, BufMut, Bytes};
 use hubbub_core::ids::{Epoch, RoomId};
@@ -11,10 +16,96 @@ use super::row_sum::RowSum;
 use super::rows::{put_entry, take_entry};
 use super::write::NewEntries;
 
-/// Makes the bytes of a row. Its sum is added by [`put`].
-pub(super) fn encode(appends: &[NewEntries]) -> Vec<u8> {
+/// Bytes of a slot: two rows of this size fill a page.
+const SLOT_BYTES: usize = 4_072;
+/// The first byte of a slot. That of a row as they were up to version 4 is the length of an id, 64 at most.
+const SLOT: u8 = 0x82;
+/// What is before a slot's part of a record.
+const HEADER_BYTES: usize = 29;
+
+/// What the writer knows of the journal.
+pub(super) struct Journal {
+    /// The last record that is durable.
+    last: i64,
+    /// The highest slot that was ever given out.
+    slots: i64,
+    /// Those whose records are folded; not all of them have a row.
+    free: Vec<i64>,
+    /// Those whose records are not, with the record, by the order of the records.
+    held: VecDeque<(i64, i64)>,
+    /// Those of the record that the open transaction writes.
+    writing: Vec<i64>,
+}
+
+impl Journal {
+    /// One without a row, whose records up to `last` are folded.
+    pub(super) fn new(last: i64) -> Self {
+        Self { last, slots: 0, free: Vec::new(), held: VecDeque::new(), writing: Vec::new() }
+    }
+
+    /// The last record that is durable.
+    pub(super) fn last(&self) -> i64 {
+        self.last
+    }
+
+    /// Writes the next record inside the open transaction.
+    pub(super) fn put(&mut self, db: &Connection, appends: &[NewEntries]) -> Stored<()> {
+        let mut put = db
+            .prepare_cached("INSERT OR REPLACE INTO journal (slot, bytes) VALUES (?, ?)")
+            .map_err(failed)?;
+        for bytes in slots_of(self.last + 1, &encode(appends)) {
+            let slot = self.free.pop().unwrap_or_else(|| {
+                self.slots += 1;
+                self.slots
+            });
+            self.writing.push(slot);
+            put.execute((slot, bytes)).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The transaction was committed; says whether a record was in it.
+    pub(super) fn committed(&mut self) -> bool {
+        let any = !self.writing.is_empty();
+        self.last += i64::from(any);
+        self.held.extend(self.writing.drain(..).map(|slot| (self.last, slot)));
+        any
+    }
+
+    /// The transaction failed.
+    pub(super) fn failed(&mut self) {
+        self.free.append(&mut self.writing);
+    }
+
+    /// The records up to and with `last` are folded, for good.
+    pub(super) fn folded(&mut self, last: i64) {
+        while let Some((_, slot)) = self.held.pop_front_if(|(record, _)| *record <= last) {
+            self.free.push(slot);
+        }
+    }
+
+    /// Whether all records are folded.
+    pub(super) fn is_folded(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// Removes the rows of records that are folded: they still say what was said.
+    pub(super) fn forget(&self, db: &Connection) -> Stored<()> {
+        let mut delete = db.prepare_cached("DELETE FROM journal WHERE slot = ?").map_err(failed)?;
+        self.free.iter().try_for_each(|slot| delete.execute([slot]).map(drop)).map_err(failed)
+    }
+}
+
+/// Removes all rows: of a journal that is folded.
+pub(super) fn clear(db: &Connection) -> Stored<()> {
+    db.execute("DELETE FROM journal", ()).map_err(failed)?;
+    Ok(())
+}
+
+/// A record's content.
+fn encode(appends: &[NewEntries]) -> Vec<u8> {
     let size = appends.iter().flat_map(|new| &new.entries).map(|(_, bytes)| bytes.len() + 12).sum::<usize>();
-    let mut to = Vec::with_capacity(size + appends.len() * 80 + 8);
+    let mut to = Vec::with_capacity(size + appends.len() * 80);
     for new in appends {
         // Ids are at most 64 bytes long, and a queue's bytes far below 4 GiB.
         to.put_u8(new.room.as_str().len() as u8);
@@ -26,78 +117,112 @@ pub(super) fn encode(appends: &[NewEntries]) -> Vec<u8> {
     to
 }
 
-fn row_sum(no: i64, bytes: &[u8]) -> i64 {
-    RowSum::of("journal").number(no).bytes(bytes).done()
-}
-
-/// Writes a row.
-pub(super) fn put(db: &Connection, no: i64, mut bytes: Vec<u8>) -> Stored<()> {
-    let sum = row_sum(no, &bytes);
-    bytes.put_i64(sum);
-    db.prepare_cached("INSERT INTO journal (no, bytes) VALUES (?, ?)")
-        .and_then(|mut insert| insert.execute((no, &bytes)))
-        .map_err(failed)?;
-    Ok(())
-}
-
-/// Reads what [`encode`] and [`put`] wrote.
-fn decode(no: i64, bytes: &[u8]) -> Stored<Vec<NewEntries>> {
-    let broken = |what| damaged(format_args!("row {no} of the journal: {what}"));
-    let (body, mut sum) =
-        bytes.split_at_checked(bytes.len().wrapping_sub(8)).ok_or_else(|| broken("too short"))?;
-    if sum.get_i64() != row_sum(no, body) {
-        return Err(broken("checksum does not match"));
-    }
-    let mut from = body;
+/// Reads what [`encode`] wrote.
+fn decode(mut from: &[u8]) -> Option<Vec<NewEntries>> {
     let mut appends = Vec::new();
     while !from.is_empty() {
-        appends.push(decode_append(&mut from).ok_or_else(|| broken("layout is not known"))?);
+        let len = from.try_get_u8().ok()?;
+        let (room, rest) = from.split_at_checked(usize::from(len))?;
+        from = rest;
+        let room = RoomId::parse(std::str::from_utf8(room).ok()?).ok()?;
+        let epoch = Epoch(from.try_get_u64().ok()?);
+        let count = from.try_get_u32().ok()?;
+        let mut entries = Vec::new();
+        for _ in 0..count {
+            let (seq, bytes) = take_entry(&mut from)?;
+            entries.push((seq, Bytes::copy_from_slice(bytes)));
+        }
+        appends.push(NewEntries { room, epoch, entries });
     }
-    Ok(appends)
+    Some(appends)
 }
 
-fn decode_append(from: &mut &[u8]) -> Option<NewEntries> {
-    let len = from.try_get_u8().ok()?;
-    let (room, rest) = from.split_at_checked(usize::from(len))?;
-    *from = rest;
-    let room = RoomId::parse(std::str::from_utf8(room).ok()?).ok()?;
-    let epoch = Epoch(from.try_get_u64().ok()?);
-    let count = from.try_get_u32().ok()?;
-    let mut entries = Vec::new();
-    for _ in 0..count {
-        let (seq, bytes) = take_entry(from)?;
-        entries.push((seq, Bytes::copy_from_slice(bytes)));
-    }
-    Some(NewEntries { room, epoch, entries })
+/// A part of a record.
+struct Part<'a> {
+    record: i64,
+    part: u32,
+    /// How many the record has.
+    parts: u32,
+    content: &'a [u8],
 }
 
-/// Hands on all rows after the row `folded`, in order; returns the number of the last.
-pub(super) fn replay(
-    db: &Connection,
-    folded: i64,
-    mut each: impl FnMut(NewEntries),
-) -> Stored<i64> {
-    let mut last = folded;
-    let mut select = db.prepare("SELECT no, bytes FROM journal ORDER BY no").map_err(failed)?;
+impl Part<'_> {
+    fn sum(&self) -> RowSum {
+        let part = RowSum::of("journal").number(self.record).number(self.part.into());
+        part.number(self.parts.into()).bytes(self.content)
+    }
+}
+
+/// The rows for a record.
+fn slots_of(record: i64, content: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let chunks = content.chunks(SLOT_BYTES - HEADER_BYTES);
+    // A queue's bytes are far below 4 GiB.
+    let parts = chunks.len() as u32;
+    (0..).zip(chunks).map(move |(part, content)| {
+        let mut bytes = Vec::with_capacity(SLOT_BYTES);
+        bytes.put_u8(SLOT);
+        bytes.put_i64(record);
+        bytes.put_u32(part);
+        bytes.put_u32(parts);
+        bytes.put_u32(content.len() as u32);
+        bytes.put_i64(Part { record, part, parts, content }.sum().done());
+        bytes.put_slice(content);
+        bytes.resize(SLOT_BYTES, 0);
+        bytes
+    })
+}
+
+fn part_of(slot: i64, row: &[u8]) -> Stored<Part<'_>> {
+    let broken = || damaged(format_args!("row {slot} of the journal: the layout is not known"));
+    let name = || format!("row {slot} of the journal");
+    let Some(mut from) = row.strip_prefix(&[SLOT]) else {
+        // As they were up to version 4.
+        let (content, mut sum) = row.split_at_checked(row.len().wrapping_sub(8)).ok_or_else(broken)?;
+        RowSum::of("journal").number(slot).bytes(content).check(sum.get_i64(), name)?;
+        return Ok(Part { record: slot, part: 0, parts: 1, content });
+    };
+    let mut read = || {
+        let (record, part, parts) =
+            (from.try_get_i64().ok()?, from.try_get_u32().ok()?, from.try_get_u32().ok()?);
+        let len = usize::try_from(from.try_get_u32().ok()?).ok()?;
+        let sum = from.try_get_i64().ok()?;
+        Some((Part { record, part, parts, content: from.get(..len)? }, sum))
+    };
+    let (part, sum) = read().ok_or_else(broken)?;
+    part.sum().check(sum, name)?;
+    Ok(part)
+}
+
+/// Hands on all appends in the records after the record `folded`, in order; returns the number of the last.
+pub(super) fn replay(db: &Connection, folded: i64, mut each: impl FnMut(NewEntries)) -> Stored<i64> {
+    let mut records = BTreeMap::<i64, BTreeMap<u32, (u32, Vec<u8>)>>::new();
+    let mut select = db.prepare("SELECT slot, bytes FROM journal").map_err(failed)?;
     let mut rows = select.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
-        let no: i64 = row.get(0).map_err(failed)?;
-        if no != last + 1 {
-            return Err(damaged(format_args!("the journal has row {no} after row {last}")));
-        }
-        last = no;
+        let slot = row.get(0).map_err(failed)?;
         let bytes = row.get_ref(1).map_err(failed)?;
-        decode(no, bytes.as_blob().map_err(damaged)?)?.into_iter().for_each(&mut each);
+        let Part { record, part, parts, content } = part_of(slot, bytes.as_blob().map_err(damaged)?)?;
+        if record > folded {
+            records.entry(record).or_default().insert(part, (parts, content.to_vec()));
+        }
+    }
+    let mut last = folded;
+    for (record, parts) in records {
+        if record != last + 1 {
+            return Err(damaged(format_args!("the journal has record {record} after record {last}")));
+        }
+        last = record;
+        if parts.values().any(|(count, _)| *count as usize != parts.len()) {
+            return Err(damaged(format_args!("record {record} of the journal lacks a part")));
+        }
+        let content: Vec<u8> = parts.into_values().flat_map(|(_, content)| content).collect();
+        let appends = decode(&content);
+        let appends = appends.ok_or_else(|| {
+            damaged(format_args!("record {record} of the journal: the layout is not known"))
+        })?;
+        appends.into_iter().for_each(&mut each);
     }
     Ok(last)
-}
-
-/// Removes the rows up to and with `last`.
-pub(super) fn forget(db: &Connection, last: i64) -> Stored<()> {
-    db.prepare_cached("DELETE FROM journal WHERE no <= ?")
-        .and_then(|mut delete| delete.execute([last]))
-        .map_err(failed)?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -105,13 +230,16 @@ mod tests {
     use hubbub_core::ids::Seq;
     use proptest::prelude::*;
 
+    use super::super::schema::{CREATE, STEPS};
     use super::*;
 
-    type Row = Vec<(String, u64, Vec<(u64, Vec<u8>)>)>;
+    type Record = Vec<(String, u64, Vec<(u64, Vec<u8>)>)>;
 
-    fn rows() -> impl Strategy<Value = Row> {
-        let entries = prop::collection::vec((any::<u64>(), prop::collection::vec(any::<u8>(), 0..40)), 0..4);
-        prop::collection::vec(("[a-zA-Z0-9_-]{1,64}", any::<u64>(), entries), 0..5)
+    fn record() -> impl Strategy<Value = Record> {
+        let bytes = prop_oneof![4 => 0..40usize, 1 => 0..9_000usize];
+        let bytes = bytes.prop_flat_map(|bytes| prop::collection::vec(any::<u8>(), bytes));
+        let entries = prop::collection::vec((any::<u64>(), bytes), 0..4);
+        prop::collection::vec(("[a-zA-Z0-9_-]{1,64}", any::<u64>(), entries), 1..5)
     }
 
     fn append((room, epoch, entries): &(String, u64, Vec<(u64, Vec<u8>)>)) -> NewEntries {
@@ -119,27 +247,149 @@ mod tests {
         NewEntries { room: RoomId::parse(room).unwrap(), epoch: Epoch(*epoch), entries }
     }
 
+    fn read(new: NewEntries) -> (String, u64, Vec<(u64, Vec<u8>)>) {
+        let entries = new.entries.into_iter().map(|(seq, bytes)| (seq.0, bytes.to_vec())).collect();
+        (new.room.as_str().to_owned(), new.epoch.0, entries)
+    }
+
+    fn database() -> Connection {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(CREATE).unwrap();
+        STEPS.iter().for_each(|step| db.execute_batch(step).unwrap());
+        db
+    }
+
+    fn replayed(db: &Connection, folded: i64) -> Stored<(i64, Record)> {
+        let mut found = Vec::new();
+        replay(db, folded, |new| found.push(read(new))).map(|last| (last, found))
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Commit(Record),
+        Fail(Record),
+        /// Of the records that are not folded, about this part is.
+        Fold(prop::sample::Index),
+        Forget,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            6 => record().prop_map(Step::Commit),
+            1 => record().prop_map(Step::Fail),
+            2 => any::<prop::sample::Index>().prop_map(Step::Fold),
+            1 => Just(Step::Forget),
+        ];
+        prop::collection::vec(step, 1..20)
+    }
+
     proptest! {
         #[test]
-        fn a_row_is_read_as_it_was_written_or_not_at_all(row in rows(), no: i64, at: prop::sample::Index, flip in 1u8..) {
-            let appends: Vec<_> = row.iter().map(append).collect();
-            let mut bytes = encode(&appends);
-            let sum = row_sum(no, &bytes);
-            bytes.put_i64(sum);
-            let read: Row = decode(no, &bytes)
-                .unwrap()
-                .into_iter()
-                .map(|new| {
-                    let entries = new.entries.into_iter().map(|(seq, bytes)| (seq.0, bytes.to_vec())).collect();
-                    (new.room.as_str().to_owned(), new.epoch.0, entries)
-                })
-                .collect();
-            prop_assert_eq!(read, row);
-            prop_assert!(decode(no.wrapping_add(1), &bytes).is_err());
-            let at = at.index(bytes.len());
-            prop_assert!(decode(no, &bytes[..at]).is_err());
-            bytes[at] ^= flip;
-            prop_assert!(decode(no, &bytes).is_err());
+        fn what_is_not_folded_is_replayed_in_order(steps in steps(), first in 0..1_000i64) {
+            let db = database();
+            let (mut journal, mut folded) = (Journal::new(first), first);
+            let mut model: VecDeque<Record> = VecDeque::new();
+            for step in steps {
+                match step {
+                    Step::Commit(record) => {
+                        journal.put(&db, &record.iter().map(append).collect::<Vec<_>>()).unwrap();
+                        prop_assert!(journal.committed());
+                        model.push_back(record);
+                    }
+                    Step::Fail(record) => {
+                        db.execute("BEGIN", ()).unwrap();
+                        journal.put(&db, &record.iter().map(append).collect::<Vec<_>>()).unwrap();
+                        db.execute("ROLLBACK", ()).unwrap();
+                        journal.failed();
+                    }
+                    Step::Fold(part) => {
+                        let count = part.index(model.len() + 1);
+                        model.drain(..count);
+                        folded += count as i64;
+                        journal.folded(folded);
+                    }
+                    Step::Forget => journal.forget(&db).unwrap(),
+                }
+                let all: Record = model.iter().flatten().cloned().collect();
+                prop_assert_eq!(replayed(&db, folded).unwrap(), (journal.last(), all));
+            }
+            prop_assert_eq!(journal.last(), folded + model.len() as i64);
         }
+
+        #[test]
+        fn a_record_is_read_as_it_was_written_or_not_at_all(
+            record in record(),
+            row: prop::sample::Index,
+            at: prop::sample::Index,
+            flip in 1u8..,
+        ) {
+            let db = database();
+            let mut journal = Journal::new(7);
+            journal.put(&db, &record.iter().map(append).collect::<Vec<_>>()).unwrap();
+            let count = journal.writing.len();
+            let row = row.index(count) as i64 + 1;
+            let mut bytes: Vec<u8> =
+                db.query_row("SELECT bytes FROM journal WHERE slot = ?", [row], |row| row.get(0)).unwrap();
+            let put = |bytes: &[u8]| {
+                db.execute("UPDATE journal SET bytes = ? WHERE slot = ?", (bytes, row)).unwrap();
+            };
+            let used = HEADER_BYTES + part_of(1, &bytes).unwrap().content.len();
+            put(&bytes[..at.index(used)]);
+            prop_assert!(replayed(&db, 7).is_err());
+            bytes[at.index(used)] ^= flip;
+            put(&bytes);
+            prop_assert!(replayed(&db, 7).is_err());
+            db.execute("DELETE FROM journal WHERE slot = ?", [row]).unwrap();
+            prop_assert!(count == 1 || replayed(&db, 7).is_err());
+        }
+    }
+
+    #[test]
+    fn rows_of_version_4_are_read() {
+        let db = database();
+        for slot in [8, 9] {
+            let mut bytes = encode(&[append(&("room".to_owned(), 3, vec![(slot, vec![1, 2, 3])]))]);
+            let sum = RowSum::of("journal").number(slot.cast_signed()).bytes(&bytes).done();
+            bytes.put_i64(sum);
+            db.execute("INSERT INTO journal VALUES (?, ?)", (slot.cast_signed(), bytes)).unwrap();
+        }
+        let (last, found) = replayed(&db, 7).unwrap();
+        assert_eq!((last, found.len()), (9, 2));
+        assert_eq!(found[1], ("room".to_owned(), 3, vec![(9, vec![1, 2, 3])]));
+        assert_eq!(replayed(&db, 8).unwrap().1.len(), 1);
+    }
+
+    #[test]
+    fn a_record_that_is_missing_is_said() {
+        let db = database();
+        let mut journal = Journal::new(0);
+        for seq in 1..=3 {
+            journal.put(&db, &[append(&("room".to_owned(), 1, vec![(seq, vec![0; 9])]))]).unwrap();
+            journal.committed();
+        }
+        db.execute("DELETE FROM journal WHERE slot = 2", ()).unwrap();
+        assert!(replayed(&db, 0).unwrap_err().to_string().contains("record 3 after record 1"));
+    }
+
+    #[test]
+    fn two_slots_share_a_page_and_stay_in_it() {
+        let db = Connection::open_in_memory().unwrap();
+        db.pragma_update(None, "page_size", 8_192).unwrap();
+        db.execute_batch(CREATE).unwrap();
+        STEPS.iter().for_each(|step| db.execute_batch(step).unwrap());
+        let pages = || db.pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0)).unwrap();
+        let (before, mut journal) = (pages(), Journal::new(0));
+        let mut commit_200 = || {
+            for seq in 0..200 {
+                let entry = (seq, vec![0; 100 + seq as usize * 15]);
+                journal.put(&db, &[append(&("room".to_owned(), 1, vec![entry]))]).unwrap();
+                journal.committed();
+            }
+            journal.folded(journal.last());
+            pages() - before
+        };
+        let grown = commit_200();
+        assert!((100..105).contains(&grown), "{grown}");
+        assert_eq!(commit_200(), grown);
     }
 }

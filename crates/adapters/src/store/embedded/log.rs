@@ -77,7 +77,9 @@ pub(super) fn read(db: &Connection, mut read: Read, recent: Vec<Encoded>) -> Sto
     let held = recent.iter().rev().zip((0..=to).rev()).take_while(|((seq, _), expected)| seq.0 == *expected);
     read.seqs = *read.seqs.start()..=to.saturating_sub(held.count() as u64);
     let mut found = match find_place(db, &read.room, read.epoch)? {
-        Some(place) => rows::read(db, place, Seq(*read.seqs.start())..=Seq(*read.seqs.end()), read.bytes_max)?,
+        Some(place) => {
+            rows::read(db, place, Seq(*read.seqs.start())..=Seq(*read.seqs.end()), read.bytes_max)?
+        }
         None => Vec::new(),
     };
     found.extend(recent);

@@ -142,9 +142,9 @@ impl EmbeddedStore {
             pace: options.commit_pace,
             places: place::Places::default(),
             fold: fold::Fold::new(options.fold_after),
-            last_row: opened.last_row,
+            journal: journal::Journal::new(opened.last_record),
             erased_in: HashSet::new(),
-            scrub: scrub::Scrub::new(opened.scrub_due, opened.last_row, file.clone(), Instant::now()),
+            scrub: scrub::Scrub::new(opened.scrub_due, opened.last_record, file.clone(), Instant::now()),
             meters: meters.clone(),
         };
         let writer = std::thread::Builder::new()

@@ -79,8 +79,8 @@ pub(super) struct Opened {
     pub(super) fences: HashMap<Partition, Epoch>,
     /// The epoch of this start: above all that were ever claimed.
     pub(super) start: Epoch,
-    /// The last row that the journal had.
-    pub(super) last_row: i64,
+    /// The last record that the journal had.
+    pub(super) last_record: i64,
     /// Whether what was erased is still to be taken out of the file.
     pub(super) scrub_due: bool,
 }
@@ -140,10 +140,10 @@ fn begin(db: Connection) -> Stored<Opened> {
     let fences = facts::fences(&db)?;
     let begun = db.unchecked_transaction().map_err(failed)?;
     let start = facts::count_start(&db, &fences)?;
-    let last_row = fold_all(&db)?;
+    let last_record = fold_all(&db)?;
     begun.commit().map_err(failed)?;
     let scrub_due = facts::scrub(&db)?;
-    Ok(Opened { db, log_id, fences, start, last_row, scrub_due })
+    Ok(Opened { db, log_id, fences, start, last_record, scrub_due })
 }
 
 fn connect_writer(file: &Path) -> Stored<Connection> {

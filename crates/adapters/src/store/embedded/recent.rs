@@ -24,8 +24,8 @@ const OVERHEAD: usize = 128;
 pub(super) struct Generation {
     rooms: FastMap<RoomId, BTreeMap<(Epoch, Seq), Bytes>>,
     bytes: usize,
-    /// The journal's row with the last of them.
-    pub(super) last_row: i64,
+    /// The journal's record with the last of them.
+    pub(super) last_record: i64,
 }
 
 impl Generation {
@@ -87,10 +87,10 @@ struct Generations {
 }
 
 impl Recent {
-    /// Adds what one row of the journal made durable.
-    pub(super) fn add(&self, row: i64, entries: impl IntoIterator<Item = NewEntries>) {
+    /// Adds what one record of the journal made durable.
+    pub(super) fn add(&self, record: i64, entries: impl IntoIterator<Item = NewEntries>) {
         let mut generations = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        generations.growing.last_row = row;
+        generations.growing.last_record = record;
         entries.into_iter().for_each(|new| generations.growing.add(new));
     }
 
@@ -196,14 +196,14 @@ mod tests {
     fn both_generations_are_read_as_one() {
         let recent = Recent::default();
         recent.add(1, [new(1..=3)]);
-        assert_eq!(recent.fold().last_row, 1);
+        assert_eq!(recent.fold().last_record, 1);
         recent.add(2, [new(3..=5)]);
         assert_eq!(seqs(&recent, 2..=9, usize::MAX), [2, 3, 4, 5]);
         assert_eq!(seqs(&recent, 2..=9, 11), [2, 3]);
-        assert_eq!(recent.fold().last_row, 1, "what was begun is finished first");
+        assert_eq!(recent.fold().last_record, 1, "what was begun is finished first");
         recent.folded();
         assert_eq!(seqs(&recent, 0..=9, usize::MAX), [3, 4, 5]);
-        assert_eq!(recent.fold().last_row, 2);
+        assert_eq!(recent.fold().last_record, 2);
         recent.folded();
         assert_eq!(recent.bytes(), (0, 0));
     }

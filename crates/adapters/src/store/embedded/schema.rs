@@ -36,8 +36,8 @@ CREATE TABLE kept (
     sum     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",
-    // Version 5: a row of `entry` may have several. Those that are there stay as they are.
-    "",
+    // And a row of `entry` may have several, and one of `journal` a part of a record. Those that are there stay as they are.
+    "ALTER TABLE journal RENAME COLUMN no TO slot",
 ];
 
 /// Makes an empty store, of version 1: what came since follows.

@@ -1,7 +1,7 @@
 //! After an erasure: taking what was erased out of the file, where SQLite leaves it behind.
 //!
 //! A row that is shortened, moved to another page or deleted leaves its bytes in parts of pages that nothing uses, in free pages, in
-//! the write-ahead log. Once the journal with the former entries is folded and gone, all pages are gone through, some in
+//! the write-ahead log. Once the journal with the former entries is folded and removed, all pages are gone through, some in
 //! one commit, and their unused parts are zeroed; then the write-ahead log is brought into the file and cut to nothing. The store says in a
 //! fact that this is due, so that a start goes on with it.
 //!
@@ -19,6 +19,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::checkpoint::Checkpoints;
 use super::facts;
 use super::failure::{damaged, failed, unavailable};
+use super::journal::Journal;
 use super::page::{
     PAGES_MAX, clear_behind, clear_free_list, clear_tree_page, free_list, rests_of_rows, u32_at,
 };
@@ -35,7 +36,7 @@ const LOCKS_AT: u64 = 0x4000_0000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Idle,
-    /// The journal has what was erased, up to this row.
+    /// The journal has what was erased, up to this record.
     Folding(i64),
     /// This page is next. Of those before it, `again` are to come once more.
     Pages(u32),
@@ -63,8 +64,8 @@ pub(super) struct Scrub {
 
 impl Scrub {
     /// Of a store that was just opened, whose journal ends with this row.
-    pub(super) fn new(due: bool, last_row: i64, data_file: PathBuf, now: Instant) -> Self {
-        let stage = if due { Stage::Folding(last_row) } else { Stage::Idle };
+    pub(super) fn new(due: bool, last_record: i64, data_file: PathBuf, now: Instant) -> Self {
+        let stage = if due { Stage::Folding(last_record) } else { Stage::Idle };
         Self {
             stage,
             then: stage,
@@ -77,9 +78,9 @@ impl Scrub {
         }
     }
 
-    /// Something was erased; the journal has rows up to this one. Begins anew: it may have been where a page was passed already.
-    pub(super) fn is_needed(&mut self, last_row: i64, now: Instant) {
-        (self.stage, self.then, self.due) = (Stage::Folding(last_row), Stage::Folding(last_row), now);
+    /// Something was erased; the journal has records up to this one. Begins anew: it may have been where a page was passed already.
+    pub(super) fn is_needed(&mut self, last_record: i64, now: Instant) {
+        (self.stage, self.then, self.due) = (Stage::Folding(last_record), Stage::Folding(last_record), now);
     }
 
     /// When to go on; `None` when nothing is to be done.
@@ -106,10 +107,13 @@ impl Scrub {
     }
 
     /// Does a slice, which is due, before anything else in the open transaction.
-    pub(super) fn slice(&mut self, db: &Connection) -> Stored<()> {
+    pub(super) fn slice(&mut self, db: &Connection, journal: &Journal) -> Stored<()> {
         self.then = match self.stage {
-            Stage::Folding(row) if facts::folded(db)? < row => self.stage,
-            Stage::Folding(_) => Stage::Pages(1),
+            Stage::Folding(record) if facts::folded(db)? < record => self.stage,
+            Stage::Folding(_) => {
+                journal.forget(db)?;
+                Stage::Pages(1)
+            }
             Stage::Pages(next) => self.pages(db, next)?,
             Stage::Over => {
                 facts::put_scrub(db, false)?;

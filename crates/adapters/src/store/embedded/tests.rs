@@ -100,9 +100,10 @@ fn files_that_are_no_store_of_this_version_are_said() {
 #[tokio::test]
 async fn a_store_of_an_earlier_version_is_migrated() {
     let folder = folder_with_a_store();
-    change(&folder, "DROP TABLE kept; PRAGMA user_version = 3");
+    let before_5 = "ALTER TABLE journal RENAME COLUMN slot TO no;";
+    change(&folder, &format!("{before_5} DROP TABLE kept; PRAGMA user_version = 3"));
     drop(open(folder.path()).unwrap());
-    let before_3 = "DROP TABLE kept; DROP TABLE forgot; DROP INDEX departed_by_user;";
+    let before_3 = format!("{before_5} DROP TABLE kept; DROP TABLE forgot; DROP INDEX departed_by_user;");
     change(&folder, &format!("{before_3} PRAGMA user_version = 2"));
     drop(open(folder.path()).unwrap());
     change(&folder, &format!("{before_3} DROP TABLE ban; PRAGMA user_version = 1"));
@@ -121,7 +122,7 @@ async fn entries_of_version_4_and_later_ones_are_one_log() {
         seqs.map(|seq| message(&room(), seq, format!("{seq}"))).collect()
     };
     // Each has a row there.
-    let file = rusqlite::Connection::open(folder.path().join("hubbub.db")).unwrap();
+    let file = Connection::open(folder.path().join("hubbub.db")).unwrap();
     let place = {
         let store = open(folder.path()).unwrap();
         let append = Append { room: room(), epoch: Epoch(1), entries: texts(1..=1) };
@@ -137,8 +138,8 @@ async fn entries_of_version_4_and_later_ones_are_one_log() {
         )
         .unwrap();
     }
-    file.pragma_update(None, "user_version", 4).unwrap();
     drop(file);
+    change(&folder, "ALTER TABLE journal RENAME COLUMN slot TO no; PRAGMA user_version = 4");
     let store = open(folder.path()).unwrap();
     let mut log = texts(1..=20);
     store.append(Append { room: room(), epoch: Epoch(1), entries: log[10..].to_vec() }).await.unwrap();

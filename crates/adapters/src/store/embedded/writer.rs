@@ -14,7 +14,7 @@ use super::checkpoint::Checkpoints;
 use super::facts;
 use super::failure::{failed, unavailable};
 use super::fold::Fold;
-use super::journal;
+use super::journal::{self, Journal};
 use super::log;
 use super::metrics::Meters;
 use super::place::{Places, check_seq};
@@ -38,8 +38,7 @@ pub(super) struct Writer {
     pub(super) pace: Duration,
     pub(super) places: Places,
     pub(super) fold: Fold,
-    /// The number of the journal's last row.
-    pub(super) last_row: i64,
+    pub(super) journal: Journal,
     /// Rooms in which something was erased since this store was opened: an append that is repeated could bring it back.
     pub(super) erased_in: HashSet<RoomId>,
     pub(super) scrub: Scrub,
@@ -92,6 +91,10 @@ impl Writer {
         while self.fold.wake_at().is_some_and(|at| at <= now) {
             self.commit(Vec::new(), now);
         }
+        if self.journal.is_folded() && self.shared.may_sync().is_ok() {
+            let cleared = journal::clear(&self.db);
+            cleared.unwrap_or_else(|error| tracing::warn!(%error, "the folded journal can't be cleared"));
+        }
         self.checkpoints.end(&self.db);
     }
 
@@ -121,18 +124,19 @@ impl Writer {
 
     /// Shows readers what was committed, before anybody is told.
     fn is_durable(&mut self, batch: &mut Batch) {
-        if !batch.appends.is_empty() {
-            self.last_row += 1;
-            self.shared.recent.add(self.last_row, batch.appends.drain(..));
+        if self.journal.committed() {
+            self.shared.recent.add(self.journal.last(), batch.appends.drain(..));
             self.fold.is_needed(batch.started);
         }
         if !batch.erased.is_empty() {
-            self.scrub.is_needed(self.last_row, batch.started);
+            self.scrub.is_needed(self.journal.last(), batch.started);
         }
         for erased in batch.erased.drain(..) {
             self.shared.recent.erase(&erased);
         }
-        self.fold.committed(&self.shared.recent, batch.started);
+        if let Some(folded) = self.fold.committed(&self.shared.recent, batch.started) {
+            self.journal.folded(folded);
+        }
         for answer in &batch.held {
             if let Held::Claimed(partition, _, Ok(epoch)) = answer {
                 self.shared.fence_is(*partition, *epoch);
@@ -182,7 +186,7 @@ impl Writer {
                 }
             }
             if !batch.appends.is_empty() {
-                journal::put(&self.db, self.last_row + 1, journal::encode(&batch.appends))?;
+                self.journal.put(&self.db, &batch.appends)?;
             }
             self.fold_a_slice(batch)?;
             self.execute("COMMIT")
@@ -192,6 +196,7 @@ impl Writer {
             _ = self.execute("ROLLBACK");
         }
         self.places.forget();
+        self.journal.failed();
         self.fold.failed(batch.started);
         self.scrub.failed(batch.started);
         // To those who did not cause it, whatever it was is no more than a commit that failed.
@@ -229,7 +234,7 @@ impl Writer {
         if !self.scrub.is_due(batch.started) {
             return Ok(());
         }
-        let scrubbed = self.alone(|w| w.scrub.slice(&w.db));
+        let scrubbed = self.alone(|w| w.scrub.slice(&w.db, &w.journal));
         let Err(error) = scrubbed else { return Ok(()) };
         self.scrub.failed(batch.started);
         tracing::warn!(%error, "what was erased can't be taken out of the file yet");
