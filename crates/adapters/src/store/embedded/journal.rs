@@ -1,10 +1,10 @@
 //! The journal: a *record* a commit, with the entries of all rooms that were in it. The layout is in `docs/store-format.md`.
 //!
-//! A record is written in slots: rows of one size, half a page each, that are written over when what they had is folded.
-//! A row that is replaced by one of its size is changed where it is, so a commit changes a page and no tree. With rows
-//! that come and go it was four pages and a search of the list of free ones.
+//! A record is written in slots: rows of one size, two a page, that are written over when what they had is folded. A row
+//! that is replaced by one of its size is changed where it is, so a commit changes a page and no tree. With rows that come
+//! and go it was four pages and a search of the list of free ones.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf, BufMut, Bytes};
 use hubbub_core::ids::{Epoch, RoomId};
@@ -23,24 +23,27 @@ const SLOT: u8 = 0x82;
 /// What is before a slot's part of a record.
 const HEADER_BYTES: usize = 29;
 
-/// What the writer knows of the journal.
+/// What the writer knows of the journal. Slots come in pairs, an odd one and the next, which share a page.
 pub(super) struct Journal {
     /// The last record that is durable.
     last: i64,
-    /// The highest slot that was ever given out.
+    /// How many slots were made.
     slots: i64,
-    /// Those whose records are folded; not all of them have a row.
-    free: Vec<i64>,
-    /// Those whose records are not, with the record, by the order of the records.
+    /// The first of each pair of slots that are both free: they have nothing, or records that are folded.
+    pairs: Vec<i64>,
+    /// Slots that are free while the other of their pair is not.
+    halves: BTreeSet<i64>,
+    /// Slots of records that are not folded, each with its record, in the order of the records.
     held: VecDeque<(i64, i64)>,
-    /// Those of the record that the open transaction writes.
+    /// Slots of the record that the open transaction writes.
     writing: Vec<i64>,
 }
 
 impl Journal {
     /// One without a row, whose records up to `last` are folded.
     pub(super) fn new(last: i64) -> Self {
-        Self { last, slots: 0, free: Vec::new(), held: VecDeque::new(), writing: Vec::new() }
+        let (pairs, halves) = (Vec::new(), BTreeSet::new());
+        Self { last, slots: 0, pairs, halves, held: VecDeque::new(), writing: Vec::new() }
     }
 
     /// The last record that is durable.
@@ -50,16 +53,36 @@ impl Journal {
 
     /// Writes the next record inside the open transaction.
     pub(super) fn put(&mut self, db: &Connection, appends: &[NewEntries]) -> Stored<()> {
-        let mut put = db
-            .prepare_cached("INSERT OR REPLACE INTO journal (slot, bytes) VALUES (?, ?)")
-            .map_err(failed)?;
-        for bytes in slots_of(self.last + 1, &encode(appends)) {
-            let slot = self.free.pop().unwrap_or_else(|| {
-                self.slots += 1;
-                self.slots
-            });
-            self.writing.push(slot);
-            put.execute((slot, bytes)).map_err(failed)?;
+        let content = encode(appends);
+        let rows = rows_of(self.last + 1, &content);
+        self.take(db, rows.len())?;
+        self.writing.iter().zip(rows).try_for_each(|(slot, row)| put_row(db, *slot, &row))
+    }
+
+    /// Takes slots for the open transaction, whole pairs as long as it can be.
+    fn take(&mut self, db: &Connection, count: usize) -> Stored<()> {
+        while self.writing.len() < count {
+            if self.writing.len() + 1 == count
+                && let Some(half) = self.halves.pop_first()
+            {
+                self.writing.push(half);
+                break;
+            }
+            let first = match self.pairs.pop() {
+                Some(first) => first,
+                None => {
+                    let first = self.slots + 1;
+                    // Both, or one that comes between them later would push them to other pages.
+                    [first, first + 1].iter().try_for_each(|slot| put_row(db, *slot, &empty_row()))?;
+                    self.slots += 2;
+                    first
+                }
+            };
+            self.writing.push(first);
+            match self.writing.len() < count {
+                true => self.writing.push(first + 1),
+                false => _ = self.halves.insert(first + 1),
+            }
         }
         Ok(())
     }
@@ -72,15 +95,23 @@ impl Journal {
         any
     }
 
-    /// The transaction failed.
+    /// The transaction failed. A slot that was made in it is made again by who writes it.
     pub(super) fn failed(&mut self) {
-        self.free.append(&mut self.writing);
+        std::mem::take(&mut self.writing).into_iter().for_each(|slot| self.free(slot));
     }
 
     /// The records up to and with `last` are folded, for good.
     pub(super) fn folded(&mut self, last: i64) {
         while let Some((_, slot)) = self.held.pop_front_if(|(record, _)| *record <= last) {
-            self.free.push(slot);
+            self.free(slot);
+        }
+    }
+
+    fn free(&mut self, slot: i64) {
+        let first = slot - (slot + 1) % 2;
+        match self.halves.remove(&(2 * first + 1 - slot)) {
+            true => self.pairs.push(first),
+            false => _ = self.halves.insert(slot),
         }
     }
 
@@ -89,11 +120,18 @@ impl Journal {
         self.held.is_empty()
     }
 
-    /// Removes the rows of records that are folded: they still say what was said.
+    /// Empties the slots of records that are folded: they still say what was said.
     pub(super) fn forget(&self, db: &Connection) -> Stored<()> {
-        let mut delete = db.prepare_cached("DELETE FROM journal WHERE slot = ?").map_err(failed)?;
-        self.free.iter().try_for_each(|slot| delete.execute([slot]).map(drop)).map_err(failed)
+        let pairs = self.pairs.iter().flat_map(|first| [*first, *first + 1]);
+        pairs.chain(self.halves.iter().copied()).try_for_each(|slot| put_row(db, slot, &empty_row()))
     }
+}
+
+fn put_row(db: &Connection, slot: i64, row: &[u8]) -> Stored<()> {
+    db.prepare_cached("INSERT OR REPLACE INTO journal (slot, bytes) VALUES (?, ?)")
+        .and_then(|mut put| put.execute((slot, row)))
+        .map_err(failed)?;
+    Ok(())
 }
 
 /// Removes all rows: of a journal that is folded.
@@ -151,25 +189,32 @@ impl Part<'_> {
         let part = RowSum::of("journal").number(self.record).number(self.part.into());
         part.number(self.parts.into()).bytes(self.content)
     }
+
+    fn row(&self) -> Vec<u8> {
+        let mut row = Vec::with_capacity(SLOT_BYTES);
+        row.put_u8(SLOT);
+        row.put_i64(self.record);
+        row.put_u32(self.part);
+        row.put_u32(self.parts);
+        row.put_u32(self.content.len() as u32);
+        row.put_i64(self.sum().done());
+        row.put_slice(self.content);
+        row.resize(SLOT_BYTES, 0);
+        row
+    }
 }
 
 /// The rows for a record.
-fn slots_of(record: i64, content: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+fn rows_of(record: i64, content: &[u8]) -> impl ExactSizeIterator<Item = Vec<u8>> {
     let chunks = content.chunks(SLOT_BYTES - HEADER_BYTES);
     // A queue's bytes are far below 4 GiB.
     let parts = chunks.len() as u32;
-    (0..).zip(chunks).map(move |(part, content)| {
-        let mut bytes = Vec::with_capacity(SLOT_BYTES);
-        bytes.put_u8(SLOT);
-        bytes.put_i64(record);
-        bytes.put_u32(part);
-        bytes.put_u32(parts);
-        bytes.put_u32(content.len() as u32);
-        bytes.put_i64(Part { record, part, parts, content }.sum().done());
-        bytes.put_slice(content);
-        bytes.resize(SLOT_BYTES, 0);
-        bytes
-    })
+    chunks.enumerate().map(move |(part, content)| Part { record, part: part as u32, parts, content }.row())
+}
+
+/// A part of what was folded before there was anything.
+fn empty_row() -> Vec<u8> {
+    Part { record: 0, part: 0, parts: 1, content: &[] }.row()
 }
 
 fn part_of(slot: i64, row: &[u8]) -> Stored<Part<'_>> {
@@ -372,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn two_slots_share_a_page_and_stay_in_it() {
+    fn a_record_that_fits_a_page_changes_one() {
         let db = Connection::open_in_memory().unwrap();
         db.pragma_update(None, "page_size", 8_192).unwrap();
         db.execute_batch(CREATE).unwrap();
@@ -381,15 +426,19 @@ mod tests {
         let (before, mut journal) = (pages(), Journal::new(0));
         let mut commit_200 = || {
             for seq in 0..200 {
-                let entry = (seq, vec![0; 100 + seq as usize * 15]);
+                // In turn a half, a half, and two halves of one.
+                let entry = (seq, vec![0; if seq % 3 == 2 { 8_000 } else { 2_000 }]);
                 journal.put(&db, &[append(&("room".to_owned(), 1, vec![entry]))]).unwrap();
+                let mut pages = journal.writing.iter().map(|slot| (slot + 1) / 2);
+                let first = pages.next();
+                assert!(pages.all(|page| Some(page) == first));
                 journal.committed();
             }
             journal.folded(journal.last());
             pages() - before
         };
         let grown = commit_200();
-        assert!((100..105).contains(&grown), "{grown}");
+        assert!((133..140).contains(&grown), "{grown}");
         assert_eq!(commit_200(), grown);
     }
 }
