@@ -31,7 +31,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
 use crate::limits::{BotText, Content};
 
-const VERSION: u8 = 1;
+/// Version of the layout: the first byte of an encoded entry.
+pub const VERSION: u8 = 1;
 
 /// What an entry is. The number is stored and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

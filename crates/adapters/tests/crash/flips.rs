@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hubbub_adapters::store::{EmbeddedStore, OpenError, Options};
 use hubbub_core::ids::UserId;
-use hubbub_core::ports::store::Store;
+use hubbub_core::ports::store::{Read, Store};
 
 use super::check::{Acked, check_room, entry, members_at, read_log, room};
 use super::child::ROOMS;
@@ -68,6 +68,7 @@ async fn outcome(folder: &std::path::Path) -> Result<&'static str, String> {
             Err(what) => return Err(what),
         }
         told |= part_of_the_log_is_right(&store, n).await?;
+        told |= the_end_of_the_log_is_whole(&store, n).await?;
     }
     let missing = lists_are_right(&store).await?;
     Ok(match (told, missing) {
@@ -84,6 +85,30 @@ async fn part_of_the_log_is_right(store: &dyn Store, n: u64) -> Result<bool, Str
         true => Ok(false),
         false => Err(format!("room {n} serves what was not written")),
     }
+}
+
+/// What a holder reads that begins at a mark: whatever is in a row before that, it must not end where the log does not. Whole rows
+/// that are gone, nobody finds beyond the mark.
+async fn the_end_of_the_log_is_whole(store: &dyn Store, n: u64) -> Result<bool, String> {
+    let Ok(segments) = store.segments(room(n)).await else { return Ok(true) };
+    let Some(newest) = segments.last() else { return Ok(true) };
+    let read = async |from| {
+        let seqs = from..=u64::MAX;
+        let read = Read { room: room(n), epoch: newest.epoch, seqs, bytes_max: usize::MAX };
+        store.read(read).await.map(|found| found.into_iter().map(|entry| entry.seq.0).collect::<Vec<_>>())
+    };
+    let all = read(newest.start.0).await;
+    for from in (newest.start.0..=ENTRIES).step_by(13) {
+        let Ok(found) = read(from).await else { return Ok(true) };
+        let is_whole = match &all {
+            Ok(all) => all.ends_with(&found) && found.len() == all.iter().filter(|seq| **seq >= from).count(),
+            Err(_) => found.first() == Some(&from) && found.last() == Some(&ENTRIES),
+        };
+        if !is_whole {
+            return Err(format!("room {n} silently has {found:?} from {from} on, and {all:?} in all"));
+        }
+    }
+    Ok(all.is_err())
 }
 
 /// Whether rows are missing in the directory or a user's list, that nobody is told of. Wrong ones are an error.

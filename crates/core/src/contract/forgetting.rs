@@ -81,7 +81,8 @@ async fn trim(store: &dyn Store, room: &str, epochs: &[u64], seqs: std::ops::Ran
 /// Rows that were trimmed are gone, of all epochs that were named, whether they came just now or long ago, small or large; no other row is, and how
 /// far it came is kept.
 pub async fn what_was_trimmed_is_gone(open: Open<'_>) {
-    let mut all = entries("r", 1..=12_000);
+    // More than any store lets go at once.
+    let mut all: Vec<_> = (1..=12_000).map(|seq| entry("r", seq, &"some ".repeat(120))).collect();
     all.extend((12_001..=12_020).map(|seq| entry("r", seq, &"large ".repeat(600))));
     let trimmed = async |store: &dyn Store| store.room(id("r")).await.expect("read").expect("a room").trimmed;
     {

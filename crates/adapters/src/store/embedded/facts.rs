@@ -57,12 +57,12 @@ pub(super) fn put_log_id(db: &Connection, log_id: LogId) -> Stored<()> {
     put_fact(db, LOG_ID, &log_id.0.to_be_bytes())
 }
 
-/// The last row of the journal whose entries became rows of their own.
+/// The last record of the journal whose entries became rows of `entry`.
 pub(super) fn folded(db: &Connection) -> Stored<i64> {
     Ok(i64::from_be_bytes(number(db, FOLDED)?))
 }
 
-/// Notes that the journal is folded up to and with row `last`.
+/// Notes that the journal is folded up to and with record `last`.
 pub(super) fn put_folded(db: &Connection, last: i64) -> Stored<()> {
     put_fact(db, FOLDED, &last.to_be_bytes())
 }
@@ -71,9 +71,9 @@ const SCRUB_DUE: u8 = 1;
 /// Not 0: those who wrote that did not look again at pages that commits had written meanwhile.
 const SCRUB_DONE: u8 = 2;
 
-/// Whether what was erased is still to be taken out of the file.
-pub(super) fn scrub(db: &Connection) -> Stored<bool> {
-    Ok(fact(db, SCRUB)?.is_some_and(|value| value != [SCRUB_DONE]))
+/// Whether what was erased is still to be taken out of the file; `None` if nothing ever was erased.
+pub(super) fn scrub(db: &Connection) -> Stored<Option<bool>> {
+    Ok(fact(db, SCRUB)?.map(|value| value != [SCRUB_DONE]))
 }
 
 /// Notes whether that is to be done.

@@ -22,6 +22,10 @@ const SLOT_BYTES: usize = 4_072;
 const SLOT: u8 = 0x82;
 /// What is before a slot's part of a record.
 const HEADER_BYTES: usize = 29;
+/// Slots that may wait to be folded: a commit of one short message takes one as well.
+const SLOTS_HELD_MAX: usize = 16_384;
+/// Pairs that are emptied in one transaction.
+const PAIRS_EMPTIED: usize = 64;
 
 /// What the writer knows of the journal. Slots come in pairs, an odd one and the next, which share a page.
 pub(super) struct Journal {
@@ -120,10 +124,24 @@ impl Journal {
         self.held.is_empty()
     }
 
-    /// Empties the slots of records that are folded: they still say what was said.
-    pub(super) fn forget(&self, db: &Connection) -> Stored<()> {
-        let pairs = self.pairs.iter().flat_map(|first| [*first, *first + 1]);
-        pairs.chain(self.halves.iter().copied()).try_for_each(|slot| put_row(db, slot, &empty_row()))
+    /// Whether no more should come before something is folded.
+    pub(super) fn is_full(&self) -> bool {
+        self.held.len() > SLOTS_HELD_MAX
+    }
+
+    /// Empties slots of records that are folded, for they still say what was said: some, from `done` on, which is 0 at first. Returns
+    /// what is done then, and `None` when all is. Slots that are taken or become free meanwhile are none of those.
+    pub(super) fn forget(&self, db: &Connection, done: usize) -> Stored<Option<usize>> {
+        let pairs = self.pairs.get(done..).unwrap_or_default();
+        for first in pairs.iter().take(PAIRS_EMPTIED) {
+            put_row(db, *first, &empty_row())?;
+            put_row(db, *first + 1, &empty_row())?;
+        }
+        if pairs.len() > PAIRS_EMPTIED {
+            return Ok(Some(done + PAIRS_EMPTIED));
+        }
+        self.halves.iter().try_for_each(|slot| put_row(db, *slot, &empty_row()))?;
+        Ok(None)
     }
 }
 
@@ -353,7 +371,18 @@ mod tests {
                         folded += count as i64;
                         journal.folded(folded);
                     }
-                    Step::Forget => journal.forget(&db).unwrap(),
+                    Step::Forget => {
+                        let mut done = Some(0);
+                        while let Some(from) = done {
+                            done = journal.forget(&db, from).unwrap();
+                        }
+                        let held: Vec<_> = journal.held.iter().map(|(_, slot)| *slot).collect();
+                        let mut all = db.prepare("SELECT slot, bytes FROM journal").unwrap();
+                        let all = all.query_map((), |row| Ok((row.get(0)?, row.get::<_, Vec<u8>>(1)?))).unwrap();
+                        for (slot, bytes) in all.map(Result::unwrap) {
+                            prop_assert!(held.contains(&slot) || bytes == empty_row());
+                        }
+                    }
                 }
                 let all: Record = model.iter().flatten().cloned().collect();
                 prop_assert_eq!(replayed(&db, folded).unwrap(), (journal.last(), all));

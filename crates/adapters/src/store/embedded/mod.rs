@@ -5,7 +5,7 @@
 //!   starts within [`Options::commit_pace`] of the start of the last one; a write that comes alone commits at once.
 //! - Writes are carried out in the order in which the calls were made. The work begins with the call, not with the
 //!   first poll of the future.
-//! - A commit writes its entries as one row of a journal. They are also kept in memory until they are folded: made rows,
+//! - A commit writes its entries as one record of a journal. They are also kept in memory until they are folded: made rows,
 //!   each with a run of entries of one room, in slices beside later commits. A store that is opened folds what it finds first.
 //! - The write-ahead log is brought into the file beside the commits, by a thread of its own.
 //! - Reads run on a few threads with connections of their own, and see all that was committed before.
@@ -46,7 +46,6 @@ mod write;
 mod write_ahead;
 mod writer;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -143,8 +142,13 @@ impl EmbeddedStore {
             places: place::Places::default(),
             fold: fold::Fold::new(options.fold_after),
             journal: journal::Journal::new(opened.last_record),
-            erased_in: HashSet::new(),
-            scrub: scrub::Scrub::new(opened.scrub_due, opened.last_record, file.clone(), Instant::now()),
+            has_erased: opened.scrub_due.is_some(),
+            scrub: scrub::Scrub::new(
+                opened.scrub_due.unwrap_or(false),
+                opened.last_record,
+                file.clone(),
+                Instant::now(),
+            ),
             meters: meters.clone(),
         };
         let writer = std::thread::Builder::new()

@@ -81,8 +81,8 @@ pub(super) struct Opened {
     pub(super) start: Epoch,
     /// The last record that the journal had.
     pub(super) last_record: i64,
-    /// Whether what was erased is still to be taken out of the file.
-    pub(super) scrub_due: bool,
+    /// Whether what was erased is still to be taken out of the file; `None` if nothing ever was erased.
+    pub(super) scrub_due: Option<bool>,
 }
 
 /// Opens the data file for writing, makes it a store if it is new, and counts the start.
@@ -180,7 +180,7 @@ pub(super) fn connect_reader(file: &Path) -> Stored<Connection> {
 pub(super) const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 const READER_CACHE_KIB: i64 = 4 * 1_024;
-/// A journal row of eight messages is 2 pages then, where with 4 KiB it is 4 (of which SQLite writes each in two calls).
+/// A commit of some twenty messages changes one page then, where with 4 KiB it is two (of which SQLite writes each in two calls).
 const PAGE_BYTES: i64 = 8 * 1_024;
 const WAL_BYTES_KEPT: i64 = 64 * 1_024 * 1_024;
 

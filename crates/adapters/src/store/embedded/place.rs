@@ -10,6 +10,7 @@ use super::failure::{failed, to_sql, unavailable};
 use super::recent::Encoded;
 use super::row_sum::RowSum;
 use super::rows;
+use super::write::NewEntries;
 
 /// How many bits of an entry's row id are its seq; the place is above them.
 const SEQ_BITS: u32 = 34;
@@ -109,6 +110,13 @@ impl Places {
         }
         self.ends.insert(place, end.max(Some(last)));
         Ok(())
+    }
+
+    /// Whether entries are known to come after all that their place has.
+    pub(super) fn follow(&self, new: &NewEntries) -> bool {
+        let place = self.newest.get(&new.room).filter(|(epoch, _)| *epoch == new.epoch);
+        let end = place.and_then(|(_, place)| self.ends.get(place));
+        end.is_some_and(|end| new.entries.iter().all(|(seq, _)| Some(*seq) > *end))
     }
 
     /// What is left of the entry, if it was erased.

@@ -113,9 +113,10 @@ fn enough(
     if seqs.is_empty() {
         return Ok(end);
     }
-    rows::each_row(db, place, seqs.start..=Seq(seqs.end.0 - 1), |id, row| {
+    rows::each_row(db, place, &(seqs.start..=Seq(seqs.end.0 - 1)), |id, row| {
         if *rows >= TRIM_ROWS_MAX || *bytes >= TRIM_BYTES_MAX {
-            end = seq_of(id).max(seqs.start);
+            // At least one goes, or nothing ever would.
+            end = seq_of(id).max(seqs.start.next());
             return Ok(ControlFlow::Break(()));
         }
         (*rows, *bytes) = (*rows + 1, *bytes + row.len());

@@ -1,7 +1,7 @@
 //! After an erasure: taking what was erased out of the file, where SQLite leaves it behind.
 //!
 //! A row that is shortened, moved to another page or deleted leaves its bytes in parts of pages that nothing uses, in free pages, in
-//! the write-ahead log. Once the journal with the former entries is folded and removed, all pages are gone through, some in
+//! the write-ahead log. Once the journal with the former entries is folded and its slots are emptied, all pages are gone through, some in
 //! one commit, and their unused parts are zeroed; then the write-ahead log is brought into the file and cut to nothing. The store says in a
 //! fact that this is due, so that a start goes on with it.
 //!
@@ -38,6 +38,8 @@ enum Stage {
     Idle,
     /// The journal has what was erased, up to this record.
     Folding(i64),
+    /// It is folded, and its slots still say it; so many are emptied.
+    Emptying(usize),
     /// This page is next. Of those before it, `again` are to come once more.
     Pages(u32),
     /// The write-ahead log has it.
@@ -63,7 +65,7 @@ pub(super) struct Scrub {
 }
 
 impl Scrub {
-    /// Of a store that was just opened, whose journal ends with this row.
+    /// Of a store that was just opened, whose journal ends with this record.
     pub(super) fn new(due: bool, last_record: i64, data_file: PathBuf, now: Instant) -> Self {
         let stage = if due { Stage::Folding(last_record) } else { Stage::Idle };
         Self {
@@ -110,10 +112,8 @@ impl Scrub {
     pub(super) fn slice(&mut self, db: &Connection, journal: &Journal) -> Stored<()> {
         self.then = match self.stage {
             Stage::Folding(record) if facts::folded(db)? < record => self.stage,
-            Stage::Folding(_) => {
-                journal.forget(db)?;
-                Stage::Pages(1)
-            }
+            Stage::Folding(_) => Stage::Emptying(0),
+            Stage::Emptying(done) => journal.forget(db, done)?.map_or(Stage::Pages(1), Stage::Emptying),
             Stage::Pages(next) => self.pages(db, next)?,
             Stage::Over => {
                 facts::put_scrub(db, false)?;
@@ -149,7 +149,7 @@ impl Scrub {
                     self.due = now + RETRY_AFTER;
                 }
             },
-            Stage::Idle | Stage::Folding(_) | Stage::Log | Stage::Over => {}
+            Stage::Idle | Stage::Folding(_) | Stage::Emptying(_) | Stage::Log | Stage::Over => {}
         }
     }
 

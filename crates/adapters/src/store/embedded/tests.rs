@@ -159,6 +159,23 @@ async fn entries_of_version_4_and_later_ones_are_one_log() {
     }
 }
 
+#[tokio::test]
+async fn an_append_that_is_repeated_after_a_start_brings_nothing_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let append = |entries| Append { room: room(), epoch: Epoch(1), entries };
+    let said: Vec<_> = (1..=3).map(|seq| message(&room(), seq, format!("{seq}"))).collect();
+    let mut left = said.clone();
+    left[1] = said[1].erased(&room()).unwrap();
+    let store = open(folder.path()).unwrap();
+    store.append(append(said.clone())).await.unwrap();
+    store.erase(append(vec![left[1].clone()])).await.unwrap();
+    drop(store);
+    let store = open(folder.path()).unwrap();
+    store.append(append(said)).await.unwrap();
+    let read = Read { room: room(), epoch: Epoch(1), seqs: 1..=3, bytes_max: usize::MAX };
+    assert_eq!(store.read(read).await.unwrap(), left);
+}
+
 #[test]
 fn damage_is_found_by_who_opens_or_reads() {
     for statement in [

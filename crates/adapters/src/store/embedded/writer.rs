@@ -1,10 +1,9 @@
 //! The one thread that writes: takes all that waits, one transaction, one sync, then all the answers.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hubbub_core::ids::{Epoch, Partition, RoomId};
+use hubbub_core::ids::{Epoch, Partition};
 use hubbub_core::ports::store::{StoreError, Stored};
 use rusqlite::Connection;
 
@@ -39,8 +38,8 @@ pub(super) struct Writer {
     pub(super) places: Places,
     pub(super) fold: Fold,
     pub(super) journal: Journal,
-    /// Rooms in which something was erased since this store was opened: an append that is repeated could bring it back.
-    pub(super) erased_in: HashSet<RoomId>,
+    /// Whether something was ever erased: an append that is repeated could bring it back.
+    pub(super) has_erased: bool,
     pub(super) scrub: Scrub,
     pub(super) meters: Meters,
 }
@@ -305,7 +304,7 @@ impl Writer {
 
     fn erase(&mut self, erased: &NewEntries) -> Stored<()> {
         // Before anything is done: what of it stays undone is no harm.
-        self.erased_in.insert(erased.room.clone());
+        self.has_erased = true;
         facts::put_scrub(&self.db, true)?;
         let place = self.places.get_or_make(&self.db, &erased.room, erased.epoch)?;
         self.places.put(&self.db, place, &erased.entries)
@@ -324,14 +323,14 @@ impl Writer {
 
     fn append(&mut self, mut new: NewEntries, batch: &mut Batch) -> Stored<()> {
         new.entries.iter().try_for_each(|(seq, _)| check_seq(*seq))?;
-        if self.erased_in.contains(&new.room) {
+        if self.has_erased && !self.places.follow(&new) {
             self.alone(|w| w.keep_erased(&mut new))?;
         }
         let count = new.entries.len();
         let bytes: usize = new.entries.iter().map(|(_, bytes)| bytes.len()).sum();
         if bytes >= JOURNALED_BYTES_MAX {
             self.alone(|w| w.put_rows(&new))?;
-        } else if self.fold.is_full(&self.shared.recent) {
+        } else if self.fold.is_full(&self.shared.recent) || self.journal.is_full() {
             return Err(self
                 .shared
                 .unfoldable()
