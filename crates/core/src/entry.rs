@@ -222,11 +222,21 @@ fn put_plain(json: &mut Vec<u8>, name: &str, value: &str) {
     json.push(b'"');
 }
 
+/// Appends a field whose value is what somebody wrote. Mostly nothing of it is escaped: to look for that in all of it at once, many bytes
+/// at a time, takes a tenth of what going through it byte by byte does.
+fn put_text(json: &mut Vec<u8>, name: &str, text: &str) {
+    let is_escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    match text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+        true => put(json, name, text),
+        false => put_plain(json, name, text),
+    }
+}
+
 fn put_user(json: &mut Vec<u8>, name: &str, user: &User) {
     put_name(json, name);
     json.push(b'{');
     put_plain(json, "id", user.id.as_str());
-    put(json, "name", &user.name);
+    put_text(json, "name", &user.name);
     json.push(b'}');
 }
 
@@ -319,10 +329,10 @@ impl Entry {
         put_user(&mut json, "user", user);
         by.into_iter().for_each(|by| put_user(&mut json, "by", by));
         erased_upto.into_iter().for_each(|upto| put(&mut json, "upto", &upto));
-        topic.into_iter().for_each(|topic| put(&mut json, "topic", topic));
+        topic.into_iter().for_each(|topic| put_text(&mut json, "topic", topic));
         message_kind.into_iter().for_each(|kind| put_plain(&mut json, "kind", kind));
-        text.into_iter().for_each(|text| put(&mut json, "text", text));
-        image.into_iter().for_each(|image| put(&mut json, "image", image));
+        text.into_iter().for_each(|text| put_text(&mut json, "text", text));
+        image.into_iter().for_each(|image| put_text(&mut json, "image", image));
         error.then(|| put(&mut json, "error", &true));
         if let Some(Kept { retention, first }) = kept {
             put(&mut json, "retention", &retention);

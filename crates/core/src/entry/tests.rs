@@ -150,3 +150,17 @@ proptest! {
         prop_assert!(Entry::decode(&room(), Seq(3), bytes.slice(..at)).is_err());
     }
 }
+
+#[test]
+fn a_text_is_escaped_as_serde_does_it() {
+    let texts =
+        (0..0x300).filter_map(char::from_u32).map(|char| format!("what is {char} said, at some length"));
+    for text in texts.chain(["\u{2028}😀\"\\".to_owned(), String::new()]) {
+        let mut json = b"{".to_vec();
+        put_text(&mut json, "text", &text);
+        assert_eq!(
+            String::from_utf8(json).unwrap(),
+            format!("{{\"text\":{}", serde_json::to_string(&text).unwrap())
+        );
+    }
+}
