@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
-use hubbub_core::ports::store::{Segment, Store};
+use hubbub_core::ports::store::{Append, Segment, Store};
 use hubbub_core::room::{Action, Answer, Room};
 
 use crate::append::append;
@@ -105,7 +105,8 @@ impl OfflineRoom {
         self.bytes = 0;
         let (entries, members): (Vec<_>, Vec<_>) = self.next.drain(..).unzip();
         let link = self.link.take_unwritten();
-        let entries = append(self.store.clone(), self.id.clone(), self.claim.epoch, link, entries).await;
+        let batch = Append { room: self.id.clone(), epoch: self.claim.epoch, entries };
+        let entries = append(self.store.clone(), link, batch).await;
         let fence = until_done("fence", || self.store.fence(self.claim.partition)).await;
         if fence != self.claim.epoch {
             return Err(OpenError::Fenced(fence));

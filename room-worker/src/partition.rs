@@ -2,7 +2,7 @@
 //!
 //! # Cost
 //! A wake takes all that waits. An ask costs its JSON, a hash of its room, the decision and the entry's JSON; a room with
-//! something to write one boxed future a batch; a fence read is shared by all rooms. Nothing is spawned, and no JSON
+//! something to write one boxed call a batch; a fence read is shared by all rooms. Nothing is spawned, and no JSON
 //! of an entry is copied after it was made but into payloads and the store.
 
 use std::future::Future;
@@ -15,12 +15,14 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
 use hubbub_core::map::FastMap;
+use hubbub_core::ports::store::Stored;
 use hubbub_node::trace;
 use hubbub_wire::tier::act::Ask;
 use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
 
 use crate::Tier;
+use crate::append::Landings;
 use crate::commit::Covered;
 use crate::error::OpenError;
 use crate::heads::{Busy, HEADS_EVERY};
@@ -91,6 +93,11 @@ pub(crate) struct Writer {
     arrivals: Vec<Asked>,
     pub(crate) rooms: FastMap<RoomId, Slot>,
     pub(crate) work: FuturesUnordered<Work>,
+    pub(crate) landings: Arc<Landings>,
+    /// Batches whose first attempt is under way.
+    pub(crate) attempts: usize,
+    /// Memory for what landed.
+    pub(crate) landed: Vec<(RoomId, Stored<()>)>,
     pub(crate) listed: Lists,
     /// What the fence read that runs will let go.
     pub(crate) covering: Option<Vec<Covered>>,
@@ -119,6 +126,9 @@ impl Writer {
             arrivals: Vec::new(),
             rooms: FastMap::default(),
             work: FuturesUnordered::new(),
+            landings: Arc::default(),
+            attempts: 0,
+            landed: Vec::new(),
             listed: Lists::default(),
             covering: None,
             outcomes: Outcomes::default(),
@@ -142,6 +152,7 @@ impl Writer {
             let done = tokio::select! {
                 () = self.inbox.arrival() => None,
                 () = self.fresh.looked_at(), if self.held_back => None,
+                () = self.landings.landing() => None,
                 Some(done) = self.work.next() => Some(done),
                 () = &mut heads => {
                     self.say_heads();
@@ -166,15 +177,17 @@ impl Writer {
             if let Err(fenced) = self.turn().await {
                 return Some(fenced);
             }
-            match self.work.next().await {
-                Some(done) => {
+            tokio::select! {
+                () = self.landings.landing(), if self.attempts > 0 => {}
+                Some(done) = self.work.next() => {
                     if let Err(fenced) = self.on_done(done) {
                         return Some(fenced);
                     }
                 }
-                None if insisted => return None,
-                None => {
-                    insisted = true;
+                else => {
+                    if std::mem::replace(&mut insisted, true) {
+                        return None;
+                    }
                     let rooms: Vec<_> = self.rooms.keys().cloned().collect();
                     rooms.iter().for_each(|room| self.insist(room));
                 }
@@ -274,7 +287,7 @@ impl Writer {
 
     /// Takes all that is done by now; says whether there was anything.
     fn reap(&mut self) -> Result<bool, Ended> {
-        let mut any = false;
+        let mut any = self.take_landings();
         while let Some(Some(done)) = self.work.next().now_or_never() {
             any = true;
             self.on_done(done)?;
@@ -290,10 +303,7 @@ impl Writer {
                 Ok(())
             }
             Done::Appended(room, entries, since) => {
-                if let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) {
-                    open.landed(entries, since);
-                    self.listed.list(&room, open);
-                }
+                self.on_appended(&room, entries, since);
                 Ok(())
             }
             Done::Fence(epoch) => self.on_fence(epoch),

@@ -54,10 +54,20 @@ pub(crate) async fn until_done<'a, T>(
     what: &'static str,
     mut attempt: impl FnMut() -> PortFuture<'a, Stored<T>>,
 ) -> T {
+    let first = attempt().await;
+    until_done_after(what, first, attempt).await
+}
+
+/// As [`until_done`], of an operation that was attempted once.
+pub(crate) async fn until_done_after<'a, T>(
+    what: &'static str,
+    mut attempted: Stored<T>,
+    mut attempt: impl FnMut() -> PortFuture<'a, Stored<T>>,
+) -> T {
     let mut backoff = Backoff::new();
     let mut failures = 0u32;
     loop {
-        match attempt().await {
+        match attempted {
             Ok(done) => {
                 if failures > 0 {
                     tracing::info!(what, failures, "the store took it after all");
@@ -77,6 +87,7 @@ pub(crate) async fn until_done<'a, T>(
                     }
                 }
                 backoff.pause().await;
+                attempted = attempt().await;
             }
         }
     }

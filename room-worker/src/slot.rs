@@ -8,6 +8,7 @@ use hubbub_core::entry::Entry;
 use hubbub_core::held::Held;
 use hubbub_core::ids::{Epoch, LogId, Millis, RoomId, Seq};
 use hubbub_core::ports::bus::Payload;
+use hubbub_core::ports::store::Append;
 use hubbub_core::room::{Action, Answer, Decision, Room};
 use hubbub_wire::tier::act::{Ask, Erased, Synced, Told, Trimmed, What};
 use hubbub_wire::tier::parcel;
@@ -137,7 +138,10 @@ pub(crate) struct OpenRoom {
     /// Decided, and in no batch yet.
     next: VecDeque<Entry>,
     /// A batch is on its way to the store.
+    /// A batch is on its way to the store.
     appending: bool,
+    /// The one whose first attempt is, and since when.
+    attempted: Option<(Append, Instant)>,
     /// All up to here is in the store.
     durable: Seq,
     /// In the store, and taken by no fence read yet.
@@ -175,6 +179,7 @@ impl OpenRoom {
             link: opened.link,
             next: VecDeque::new(),
             appending: false,
+            attempted: None,
             durable: head,
             landed: opened.found,
             landed_since: None,
@@ -297,6 +302,16 @@ impl OpenRoom {
         let count = fitting.count();
         self.appending = true;
         (self.next.drain(..count).collect(), self.link.take_unwritten())
+    }
+
+    /// A batch is on its way for the first time.
+    pub(crate) fn attempted(&mut self, batch: Append, since: Instant) {
+        self.attempted = Some((batch, since));
+    }
+
+    /// The batch whose first attempt is over.
+    pub(crate) fn take_attempted(&mut self) -> Option<(Append, Instant)> {
+        self.attempted.take()
     }
 
     /// A batch is in the store.

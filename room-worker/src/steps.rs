@@ -1,10 +1,12 @@
 //! The steps of the loop between a decision and its answer: append, fence read, projection.
 
+use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, RoomId};
+use hubbub_core::ports::store::Append;
 use hubbub_node::trace;
 use tokio::time::Instant;
 
-use crate::append::append;
+use crate::append::{append, append_again};
 use crate::partition::{Done, Ended, Writer};
 use crate::retry::until_done;
 
@@ -20,13 +22,55 @@ impl Writer {
                 continue;
             }
             let (entries, link) = open.next_batch();
-            let store = self.tier.ports.store.clone();
+            let store = &self.tier.ports.store;
             let since = *since.get_or_insert_with(Instant::now);
-            let trace = open.traced.of_batch(&entries);
-            self.work.push(Box::pin(trace::within(trace, async move {
-                let entries = append(store, room.clone(), epoch, link, entries).await;
-                Done::Appended(room, entries, since)
-            })));
+            let batch = Append { room, epoch, entries };
+            match link {
+                None => {
+                    self.landings.attempt(store, &batch);
+                    self.attempts += 1;
+                    open.attempted(batch, since);
+                }
+                Some(link) => {
+                    let (store, trace) = (store.clone(), open.traced.of_batch(&batch.entries));
+                    let room = batch.room.clone();
+                    self.work.push(Box::pin(trace::within(trace, async move {
+                        Done::Appended(room, append(store, Some(link), batch).await, since)
+                    })));
+                }
+            }
+        }
+    }
+
+    /// What came of first attempts; says whether there was anything.
+    pub(crate) fn take_landings(&mut self) -> bool {
+        let mut landed = std::mem::take(&mut self.landed);
+        self.landings.take_all(&mut landed);
+        let any = !landed.is_empty();
+        self.attempts -= landed.len();
+        for (room, done) in landed.drain(..) {
+            let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
+            let Some((batch, since)) = open.take_attempted() else { continue };
+            match done {
+                Ok(()) => self.on_appended(&room, batch.entries, since),
+                Err(error) => {
+                    let trace = open.traced.of_batch(&batch.entries);
+                    let store = self.tier.ports.store.clone();
+                    self.work.push(Box::pin(trace::within(trace, async move {
+                        Done::Appended(room, append_again(store, error, batch).await, since)
+                    })));
+                }
+            }
+        }
+        self.landed = landed;
+        any
+    }
+
+    /// A batch is in the store.
+    pub(crate) fn on_appended(&mut self, room: &RoomId, entries: Vec<Entry>, since: Instant) {
+        if let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) {
+            open.landed(entries, since);
+            self.listed.list(room, open);
         }
     }
 

@@ -8,8 +8,8 @@ use fastrand::Rng;
 use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, Seq, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::store::{
-    Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, StoreError,
-    Stored, Trim,
+    Append, Appended, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store,
+    StoreError, Stored, Trim,
 };
 use tokio::sync::Semaphore;
 
@@ -63,7 +63,7 @@ impl Faulty {
         &self,
         op: Op,
         work: impl FnOnce(Arc<dyn Store>) -> PortFuture<'static, Stored<T>> + Send + 'static,
-    ) -> PortFuture<'_, Stored<T>> {
+    ) -> PortFuture<'static, Stored<T>> {
         let (fault, inner) = ((self.plan)(op), self.inner.clone());
         Box::pin(async move {
             match fault {
@@ -123,8 +123,10 @@ impl Store for Faulty {
         on!(self, PutSegment, inner => inner.put_segment(room, segment))
     }
 
-    fn append(&self, append: Append) -> PortFuture<'_, Stored<()>> {
-        on!(self, Append, inner => inner.append(append))
+    fn append_then(&self, append: &Append, appended: Appended) {
+        let append = append.clone();
+        let done = on!(self, Append, inner => inner.append(append));
+        tokio::spawn(async move { appended(done.await) });
     }
 
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {

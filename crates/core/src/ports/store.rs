@@ -26,6 +26,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use futures_channel::oneshot;
+
 use crate::entry::{Damaged, Entry, Kept, RoomFacts};
 use crate::ids::{Epoch, LogId, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use crate::ports::PortFuture;
@@ -187,6 +189,10 @@ pub struct DirectoryCursor {
     pub room: RoomId,
 }
 
+/// What comes of an append: called once, on whatever thread that is, perhaps before [`Store::append_then`] returns. It must not
+/// block, nor call the store.
+pub type Appended = Box<dyn FnOnce(Stored<()>) + Send>;
+
 /// A store of logs. See the [module](self) for what it promises.
 pub trait Store: Send + Sync + 'static {
     /// Which store this is: made at its birth, the same ever after.
@@ -209,8 +215,18 @@ pub trait Store: Send + Sync + 'static {
     /// Writes a segment's row.
     fn put_segment(&self, room: RoomId, segment: Segment) -> PortFuture<'_, Stored<()>>;
 
-    /// Writes entries. They come all or some: only an `Ok` says that all are there.
-    fn append(&self, append: Append) -> PortFuture<'_, Stored<()>>;
+    /// Writes entries, and has `appended` called with what comes of it. They come all or some: only an `Ok` says that all are there.
+    /// To be called within a runtime, whose end may come before the call.
+    fn append_then(&self, append: &Append, appended: Appended);
+
+    /// As [`Store::append_then`], with a future of what comes of it: the write is on its way when this returns, whether the future is
+    /// polled or not.
+    fn append(&self, append: Append) -> PortFuture<'static, Stored<()>> {
+        let (tell, told) = oneshot::channel();
+        self.append_then(&append, Box::new(move |done| _ = tell.send(done)));
+        let gone = || StoreError::Unavailable { inside: "the store is gone".into() };
+        Box::pin(async move { told.await.unwrap_or_else(|_| Err(gone())) })
+    }
 
     /// Reads rows of one segment: those that are there, which may be fewer than asked, also with gaps where
     /// a write was never acknowledged.

@@ -17,7 +17,8 @@ use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
 use hubbub_core::ports::bans::{Ban, Bans};
 use hubbub_core::ports::store::{
-    Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, Stored, Trim,
+    Append, Appended, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store,
+    Stored, Trim,
 };
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use scylla::client::session::Session;
@@ -199,8 +200,10 @@ impl Store for CqlStore {
         self.run("put_segment", async move |db| log::put_segment(&db, &room, segment).await)
     }
 
-    fn append(&self, append: Append) -> PortFuture<'_, Stored<()>> {
-        self.run("append", async move |db| log::append(&db, append).await)
+    fn append_then(&self, append: &Append, appended: Appended) {
+        let append = append.clone();
+        let done = self.run("append", async move |db| log::append(&db, append).await);
+        tokio::spawn(async move { appended(done.await) });
     }
 
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {

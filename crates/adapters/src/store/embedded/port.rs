@@ -5,8 +5,8 @@ use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
 use hubbub_core::ports::bans::{Ban, Bans};
 use hubbub_core::ports::store::{
-    Append, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store, StoreError,
-    Stored, Trim,
+    Append, Appended, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store,
+    StoreError, Stored, Trim,
 };
 use std::future::ready;
 use tokio::sync::oneshot;
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::EmbeddedStore;
 use super::failure::{damaged, unavailable};
 use super::queue::Refused;
-use super::write::{NewEntries, Write};
+use super::write::{AppendReply, NewEntries, Write};
 use super::{accounts, bans, lists, log, retention};
 
 impl EmbeddedStore {
@@ -28,26 +28,29 @@ impl EmbeddedStore {
         E: From<StoreError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let write = write(reply);
+        self.put(write(reply));
+        Box::pin(async move {
+            answer.await.unwrap_or_else(|_| Err(unavailable("the writing thread ended").into()))
+        })
+    }
+
+    /// Hands a write to the writer thread, or refuses it.
+    fn put(&self, write: Write) {
         let bytes = write.bytes();
         match self.shared.queue.put(write, bytes) {
-            Ok(()) => Box::pin(async move {
-                answer.await.unwrap_or_else(|_| Err(unavailable("the writing thread ended").into()))
-            }),
-            Err(Refused::Full) => {
+            Ok(()) => {}
+            Err((Refused::Full, write)) => {
                 self.meters.queue_full.increment(1);
-                Box::pin(ready(Err(unavailable("too much waits to be written").into())))
+                write.refuse(unavailable("too much waits to be written"));
             }
-            Err(Refused::Closed) => Box::pin(ready(Err(unavailable("the store is closed").into()))),
+            Err((Refused::Closed, write)) => write.refuse(unavailable("the store is closed")),
         }
     }
 }
 
-fn encoded(append: Append) -> NewEntries {
-    let Append { room, epoch, entries } = append;
-    // By reference: taken over, the memory of the entries would be kept for their bytes, and cut down.
-    let entries = entries.iter().map(|entry| (entry.seq, entry.encode(&room))).collect();
-    NewEntries { room, epoch, entries }
+fn encoded(Append { room, epoch, entries }: &Append) -> NewEntries {
+    let entries = entries.iter().map(|entry| (entry.seq, entry.encode(room))).collect();
+    NewEntries { room: room.clone(), epoch: *epoch, entries }
 }
 
 impl Store for EmbeddedStore {
@@ -81,12 +84,12 @@ impl Store for EmbeddedStore {
         self.write(|reply| Write::Segment(room, segment, reply))
     }
 
-    fn append(&self, append: Append) -> PortFuture<'_, Stored<()>> {
-        self.write(|reply| Write::Append(encoded(append), reply))
+    fn append_then(&self, append: &Append, appended: Appended) {
+        self.put(Write::Append(encoded(append), AppendReply::new(appended)));
     }
 
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {
-        self.write(|reply| Write::Erase(encoded(erased), reply))
+        self.write(|reply| Write::Erase(encoded(&erased), reply))
     }
 
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {

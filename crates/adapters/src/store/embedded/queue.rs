@@ -47,14 +47,14 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts `thing` at the end. One that alone is larger than the bound is taken when nothing else is there.
-    pub(super) fn put(&self, thing: T, bytes: usize) -> Result<(), Refused> {
+    /// Puts `thing` at the end, or gives it back. One that alone is larger than the bound is taken when nothing else is there.
+    pub(super) fn put(&self, thing: T, bytes: usize) -> Result<(), (Refused, T)> {
         let mut state = self.lock();
         if state.closed {
-            return Err(Refused::Closed);
+            return Err((Refused::Closed, thing));
         }
         if state.bytes > 0 && state.bytes + bytes > self.bytes_max {
-            return Err(Refused::Full);
+            return Err((Refused::Full, thing));
         }
         state.bytes += bytes;
         state.waiting.push(thing);
@@ -150,9 +150,9 @@ mod tests {
     fn the_bound_counts_what_is_being_written_too() {
         let queue = Queue::new(100);
         assert_eq!(queue.put("large alone", 500), Ok(()));
-        assert_eq!(queue.put("more", 1), Err(Refused::Full));
+        assert_eq!(queue.put("more", 1), Err((Refused::Full, "more")));
         all(queue.take(Instant::now(), None));
-        assert_eq!(queue.put("more", 1), Err(Refused::Full));
+        assert_eq!(queue.put("more", 1), Err((Refused::Full, "more")));
         assert_eq!(queue.release(500), 0);
         assert_eq!(queue.put("more", 1), Ok(()));
     }
@@ -173,7 +173,7 @@ mod tests {
         let queue = Queue::new(100);
         queue.put(1, 1).unwrap();
         queue.close();
-        assert_eq!(queue.put(2, 1), Err(Refused::Closed));
+        assert_eq!(queue.put(2, 1), Err((Refused::Closed, 2)));
         assert_eq!(all(queue.take(Instant::now() + Duration::from_secs(60), None)), [1]);
         assert!(matches!(queue.take(Instant::now(), None), Taken::Closed));
     }

@@ -4,11 +4,36 @@ use bytes::Bytes;
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::{AccountRow, AccountStoreError};
 use hubbub_core::ports::bans::Ban;
-use hubbub_core::ports::store::{Projection, Segment, StoreError, Stored, Trim};
+use hubbub_core::ports::store::{Appended, Projection, Segment, StoreError, Stored, Trim};
 use tokio::sync::oneshot;
+
+use super::failure::unavailable;
 
 /// Where an answer goes. Whoever asked may have gone.
 pub(super) type Reply<T> = oneshot::Sender<Stored<T>>;
+
+/// Whom to tell what became of an append. Dropped, it is told as well: the thread that would have written it is gone.
+pub(super) struct AppendReply(Option<Appended>);
+
+impl AppendReply {
+    pub(super) fn new(appended: Appended) -> Self {
+        Self(Some(appended))
+    }
+
+    fn send(mut self, done: Stored<()>) {
+        if let Some(appended) = self.0.take() {
+            appended(done);
+        }
+    }
+}
+
+impl Drop for AppendReply {
+    fn drop(&mut self) {
+        if let Some(appended) = self.0.take() {
+            appended(Err(unavailable("the writing thread ended")));
+        }
+    }
+}
 
 /// Entries of one room and epoch, encoded.
 pub(super) struct NewEntries {
@@ -19,7 +44,7 @@ pub(super) struct NewEntries {
 
 /// A write on its way to the writer thread.
 pub(super) enum Write {
-    Append(NewEntries, Reply<()>),
+    Append(NewEntries, AppendReply),
     Segment(RoomId, Segment, Reply<()>),
     /// What is left of entries that are to be erased.
     Erase(NewEntries, Reply<()>),
@@ -54,8 +79,8 @@ impl Write {
     /// Answers that it was not done, or that nobody knows.
     pub(super) fn refuse(self, error: StoreError) {
         match self {
-            Self::Append(_, reply)
-            | Self::Erase(_, reply)
+            Self::Append(_, reply) => reply.send(Err(error)),
+            Self::Erase(_, reply)
             | Self::Segment(_, _, reply)
             | Self::Project(_, reply)
             | Self::Ban(_, reply)
@@ -71,6 +96,7 @@ impl Write {
 
 /// An answer that waits for the commit that it rests on.
 pub(super) enum Held {
+    Appended(AppendReply, Stored<()>),
     Done(Reply<()>, Stored<()>),
     Claimed(Partition, Reply<Epoch>, Stored<Epoch>),
     Trimmed(Reply<Seq>, Stored<Seq>),
@@ -82,7 +108,8 @@ impl Held {
     /// Why it was not done, if the store is why.
     pub(super) fn failure(&self) -> Option<StoreError> {
         match self {
-            Self::Done(_, Err(error))
+            Self::Appended(_, Err(error))
+            | Self::Done(_, Err(error))
             | Self::Claimed(_, _, Err(error))
             | Self::Trimmed(_, Err(error))
             | Self::Secret(_, Err(error)) => Some(error.clone()),
@@ -94,6 +121,7 @@ impl Held {
     /// Gives the answer, or says that the commit failed.
     pub(super) fn answer(self, committed: &Stored<()>) {
         match self {
+            Self::Appended(reply, result) => reply.send(committed.clone().and(result)),
             Self::Done(reply, result) => _ = reply.send(committed.clone().and(result)),
             Self::Claimed(_, reply, result) => _ = reply.send(committed.clone().and(result)),
             Self::Trimmed(reply, result) => _ = reply.send(committed.clone().and(result)),

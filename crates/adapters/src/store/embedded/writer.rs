@@ -246,7 +246,7 @@ impl Writer {
     /// Does one write. One that fails by itself is undone and leaves the others as they are.
     fn apply(&mut self, write: Write, batch: &mut Batch) -> Held {
         match write {
-            Write::Append(new, reply) => Held::Done(reply, self.append(new, batch)),
+            Write::Append(new, reply) => Held::Appended(reply, self.append(new, batch)),
             Write::Segment(room, segment, reply) => {
                 Held::Done(reply, self.alone(|w| log::put_segment(&w.db, &room, segment)))
             }
