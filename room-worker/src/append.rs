@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::RoomId;
-use hubbub_core::ports::store::{Append, Store, StoreError, Stored};
+use hubbub_core::ports::store::{Append, Appended, Store, StoreError, Stored};
 use tokio::sync::Notify;
 
 use crate::recovery::Link;
@@ -24,7 +24,7 @@ impl Landings {
     /// Attempts to write a batch; [`Self::take_all`] says how it went.
     pub(crate) fn attempt(self: &Arc<Self>, store: &Arc<dyn Store>, batch: &Append) {
         let (landings, room) = (self.clone(), batch.room.clone());
-        store.append_then(batch, Box::new(move |done| landings.push(room, done)));
+        store.append_then(batch, Appended::new(move |done| landings.push(room, done)));
     }
 
     fn push(&self, room: RoomId, done: Stored<()>) {

@@ -2,7 +2,7 @@
 //!
 //! # Cost
 //! A wake takes all that waits. An ask costs its JSON, a hash of its room, the decision and the entry's JSON; a room with
-//! something to write one boxed call a batch; a fence read is shared by all rooms. Nothing is spawned, and no JSON
+//! something to write one boxed call a batch; a fence read is shared by all rooms. No JSON
 //! of an entry is copied after it was made but into payloads and the store.
 
 use std::future::Future;

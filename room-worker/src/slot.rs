@@ -138,7 +138,6 @@ pub(crate) struct OpenRoom {
     /// Decided, and in no batch yet.
     next: VecDeque<Entry>,
     /// A batch is on its way to the store.
-    /// A batch is on its way to the store.
     appending: bool,
     /// The one whose first attempt is, and since when.
     attempted: Option<(Append, Instant)>,

@@ -126,7 +126,7 @@ impl Store for Faulty {
     fn append_then(&self, append: &Append, appended: Appended) {
         let append = append.clone();
         let done = on!(self, Append, inner => inner.append(append));
-        tokio::spawn(async move { appended(done.await) });
+        tokio::spawn(async move { appended.tell(done.await) });
     }
 
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {

@@ -189,9 +189,31 @@ pub struct DirectoryCursor {
     pub room: RoomId,
 }
 
-/// What comes of an append: called once, on whatever thread that is, perhaps before [`Store::append_then`] returns. It must not
-/// block, nor call the store.
-pub type Appended = Box<dyn FnOnce(Stored<()>) + Send>;
+/// Whom to tell what came of an append: once, on whatever thread that is, perhaps before [`Store::append_then`] returns. What is called
+/// must not block, nor call the store.
+pub struct Appended(Option<Box<dyn FnOnce(Stored<()>) + Send>>);
+
+impl Appended {
+    /// Has `tell` called.
+    pub fn new(tell: impl FnOnce(Stored<()>) + Send + 'static) -> Self {
+        Self(Some(Box::new(tell)))
+    }
+
+    /// Tells. Dropped without, it tells that nobody knows.
+    pub fn tell(mut self, done: Stored<()>) {
+        if let Some(tell) = self.0.take() {
+            tell(done);
+        }
+    }
+}
+
+impl Drop for Appended {
+    fn drop(&mut self) {
+        if let Some(tell) = self.0.take() {
+            tell(Err(StoreError::Unavailable { inside: "who would have written it is gone".into() }));
+        }
+    }
+}
 
 /// A store of logs. See the [module](self) for what it promises.
 pub trait Store: Send + Sync + 'static {
@@ -215,17 +237,16 @@ pub trait Store: Send + Sync + 'static {
     /// Writes a segment's row.
     fn put_segment(&self, room: RoomId, segment: Segment) -> PortFuture<'_, Stored<()>>;
 
-    /// Writes entries, and has `appended` called with what comes of it. They come all or some: only an `Ok` says that all are there.
-    /// To be called within a runtime, whose end may come before the call.
+    /// Writes entries, and tells `appended` what came of it. They come all or some: only an `Ok` says that all are there.
     fn append_then(&self, append: &Append, appended: Appended);
 
     /// As [`Store::append_then`], with a future of what comes of it: the write is on its way when this returns, whether the future is
     /// polled or not.
     fn append(&self, append: Append) -> PortFuture<'static, Stored<()>> {
         let (tell, told) = oneshot::channel();
-        self.append_then(&append, Box::new(move |done| _ = tell.send(done)));
-        let gone = || StoreError::Unavailable { inside: "the store is gone".into() };
-        Box::pin(async move { told.await.unwrap_or_else(|_| Err(gone())) })
+        self.append_then(&append, Appended::new(move |done| _ = tell.send(done)));
+        let unknown = |_| Err(StoreError::Unavailable { inside: "nobody told".into() });
+        Box::pin(async move { told.await.unwrap_or_else(unknown) })
     }
 
     /// Reads rows of one segment: those that are there, which may be fewer than asked, also with gaps where

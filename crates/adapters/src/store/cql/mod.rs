@@ -22,6 +22,7 @@ use hubbub_core::ports::store::{
 };
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use scylla::client::session::Session;
+use tokio::runtime::Handle;
 
 mod accounts;
 mod bans;
@@ -54,6 +55,8 @@ const LOG_ID: &str = "log_id";
 pub struct CqlStore {
     db: Arc<Db>,
     log_id: LogId,
+    /// The one that the driver is at home in: whoever appends may have none.
+    runtime: Handle,
 }
 
 /// The connections, and what is said over them.
@@ -114,7 +117,7 @@ impl CqlStore {
             .try_into()
             .map(u128::from_be_bytes)
             .map_err(|_| damaged("the log's id has another form"))?;
-        Ok(Self { db: Arc::new(db), log_id: LogId(log_id) })
+        Ok(Self { db: Arc::new(db), log_id: LogId(log_id), runtime: Handle::current() })
     }
 
     /// Gives the log a new id: what readers saw of it before is another log's from now on. Processes that run know the old one
@@ -203,7 +206,7 @@ impl Store for CqlStore {
     fn append_then(&self, append: &Append, appended: Appended) {
         let append = append.clone();
         let done = self.run("append", async move |db| log::append(&db, append).await);
-        tokio::spawn(async move { appended(done.await) });
+        self.runtime.spawn(async move { appended.tell(done.await) });
     }
 
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {

@@ -98,7 +98,7 @@ impl Places {
         Ok(place)
     }
 
-    /// Writes entries. What is there is replaced by the same bytes, which also mends it; but what was erased stays so.
+    /// Writes entries. What is there is replaced by the same bytes; but what was erased stays so.
     pub(super) fn put(&mut self, db: &Connection, place: Place, entries: &[Encoded]) -> Stored<()> {
         let Some(last) = entries.iter().map(|(seq, _)| *seq).max() else { return Ok(()) };
         check_seq(last)?;
@@ -124,8 +124,7 @@ impl Places {
         if Some(seq) > self.end(db, place)? {
             return Ok(None);
         }
-        let found = rows::read(db, place, seq..=seq, 1)?.into_iter().next();
-        Ok(found.map(|(_, bytes)| bytes).filter(|bytes| rows::is_erased(bytes)))
+        Ok(rows::find(db, place, seq)?.filter(|bytes| rows::is_erased(bytes)))
     }
 
     fn end(&mut self, db: &Connection, place: Place) -> Stored<Option<Seq>> {

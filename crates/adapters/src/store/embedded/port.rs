@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::EmbeddedStore;
 use super::failure::{damaged, unavailable};
 use super::queue::Refused;
-use super::write::{AppendReply, NewEntries, Write};
+use super::write::{NewEntries, Write};
 use super::{accounts, bans, lists, log, retention};
 
 impl EmbeddedStore {
@@ -85,7 +85,7 @@ impl Store for EmbeddedStore {
     }
 
     fn append_then(&self, append: &Append, appended: Appended) {
-        self.put(Write::Append(encoded(append), AppendReply::new(appended)));
+        self.put(Write::Append(encoded(append), appended));
     }
 
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>> {

@@ -155,6 +155,17 @@ pub(super) fn read(
     Ok(found)
 }
 
+/// An entry, if it is there and its row can be read.
+pub(super) fn find(db: &Connection, place: Place, seq: Seq) -> Stored<Option<Bytes>> {
+    for id in ids_between(db, place, &(seq..=seq))? {
+        let entries = readable(db, id)?.unwrap_or_default();
+        if let Some((_, bytes)) = entries.into_iter().find(|(of, _)| *of == seq) {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
 /// The last entry of a place; the last there can be if its row can't be read.
 pub(super) fn end(db: &Connection, place: Place) -> Stored<Option<Seq>> {
     let last: Option<i64> = db
@@ -222,7 +233,7 @@ pub(super) fn merge(db: &Connection, place: Place, new: &[Encoded]) -> Stored<()
     insert(db, place, &Vec::from_iter(merged))
 }
 
-/// Removes entries.
+/// Removes entries. A first or last row that can't be read stays: nobody knows what else it has.
 pub(super) fn remove(db: &Connection, place: Place, seqs: &Range<Seq>) -> Stored<()> {
     if seqs.is_empty() {
         return Ok(());
@@ -372,5 +383,7 @@ mod tests {
         let read = |seqs| read(&db, place, seqs, usize::MAX);
         assert!(read(Seq(2)..=Seq(4)).unwrap_err().to_string().contains("row 17179869185 of the entries"));
         assert_eq!(read(Seq(3)..=Seq(9)).unwrap(), [entry(3, 9), entry(4, 9)]);
+        places.forget();
+        assert_eq!(places.erased(&db, place, Seq(2)).unwrap(), None, "nor from being looked for");
     }
 }

@@ -38,8 +38,8 @@ enum Stage {
     Idle,
     /// The journal has what was erased, up to this record.
     Folding(i64),
-    /// It is folded, and its slots still say it; so many are emptied.
-    Emptying(usize),
+    /// It is folded, and its slots still say it. Up to this one they are emptied.
+    Emptying(i64),
     /// This page is next. Of those before it, `again` are to come once more.
     Pages(u32),
     /// The write-ahead log has it.

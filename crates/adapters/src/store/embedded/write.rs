@@ -7,33 +7,8 @@ use hubbub_core::ports::bans::Ban;
 use hubbub_core::ports::store::{Appended, Projection, Segment, StoreError, Stored, Trim};
 use tokio::sync::oneshot;
 
-use super::failure::unavailable;
-
 /// Where an answer goes. Whoever asked may have gone.
 pub(super) type Reply<T> = oneshot::Sender<Stored<T>>;
-
-/// Whom to tell what became of an append. Dropped, it is told as well: the thread that would have written it is gone.
-pub(super) struct AppendReply(Option<Appended>);
-
-impl AppendReply {
-    pub(super) fn new(appended: Appended) -> Self {
-        Self(Some(appended))
-    }
-
-    fn send(mut self, done: Stored<()>) {
-        if let Some(appended) = self.0.take() {
-            appended(done);
-        }
-    }
-}
-
-impl Drop for AppendReply {
-    fn drop(&mut self) {
-        if let Some(appended) = self.0.take() {
-            appended(Err(unavailable("the writing thread ended")));
-        }
-    }
-}
 
 /// Entries of one room and epoch, encoded.
 pub(super) struct NewEntries {
@@ -44,7 +19,7 @@ pub(super) struct NewEntries {
 
 /// A write on its way to the writer thread.
 pub(super) enum Write {
-    Append(NewEntries, AppendReply),
+    Append(NewEntries, Appended),
     Segment(RoomId, Segment, Reply<()>),
     /// What is left of entries that are to be erased.
     Erase(NewEntries, Reply<()>),
@@ -79,7 +54,7 @@ impl Write {
     /// Answers that it was not done, or that nobody knows.
     pub(super) fn refuse(self, error: StoreError) {
         match self {
-            Self::Append(_, reply) => reply.send(Err(error)),
+            Self::Append(_, appended) => appended.tell(Err(error)),
             Self::Erase(_, reply)
             | Self::Segment(_, _, reply)
             | Self::Project(_, reply)
@@ -96,7 +71,7 @@ impl Write {
 
 /// An answer that waits for the commit that it rests on.
 pub(super) enum Held {
-    Appended(AppendReply, Stored<()>),
+    Appended(Appended, Stored<()>),
     Done(Reply<()>, Stored<()>),
     Claimed(Partition, Reply<Epoch>, Stored<Epoch>),
     Trimmed(Reply<Seq>, Stored<Seq>),
@@ -121,7 +96,7 @@ impl Held {
     /// Gives the answer, or says that the commit failed.
     pub(super) fn answer(self, committed: &Stored<()>) {
         match self {
-            Self::Appended(reply, result) => reply.send(committed.clone().and(result)),
+            Self::Appended(appended, result) => appended.tell(committed.clone().and(result)),
             Self::Done(reply, result) => _ = reply.send(committed.clone().and(result)),
             Self::Claimed(_, reply, result) => _ = reply.send(committed.clone().and(result)),
             Self::Trimmed(reply, result) => _ = reply.send(committed.clone().and(result)),
