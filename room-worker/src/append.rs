@@ -1,56 +1,26 @@
 //! A batch's way into the store: the same bytes, again and again, until the store has them.
 //!
-//! Mostly it is there at the first attempt, which comes by a call ([`Landings`]): a future for each batch would cost more than what the
-//! store does in this thread. What is more than that is a future's.
+//! Mostly it is there at the first attempt, which comes by a call ([`Landings`]): a future for each batch would cost nearly as much as
+//! what the store does for it in this thread. What is more than that is a future's.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::RoomId;
 use hubbub_core::ports::store::{Append, Appended, Store, StoreError, Stored};
-use tokio::sync::Notify;
 
+use crate::gathered::Gathered;
 use crate::recovery::Link;
 use crate::retry::{until_done, until_done_after};
 
-/// What came of the batches of a partition's rooms, as the store tells it.
-#[derive(Default)]
-pub(crate) struct Landings {
-    landed: Mutex<Vec<(RoomId, Stored<()>)>>,
-    notify: Notify,
-}
+/// What came of the first attempts for a partition's rooms, as the store tells it.
+pub(crate) type Landings = Gathered<(RoomId, Stored<()>)>;
 
-impl Landings {
-    /// Attempts to write a batch; [`Self::take_all`] says how it went.
-    pub(crate) fn attempt(self: &Arc<Self>, store: &Arc<dyn Store>, batch: &Append) {
-        let (landings, room) = (self.clone(), batch.room.clone());
-        store.append_then(batch, Appended::new(move |done| landings.push(room, done)));
-    }
-
-    fn push(&self, room: RoomId, done: Stored<()>) {
-        let mut landed = self.lock();
-        landed.push((room, done));
-        // The loop takes all that landed: only the first has to wake it.
-        if landed.len() == 1 {
-            drop(landed);
-            self.notify.notify_one();
-        }
-    }
-
-    /// Takes all that landed. `into` is empty, and lends its memory.
-    pub(crate) fn take_all(&self, into: &mut Vec<(RoomId, Stored<()>)>) {
-        std::mem::swap(&mut *self.lock(), into);
-    }
-
-    /// Waits until something lands.
-    pub(crate) async fn landing(&self) {
-        self.notify.notified().await;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<(RoomId, Stored<()>)>> {
-        // Each change is one call: a panic elsewhere leaves nothing half done.
-        self.landed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Attempts to write a batch; the landings say how it went.
+pub(crate) fn attempt(store: &Arc<dyn Store>, batch: &Append, landings: &Arc<Landings>) {
+    let (landings, room) = (landings.clone(), batch.room.clone());
+    // Nobody closes them.
+    store.append_then(batch, Appended::new(move |done| _ = landings.push((room, done))));
 }
 
 /// Writes a batch, and before it the room's segment row if this is the epoch's first. Rows without a segment would harm nobody, but

@@ -3,22 +3,20 @@
 //! The bounds count every ask from its arrival to its answer, wherever in the loop it waits: what a stuck store holds up
 //! is bounded with it. When full, an ask is answered `unavailable` at once; when closed, that the partition has moved.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hubbub_core::ports::bus::{Message, Payload, Reply};
 use hubbub_wire::tier::act::Told;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::gathered::Gathered;
 use crate::metrics;
 use crate::traced::TracedAsk;
 
 /// The asks of one partition.
 pub(crate) struct Inbox {
-    waiting: Mutex<Vec<Asked>>,
-    closed: AtomicBool,
-    notify: Notify,
+    waiting: Gathered<Asked>,
     asks: AtomicUsize,
     bytes: AtomicUsize,
     asks_max: usize,
@@ -43,9 +41,7 @@ pub(crate) struct Asker {
 impl Inbox {
     pub(crate) fn new(asks_max: usize, bytes_max: usize) -> Arc<Self> {
         Arc::new(Self {
-            waiting: Mutex::default(),
-            closed: AtomicBool::new(false),
-            notify: Notify::new(),
+            waiting: Gathered::default(),
             asks: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             asks_max,
@@ -63,40 +59,23 @@ impl Inbox {
         if asks_before >= self.asks_max || bytes_before + bytes > self.bytes_max {
             return;
         }
-        let mut waiting = self.lock();
-        if self.closed.load(Ordering::Relaxed) {
-            // Answering may run the asker's code: not under the lock.
-            drop(waiting);
-            return;
-        }
-        waiting.push(Asked { payload, asker, arrived: Instant::now() });
-        // The loop takes all that waits: only the first has to wake it.
-        if waiting.len() == 1 {
-            drop(waiting);
-            self.notify.notify_one();
-        }
+        // One that is given back is answered as it goes: that may run the asker's code, and is not under the lock.
+        _ = self.waiting.push(Asked { payload, asker, arrived: Instant::now() });
     }
 
     /// Takes all that waits, in the order of arrival. `into` is empty, and lends its memory.
     pub(crate) fn take_all(&self, into: &mut Vec<Asked>) {
-        std::mem::swap(&mut *self.lock(), into);
+        self.waiting.take_all(into);
     }
 
     /// Waits until something is there.
     pub(crate) async fn arrival(&self) {
-        self.notify.notified().await;
+        self.waiting.arrival().await;
     }
 
     /// Takes no more from now on. What waits is still to be taken.
     pub(crate) fn close(&self) {
-        // Under the lock: whoever holds it sees either state to its end.
-        let _waiting = self.lock();
-        self.closed.store(true, Ordering::Relaxed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {
-        // Each change is one call: a panic elsewhere leaves nothing half done.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.close();
     }
 
     /// How many asks are not answered yet.
@@ -121,7 +100,7 @@ impl Drop for Asker {
         self.inbox.asks.fetch_sub(1, Ordering::Relaxed);
         self.inbox.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
         if let Some(reply) = self.reply.take() {
-            let (outcome, told) = match self.inbox.closed.load(Ordering::Relaxed) {
+            let (outcome, told) = match self.inbox.waiting.is_closed() {
                 true => ("moved", Told::Moved),
                 false => ("unavailable", Told::Unavailable),
             };

@@ -28,6 +28,7 @@ mod commit;
 pub mod config;
 mod erasing;
 mod error;
+mod gathered;
 mod heads;
 mod holding;
 mod inbox;

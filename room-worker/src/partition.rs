@@ -2,8 +2,8 @@
 //!
 //! # Cost
 //! A wake takes all that waits. An ask costs its JSON, a hash of its room, the decision and the entry's JSON; a room with
-//! something to write one boxed call a batch; a fence read is shared by all rooms. No JSON
-//! of an entry is copied after it was made but into payloads and the store.
+//! something to write one boxed call a batch; a fence read is shared by all rooms. No JSON of an entry is copied after it
+//! was made but into payloads and the store.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -152,7 +152,7 @@ impl Writer {
             let done = tokio::select! {
                 () = self.inbox.arrival() => None,
                 () = self.fresh.looked_at(), if self.held_back => None,
-                () = self.landings.landing() => None,
+                () = self.landings.arrival() => None,
                 Some(done) = self.work.next() => Some(done),
                 () = &mut heads => {
                     self.say_heads();
@@ -178,7 +178,7 @@ impl Writer {
                 return Some(fenced);
             }
             tokio::select! {
-                () = self.landings.landing(), if self.attempts > 0 => {}
+                () = self.landings.arrival(), if self.attempts > 0 => {}
                 Some(done) = self.work.next() => {
                     if let Err(fenced) = self.on_done(done) {
                         return Some(fenced);

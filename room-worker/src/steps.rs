@@ -6,7 +6,7 @@ use hubbub_core::ports::store::Append;
 use hubbub_node::trace;
 use tokio::time::Instant;
 
-use crate::append::{append, append_again};
+use crate::append::{append, append_again, attempt};
 use crate::partition::{Done, Ended, Writer};
 use crate::retry::until_done;
 
@@ -27,7 +27,7 @@ impl Writer {
             let batch = Append { room, epoch, entries };
             match link {
                 None => {
-                    self.landings.attempt(store, &batch);
+                    attempt(store, &batch, &self.landings);
                     self.attempts += 1;
                     open.attempted(batch, since);
                 }
