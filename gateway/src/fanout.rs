@@ -144,7 +144,8 @@ impl Turn {
         from.sort_unstable();
         to.sort_unstable();
         let after = seq_before(&items);
-        Encoded { room, items, bytes, made: Default::default(), special, from, to, entries, after }
+        let is_plain = from.is_empty() && to.is_empty() && entries == items.len() as u64;
+        Encoded { room, items, bytes, made: Default::default(), special, from, to, is_plain, entries, after }
     }
 }
 
@@ -180,6 +181,8 @@ pub struct Encoded {
     special: Vec<Special>,
     from: Vec<(u32, usize)>,
     to: Vec<(u32, usize)>,
+    /// Whether it is entries alone, and all of it for everybody who is not special.
+    is_plain: bool,
     /// Entries among the items.
     pub entries: u64,
     /// The seq before the first of them.
@@ -197,6 +200,10 @@ pub struct Share<'a> {
 impl Encoded {
     /// What the connection at `slot` of `user` is sent; with `passing` false only entries.
     pub fn share(&mut self, slot: u32, user: UserNumber, dialect: Dialect, passing: bool) -> Share<'_> {
+        if self.is_plain && !self.special.iter().any(|one| one.number == user) {
+            let after = self.after;
+            return Share { frames: Cow::Borrowed(&self.frames(dialect).bytes), after };
+        }
         let all = self.items.len();
         let from = find(&self.from, slot).unwrap_or(0);
         let to = find(&self.to, slot).unwrap_or(all);

@@ -5,9 +5,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hubbub_core::ids::{RoomId, Seq};
 
 use crate::fanout::{REST_MEMBERS_MIN, rest_after, thread_cpu};
-use crate::member::{ConnectionId, Standing};
+use crate::member::{Connection, ConnectionId, Standing};
 use crate::shard::{Chore, State};
 use crate::ws::outbound::Written;
+
+/// Members whose connections are looked at before the first of them is sent anything. What a send needs of a connection is in no
+/// cache, for other sends went through them; looked at one after the other they are fetched at the same time, and not each while the
+/// loop waits for it.
+const LOOKED_AT: usize = 32;
 
 impl State {
     /// Sends a room's turn. A connection with more bytes waiting than its budget is left out from here on and told
@@ -27,31 +32,37 @@ impl State {
         let mut deliveries = here.take_deliveries();
         let mut dropped: Vec<(ConnectionId, Seq)> = Vec::new();
         let mut bytes = 0;
-        for &slot in &here.members {
-            let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
-            let waiting = connection.out.waiting();
-            // What passes is shed as soon as anything is held up; entries at the budget.
-            let share =
-                encoded.share(slot, connection.user, connection.dialect(), !connection.out.is_blocked());
-            if share.frames.is_empty() || connection.closing {
-                continue;
-            }
-            let id = ConnectionId { slot, serial: connection.serial };
-            // What only waits for the end of the turn is written with this.
-            if connection.out.is_blocked() && waiting + share.frames.len() > self.connection_bytes_max {
-                if let Some(after) = share.after {
-                    dropped.push((id, after));
+        for members in here.members.chunks(LOOKED_AT) {
+            members
+                .iter()
+                .filter_map(|slot| self.connections.get(*slot as usize))
+                .for_each(Connection::look_at);
+            for &slot in &here.members {
+                let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
+                let waiting = connection.out.waiting();
+                // What passes is shed as soon as anything is held up; entries at the budget.
+                let share =
+                    encoded.share(slot, connection.user, connection.dialect(), !connection.out.is_blocked());
+                if share.frames.is_empty() || connection.closing {
+                    continue;
                 }
-                continue;
+                let id = ConnectionId { slot, serial: connection.serial };
+                // What only waits for the end of the turn is written with this.
+                if connection.out.is_blocked() && waiting + share.frames.len() > self.connection_bytes_max {
+                    if let Some(after) = share.after {
+                        dropped.push((id, after));
+                    }
+                    continue;
+                }
+                connection.untouched = false;
+                bytes += share.frames.len() as u64;
+                let was_blocked = connection.out.is_blocked();
+                if connection.send(&share.frames) == Written::Blocked && !was_blocked {
+                    self.chores.push(Chore::Drain(id, connection.socket.clone()));
+                }
+                // The first member has it.
+                deliveries.clear();
             }
-            connection.untouched = false;
-            bytes += share.frames.len() as u64;
-            let was_blocked = connection.out.is_blocked();
-            if connection.send(&share.frames) == Written::Blocked && !was_blocked {
-                self.chores.push(Chore::Drain(id, connection.socket.clone()));
-            }
-            // The first member has it.
-            deliveries.clear();
         }
         self.counts.deliveries += encoded.entries * here.members.len() as u64;
         self.counts.bytes += bytes;

@@ -182,6 +182,13 @@ impl Connection {
         }
     }
 
+    /// Brings what a send needs into the processor's caches.
+    pub fn look_at(&self) {
+        use std::os::fd::AsRawFd;
+        let descriptor = self.socket.stream().map(AsRawFd::as_raw_fd);
+        std::hint::black_box((descriptor, self.out.is_blocked(), self.closing, self.serial));
+    }
+
     /// Sends frames now, behind what waits.
     pub(crate) fn send(&mut self, frames: &Bytes) -> Written {
         match &self.socket.transport {

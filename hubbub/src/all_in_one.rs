@@ -1,14 +1,16 @@
 //! The all-in-one: gateway, room worker and history service in one process, over an in-process bus and an embedded store.
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Command;
 use hubbub_adapters::broker::{AmqpBroker, LocalBroker};
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
-use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
+use hubbub_adapters::store::embedded::{EmbeddedStore, Lull, Options};
 use hubbub_core::ids::{NodeId, Partitions, User};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::broker::Broker as BrokerPort;
@@ -20,6 +22,7 @@ use hubbub_gateway::{Gateway, listener};
 use hubbub_node::agent::{Agent, Reported};
 use hubbub_node::bans::Banned;
 use hubbub_node::build_info;
+use hubbub_node::config::Sources;
 use hubbub_node::health::{Condition, Health};
 use hubbub_node::telemetry::Metrics;
 use hubbub_wire::tier::agent::Role;
@@ -29,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin;
 use crate::cluster::bot_bridge;
 use crate::own_bot::OwnBot;
+use crate::process;
 use crate::settings::{Broker, Settings, Surroundings};
 use crate::tls;
 
@@ -37,13 +41,30 @@ pub(crate) const PARTITIONS: u16 = 1;
 /// How often the store is asked whether it can be written to.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
+/// Runs the all-in-one. Its loop rests in the store's lulls: what it would read then waits for the next commit in any case.
+pub fn run(sources: Sources, command: Command) -> ExitCode {
+    let lull = Arc::new(Lull::default());
+    let rest = {
+        let lull = lull.clone();
+        move || lull.take().into_iter().for_each(std::thread::park_timeout)
+    };
+    process::run_with_rests(sources, command, rest, async move |settings, metrics, shutdown| {
+        serve(settings, lull, metrics, shutdown).await
+    })
+}
+
 /// Serves until `shutdown`.
 ///
 /// # Errors
 /// When the port or the data folder can't be had, or the gateway ended.
-pub async fn serve(settings: Settings, metrics: Metrics, shutdown: CancellationToken) -> anyhow::Result<()> {
+async fn serve(
+    settings: Settings,
+    lull: Arc<Lull>,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
     let tls = tls::of(settings.tls_cert.as_ref(), settings.tls_key.as_ref())?;
-    let server = Box::pin(Server::start(&settings, tls.clone(), metrics)).await?;
+    let server = Box::pin(Server::start(&settings, tls.clone(), lull, metrics)).await?;
     announce(&settings, &server);
     tokio::select! {
         ended = server.run(shutdown) => ended?,
@@ -100,7 +121,12 @@ enum Bots {
 
 impl Server {
     /// Binds the port, opens the store, and puts the tiers together. Nothing is served yet.
-    async fn start(settings: &Settings, tls: Option<Tls>, metrics: Metrics) -> anyhow::Result<Self> {
+    async fn start(
+        settings: &Settings,
+        tls: Option<Tls>,
+        lull: Arc<Lull>,
+        metrics: Metrics,
+    ) -> anyhow::Result<Self> {
         let accounts = settings.accounts().choose()?;
         let health = Health::default();
         let bots = Bots::of(settings, &health)?;
@@ -112,7 +138,7 @@ impl Server {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let url = format!("{scheme}://{}", listener.local_addr()?);
         let admin = admin::door::Door::bind(admin, tls.clone()).await?;
-        let options = Options { commit_pace: settings.commit_pace, ..Options::default() };
+        let options = Options { commit_pace: settings.commit_pace, lull, ..Options::default() };
         let store = Arc::new(EmbeddedStore::open(&settings.data, options)?);
         let accounts = accounts.open(store.clone()).await?;
         let partitions = Partitions::new(PARTITIONS).context("at least one partition")?;

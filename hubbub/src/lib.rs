@@ -85,7 +85,7 @@ pub fn hubbub() -> ExitCode {
             "verify",
             "Prove that a running deployment keeps its promises, by hubbub-bench as well",
         ));
-    process::run(sources.with_retired(settings::RETIRED), command, all_in_one::serve)
+    all_in_one::run(sources.with_retired(settings::RETIRED), command)
 }
 
 /// `hubbub gateway`.

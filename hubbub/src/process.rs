@@ -29,6 +29,16 @@ pub fn run<S: FromTable + Telemetry>(
     command: Command,
     work: impl AsyncFnOnce(S, Metrics, CancellationToken) -> anyhow::Result<()>,
 ) -> ExitCode {
+    run_with_rests(sources, command, || (), work)
+}
+
+/// As [`run`], and `rest` is called whenever the loop has nothing left to do, before it waits for more.
+pub fn run_with_rests<S: FromTable + Telemetry>(
+    sources: Sources,
+    command: Command,
+    rest: impl Fn() + Send + Sync + 'static,
+    work: impl AsyncFnOnce(S, Metrics, CancellationToken) -> anyhow::Result<()>,
+) -> ExitCode {
     let program = command.get_name().to_owned();
     let command = command.subcommand(
         Command::new("config")
@@ -61,7 +71,7 @@ pub fn run<S: FromTable + Telemetry>(
         }
         None => {}
     }
-    match serve(loaded, work) {
+    match serve(loaded, rest, work) {
         Ok(code) => code,
         Err(error) => {
             complain(&program, &format_args!("{error:#}"));
@@ -77,6 +87,7 @@ fn is_of_settings(error: &anyhow::Error) -> bool {
 
 fn serve<S: Telemetry>(
     loaded: Loaded<S>,
+    rest: impl Fn() + Send + Sync + 'static,
     work: impl AsyncFnOnce(S, Metrics, CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let settings = loaded.settings;
@@ -84,7 +95,7 @@ fn serve<S: Telemetry>(
     for warning in loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(rest).build()?;
     let ended = runtime.block_on(async {
         let signals = Signals::listen()?;
         let exporting = settings.traces().map(|traces| Exporting::start(&traces)).transpose()?;

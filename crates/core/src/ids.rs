@@ -29,7 +29,7 @@ fn check_id(text: &str) -> Result<(), BadId> {
     if text.is_empty() || text.len() > ID_BYTES_MAX {
         return Err(BadId::Length);
     }
-    match text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
+    match none(text, |b| !(b.is_ascii_alphanumeric() || b == b'_' || b == b'-')) {
         true => Ok(()),
         false => Err(BadId::Character),
     }
@@ -39,10 +39,16 @@ fn check_key(text: &str) -> Result<(), BadId> {
     if text.is_empty() || text.len() > KEY_BYTES_MAX {
         return Err(BadId::Length);
     }
-    match text.chars().any(char::is_control) {
-        true => Err(BadId::Character),
-        false => Ok(()),
+    // Beyond ASCII there are more of them, and few keys.
+    match none(text, |b| b.is_ascii_control()) && (text.is_ascii() || !text.chars().any(char::is_control)) {
+        true => Ok(()),
+        false => Err(BadId::Character),
     }
+}
+
+/// Whether no byte is one of those. All are looked at, many at a time: nearly always none is.
+fn none(text: &str, of_those: impl Fn(u8) -> bool) -> bool {
+    !text.bytes().fold(false, |any, byte| any | of_those(byte))
 }
 
 macro_rules! checked_string {

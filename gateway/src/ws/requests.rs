@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::room::Verb;
-use hubbub_wire::native::answer::{self, Commanded, Event, InRoom, Kept, Nothing, Page, Placed, Rooms};
+use hubbub_wire::native::answer::{self, Commanded, Event, InRoom, Nothing, Page, Placed, Rooms};
 use hubbub_wire::native::request::{self, Ref, Request};
 use hubbub_wire::tier::query::Replay;
 
@@ -60,7 +60,7 @@ impl Named<'_> {
             Request::Send { room, content, key, after } => {
                 let durability = gateway.config.durability;
                 let show = answering(self.reference, move |reference, said| match said {
-                    Said::Kept { seq, at } => answer::ok(reference, Kept { seq, at, durability }),
+                    Said::Kept { seq, at } => answer::kept(reference, seq, at, durability),
                     Said::Commanded(Given { command, notice }) => {
                         answer::ok(reference, Commanded { command: &command, notice: notice.as_deref() })
                     }

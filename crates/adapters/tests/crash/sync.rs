@@ -16,8 +16,8 @@ use super::{child, copy_store};
 const FAILS: &str = "the-next-sync-fails";
 const ENTRIES: u64 = 3_000;
 
-/// What stands before the system's `fsync`.
-const FSYNC: &str = r#"
+/// What stands before the system's syncs: SQLite is built to call `fdatasync` (`.cargo/config.toml`).
+const SYNCS: &str = r#"
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
@@ -25,20 +25,28 @@ const FSYNC: &str = r#"
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int fsync(int fd) {
+static int fails(int fd) {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 64);
     char *name = length > 10 ? path + length - 10 : path;
     if (length > 10 && strncmp(name, "/hubbub.db", 10) == 0) {
         strcpy(name, "/the-next-sync-fails");
-        if (unlink(path) == 0) {
-            errno = EIO;
-            return -1;
-        }
+        return unlink(path) == 0;
     }
-    return (int)syscall(SYS_fsync, fd);
+    return 0;
 }
+
+static int synced(long call, int fd) {
+    if (fails(fd)) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(call, fd);
+}
+
+int fsync(int fd) { return synced(SYS_fsync, fd); }
+int fdatasync(int fd) { return synced(SYS_fdatasync, fd); }
 "#;
 
 /// Of what came to the file since its last good sync nothing may be left; the system took it for written, and says so at the next
@@ -78,8 +86,8 @@ async fn after_a_sync_of_the_file_that_failed_the_log_keeps_all_and_nothing_is_w
 }
 
 fn built(folder: &Path) -> PathBuf {
-    let (source, library) = (folder.join("fsync.c"), folder.join("fsync.so"));
-    std::fs::write(&source, FSYNC).unwrap();
+    let (source, library) = (folder.join("syncs.c"), folder.join("syncs.so"));
+    std::fs::write(&source, SYNCS).unwrap();
     // What links this test is the compiler of C as well.
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
     assert!(built.unwrap().success());

@@ -49,8 +49,8 @@ pub fn append_own_entry(out: &mut Vec<u8>, entry: &Entry, key: &Key) {
     let json = entry.json.strip_suffix(b"}").unwrap_or(&entry.json);
     let escaped;
     let key = match key.as_str() {
-        // A key has no control characters.
-        plain if !plain.contains(['"', '\\']) => plain,
+        // A key has no control characters. All bytes are looked at, many at a time.
+        plain if !plain.bytes().fold(false, |any, byte| any | matches!(byte, b'"' | b'\\')) => plain,
         other => {
             escaped = serde_json::to_string(other).expect("a string is always valid JSON");
             &escaped[1..escaped.len() - 1]
@@ -68,17 +68,41 @@ pub fn shown(entry: &Entry) -> Option<&RawValue> {
 /// An `ok` frame with the fields of `body`, a struct. They are written behind ours: serde's `flatten` takes twice as long.
 pub fn ok<T: Serialize>(reference: &Ref, body: T) -> Bytes {
     framed(SHORT_BYTES, |out| {
-        out.extend_from_slice(br#"{"type":"ok""#);
-        if let Some(reference) = reference {
-            out.extend_from_slice(br#","ref":"#);
-            out.extend_from_slice(reference.get().as_bytes());
-        }
+        put_ok(out, reference);
         let body_at = out.len();
         serde_json::to_writer(&mut *out, &body).expect("an answer is always valid JSON");
         match out[body_at..] == *b"{}" {
             true => _ = out.remove(body_at),
             false => out[body_at] = b',',
         }
+    })
+}
+
+fn put_ok(out: &mut Vec<u8>, reference: &Ref) {
+    out.extend_from_slice(br#"{"type":"ok""#);
+    if let Some(reference) = reference {
+        out.extend_from_slice(br#","ref":"#);
+        out.extend_from_slice(reference.get().as_bytes());
+    }
+}
+
+/// The `ok` of an entry that is kept: its seq and time, and `disk` or `quorum`. By hand, for each message has one.
+pub fn kept(reference: &Ref, seq: Seq, at: Option<Millis>, durability: &'static str) -> Bytes {
+    let put = |out: &mut Vec<u8>, number: u64| {
+        serde_json::to_writer(out, &number).expect("a number is always valid JSON");
+    };
+    framed(SHORT_BYTES, |out| {
+        put_ok(out, reference);
+        out.extend_from_slice(br#","seq":"#);
+        put(out, seq.0);
+        out.extend_from_slice(br#","at":"#);
+        match at {
+            Some(at) => put(out, at.0),
+            None => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(br#","durability":""#);
+        out.extend_from_slice(durability.as_bytes());
+        out.extend_from_slice(b"\"}");
     })
 }
 
@@ -91,17 +115,6 @@ pub struct Nothing {}
 pub struct Placed {
     /// Its seq.
     pub seq: Seq,
-}
-
-/// An entry that is kept.
-#[derive(Serialize)]
-pub struct Kept {
-    /// Its seq.
-    pub seq: Seq,
-    /// Its time.
-    pub at: Option<Millis>,
-    /// `disk` or `quorum`.
-    pub durability: &'static str,
 }
 
 /// A command that the bots have.

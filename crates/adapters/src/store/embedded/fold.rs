@@ -16,7 +16,7 @@ use super::recent::{Encoded, Generation, Recent};
 use super::rows;
 
 /// How long to leave a fold alone that failed.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 1_000 });
 /// How much may gather before it is folded.
 const FOLD_BYTES: usize = 4 * 1_024 * 1_024;
 /// How much may be unfolded; it only comes to that when folding fails.

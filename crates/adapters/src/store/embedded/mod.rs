@@ -25,6 +25,7 @@ mod folder;
 mod journal;
 mod lists;
 mod log;
+mod lull;
 pub mod metrics;
 mod open;
 mod page;
@@ -56,6 +57,7 @@ use hubbub_core::ports::store::StoreError;
 
 use checkpoint::Checkpoints;
 use folder::Folder;
+pub use lull::Lull;
 use metrics::Meters;
 pub use open::OpenError;
 use queue::Queue;
@@ -78,7 +80,7 @@ pub fn secret_of_running(dir: &Path, name: &str) -> Result<Option<Vec<u8>>, Stor
 }
 
 /// How a store works.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The least time from the start of one commit to the start of the next.
     pub commit_pace: Duration,
@@ -90,6 +92,8 @@ pub struct Options {
     pub log_pages: u32,
     /// How many threads read.
     pub readers: usize,
+    /// Says when the store will next do something.
+    pub lull: Arc<Lull>,
 }
 
 impl Default for Options {
@@ -100,6 +104,7 @@ impl Default for Options {
             fold_after: Duration::from_secs(10),
             log_pages: 2_000,
             readers: 2,
+            lull: Arc::default(),
         }
     }
 }
@@ -139,6 +144,7 @@ impl EmbeddedStore {
             shared: shared.clone(),
             start: opened.start,
             pace: options.commit_pace,
+            lull: options.lull,
             places: place::Places::default(),
             fold: fold::Fold::new(options.fold_after),
             journal: journal::Journal::new(opened.last_record),

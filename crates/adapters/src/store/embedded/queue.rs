@@ -70,18 +70,16 @@ impl<T> Queue<T> {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let wake_at = if !state.waiting.is_empty() {
-                if now >= not_before || state.closed {
-                    return Taken::All(std::mem::take(&mut state.waiting));
-                }
-                state.idle = false;
+            let wake_at = if now < not_before && !state.closed {
+                // Whatever comes is for then, and wakes nobody.
                 Some(not_before)
+            } else if !state.waiting.is_empty() {
+                return Taken::All(std::mem::take(&mut state.waiting));
             } else if state.closed {
                 return Taken::Closed;
+            } else if until.is_some_and(|until| now >= until) {
+                return Taken::Nothing;
             } else {
-                if until.is_some_and(|until| now >= until) {
-                    return Taken::Nothing;
-                }
                 state.idle = true;
                 until
             };

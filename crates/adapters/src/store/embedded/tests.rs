@@ -442,6 +442,29 @@ async fn a_fold_that_fails_while_something_is_to_be_erased_does_not_hold_up_the_
     hubbub_testkit::in_time("the end", ended).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_fold_that_fails_takes_one_commit_along_and_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let append = |seq| Append { room: room(), epoch: Epoch(1), entries: vec![entry(seq)] };
+    let store = open(folder.path()).unwrap();
+    store.append(append(1)).await.unwrap();
+    drop(store);
+    change(&folder, "UPDATE place SET sum = sum + 1");
+    let options = Options { fold_after: Duration::ZERO, ..Options::default() };
+    let store = EmbeddedStore::open(folder.path(), options).unwrap();
+    let mut refused = 0;
+    for seq in 2..=100 {
+        while store.append(append(seq)).await.is_err() {
+            refused += 1;
+        }
+    }
+    assert!(refused <= 1, "{refused} commits failed");
+    let error = store.check().await.unwrap_err();
+    assert!(error.to_string().contains("place of room"), "{error}");
+    let read = Read { room: room(), epoch: Epoch(1), seqs: 90..=100, bytes_max: usize::MAX };
+    assert!(store.shared.recent.range(&read).len() == 11, "and what can't be folded is kept");
+}
+
 #[test]
 fn one_flipped_bit_in_what_a_page_says_is_unused_costs_nothing_that_is_in_use() {
     let folder = folder_with_a_store();

@@ -15,6 +15,7 @@ use super::failure::{failed, unavailable};
 use super::fold::Fold;
 use super::journal::{self, Journal};
 use super::log;
+use super::lull::Lull;
 use super::metrics::Meters;
 use super::place::{Places, check_seq};
 use super::project;
@@ -35,6 +36,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) start: Epoch,
     pub(super) pace: Duration,
+    pub(super) lull: Arc<Lull>,
     pub(super) places: Places,
     pub(super) fold: Fold,
     pub(super) journal: Journal,
@@ -113,6 +115,7 @@ impl Writer {
         }
         // Before the answers: who has one finds room for what is next.
         self.meters.queue_bytes.set(self.shared.queue.release(bytes) as f64);
+        self.lull.begin(count, started + self.pace);
         for answer in batch.held {
             answer.answer(&committed);
         }
@@ -207,12 +210,15 @@ impl Writer {
         Err(error)
     }
 
-    /// Folding that fails by itself leaves the commit as it is, and is tried again later.
+    /// Folding that fails takes the commit along, and is tried again later. From then on, until it succeeds, it leaves commits as
+    /// they are: not before, for SQLite keeps a copy of each page that is changed by what may be undone alone.
     fn fold_a_slice(&mut self, batch: &Batch) -> Stored<()> {
         if !self.fold.is_due(&self.shared.recent, batch.started) {
             return Ok(());
         }
-        let folded = self.alone(|w| w.fold.slice(&w.db, &mut w.places, &w.shared.recent, batch.entries));
+        let slice = |w: &mut Self| w.fold.slice(&w.db, &mut w.places, &w.shared.recent, batch.entries);
+        let failed_before = self.shared.unfoldable().is_some();
+        let folded = if failed_before { self.alone(slice) } else { slice(self) };
         let Err(error) = folded else {
             self.shared.set_unfoldable(None);
             return Ok(());
@@ -222,9 +228,9 @@ impl Writer {
         if !self.shared.set_unfoldable(Some(error.clone())) {
             tracing::error!(%error, "entries can not be taken from the journal into the tables");
         }
-        match self.db.is_autocommit() {
-            true => Err(error),
-            false => Ok(()),
+        match failed_before && !self.db.is_autocommit() {
+            true => Ok(()),
+            false => Err(error),
         }
     }
 
