@@ -100,8 +100,11 @@ impl Ear {
     }
 
     fn take(&self) -> Inbox {
+        const NEXT_MAX: usize = 64;
         let mut inbox = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *inbox)
+        // The next turn has about as many.
+        let queue = VecDeque::with_capacity(inbox.queue.len().min(NEXT_MAX));
+        std::mem::replace(&mut *inbox, Inbox { queue, ..Inbox::default() })
     }
 }
 

@@ -257,20 +257,23 @@ impl Writer {
         if let Some(traced) = &mut asker.traced {
             traced.about(&ask.room);
         }
-        if !self.rooms.contains_key(&ask.room) && !self.open(&ask.room, turn) {
-            return;
-        }
         let until = arrived + Duration::from_millis(ask.timeout_ms.into());
         let room = ask.room.clone();
-        self.decide(&room, Some(Waiting { ask, asker, until }), turn);
+        let asked = Waiting { ask, asker, until };
+        if let Some(asked) = self.decide(&room, Some(asked), turn)
+            && self.open(&room, turn)
+        {
+            self.decide(&room, Some(asked), turn);
+        }
     }
 
-    /// Decides what waits in a room, behind that what was just asked, and lists the room for what comes of it.
-    pub(crate) fn decide(&mut self, room: &RoomId, asked: Option<Waiting>, turn: &Turn) {
-        let Some(slot) = self.rooms.get_mut(room) else { return };
+    /// Decides what waits in a room, behind that what was just asked, and lists the room for what comes of it. What was asked is
+    /// given back if the room is not here.
+    pub(crate) fn decide(&mut self, room: &RoomId, asked: Option<Waiting>, turn: &Turn) -> Option<Waiting> {
+        let Some(slot) = self.rooms.get_mut(room) else { return asked };
         asked.into_iter().for_each(|asked| slot.push(asked));
         let missing = slot.decide(turn);
-        let Some(open) = slot.open.as_mut() else { return };
+        let open = slot.open.as_mut()?;
         let (origin, has_order) = (open.link.origin, open.has_order());
         self.listed.list(room, open);
         if has_order {
@@ -283,6 +286,7 @@ impl Writer {
                 Done::Keys(room, missing.0, keys)
             }));
         }
+        None
     }
 
     /// Takes all that is done by now; says whether there was anything.

@@ -52,7 +52,10 @@ impl Writer {
             let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
             let Some((batch, since)) = open.take_attempted() else { continue };
             match done {
-                Ok(()) => self.on_appended(&room, batch.entries, since),
+                Ok(()) => {
+                    open.landed(batch.entries, since);
+                    self.listed.list(&room, open);
+                }
                 Err(error) => {
                     let trace = open.traced.of_batch(&batch.entries);
                     let store = self.tier.ports.store.clone();

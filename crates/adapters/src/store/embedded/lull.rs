@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Writes of a commit from which on its store counts as written to steadily.
-const STEADY_WRITES: usize = 4;
+const STEADY_WRITES: usize = 2;
 /// How long before the next commit a lull ends, so that what came meanwhile is in it: for each write of the last commit, and beside.
 const LEAD_EACH: Duration = Duration::from_micros(25);
 const LEAD: Duration = Duration::from_micros(100);

@@ -3,6 +3,9 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+/// Places that are made for things before they come.
+const NEXT_MAX: usize = 1_024;
+
 /// What the writer thread finds when it comes for work.
 pub(super) enum Taken<T> {
     /// All that waited, in the order in which it came.
@@ -74,7 +77,9 @@ impl<T> Queue<T> {
                 // Whatever comes is for then, and wakes nobody.
                 Some(not_before)
             } else if !state.waiting.is_empty() {
-                return Taken::All(std::mem::take(&mut state.waiting));
+                // The next ones are about as many.
+                let next = Vec::with_capacity(state.waiting.len().min(NEXT_MAX));
+                return Taken::All(std::mem::replace(&mut state.waiting, next));
             } else if state.closed {
                 return Taken::Closed;
             } else if until.is_some_and(|until| now >= until) {

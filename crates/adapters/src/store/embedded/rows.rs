@@ -56,6 +56,7 @@ fn run_sum(id: i64, entries: impl Iterator<Item = (Seq, usize)>) -> RowSum {
 }
 
 fn put_run(to: &mut Vec<u8>, id: i64, entries: &[Encoded]) {
+    to.reserve(9 + entries.iter().map(|(_, bytes)| bytes.len() + ENTRY_HEADER_BYTES).sum::<usize>());
     to.put_u8(RUN);
     to.put_i64(run_sum(id, entries.iter().map(|(seq, bytes)| (*seq, bytes.len()))).done());
     entries.iter().for_each(|(seq, bytes)| put_entry(to, *seq, bytes));

@@ -104,7 +104,7 @@ impl Writer {
         let mut batch = Batch {
             started,
             held: Vec::with_capacity(count),
-            appends: Vec::new(),
+            appends: Vec::with_capacity(count),
             erased: Vec::new(),
             entries: 0,
         };
