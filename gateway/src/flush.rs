@@ -37,7 +37,7 @@ impl State {
                 .iter()
                 .filter_map(|slot| self.connections.get(*slot as usize))
                 .for_each(Connection::look_at);
-            for &slot in &here.members {
+            for &slot in members {
                 let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
                 let waiting = connection.out.waiting();
                 // What passes is shed as soon as anything is held up; entries at the budget.

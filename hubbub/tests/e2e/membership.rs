@@ -94,3 +94,21 @@ async fn a_join_makes_the_users_other_connections_receive() {
         assert_eq!(seen, (seq..=last).collect::<Vec<_>>());
     }
 }
+
+/// More than the fan-out looks at in one go.
+#[tokio::test]
+async fn in_a_room_of_many_connections_each_is_sent_each_entry_once() {
+    let server = server().await;
+    let room = Room::with_owner(&server, "ann").await;
+    let members = [room.member(&server, "bob").await, room.member(&server, "cyd").await];
+    let mut peers = Vec::new();
+    for n in 0..70 {
+        peers.push(Peer::hello(&members[n % 2]).await);
+    }
+    let began_at = room.head().await;
+    room.send_many(5).await;
+    for peer in &mut peers {
+        let seen = seqs(&peer.all_so_far().await, &room);
+        assert_eq!(seen, (began_at + 1..=began_at + 5).collect::<Vec<_>>());
+    }
+}
