@@ -465,6 +465,41 @@ async fn a_fold_that_fails_takes_one_commit_along_and_no_other() {
     assert!(store.shared.recent.range(&read).len() == 11, "and what can't be folded is kept");
 }
 
+#[tokio::test]
+async fn a_fold_that_fails_after_slices_that_did_not_takes_one_commit_along_too() {
+    const ROOMS: usize = 12;
+    let folder = tempfile::tempdir().unwrap();
+    drop(open(folder.path()).unwrap());
+    let last = (ROOMS as i64) << 34;
+    change(
+        &folder,
+        &format!(
+            "CREATE TRIGGER fails BEFORE INSERT ON entry WHEN new.id >= {last} BEGIN SELECT RAISE(ABORT, 'the last'); END"
+        ),
+    );
+    let options = Options { fold_after: Duration::from_millis(50), ..Options::default() };
+    let store = EmbeddedStore::open(folder.path(), options).unwrap();
+    let append = |room: &RoomId, seqs: std::ops::RangeInclusive<u64>| Append {
+        room: room.clone(),
+        epoch: Epoch(1),
+        entries: seqs.map(|seq| message(room, seq, "x".into())).collect(),
+    };
+    // More than any slice takes.
+    for n in 0..ROOMS {
+        let room = RoomId::parse(&format!("r{n}")).unwrap();
+        store.append(append(&room, 1..=100)).await.unwrap();
+    }
+    let (room, mut refused) = (RoomId::parse("r0").unwrap(), 0);
+    for seq in 101..=250 {
+        while store.append(append(&room, seq..=seq)).await.is_err() {
+            refused += 1;
+        }
+    }
+    assert!(refused <= 1, "{refused} commits failed");
+    let error = store.check().await.unwrap_err();
+    assert!(error.to_string().contains("the last"), "{error}");
+}
+
 #[test]
 fn one_flipped_bit_in_what_a_page_says_is_unused_costs_nothing_that_is_in_use() {
     let folder = folder_with_a_store();

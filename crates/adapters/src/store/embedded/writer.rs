@@ -115,10 +115,11 @@ impl Writer {
         }
         // Before the answers: who has one finds room for what is next.
         self.meters.queue_bytes.set(self.shared.queue.release(bytes) as f64);
-        self.lull.begin(count, started + self.pace);
         for answer in batch.held {
             answer.answer(&committed);
         }
+        // Now, or a loop could rest with the answers before it.
+        self.lull.begin(count, batch.entries, started + self.pace);
         if committed.is_ok() {
             self.checkpoints.committed(&self.db);
         }
@@ -138,6 +139,8 @@ impl Writer {
         }
         if let Some(folded) = self.fold.committed(&self.shared.recent, batch.started) {
             self.journal.folded(folded);
+            // Not after a slice of it: the next may be the one that fails.
+            self.shared.set_unfoldable(None);
         }
         for answer in &batch.held {
             if let Held::Claimed(partition, _, Ok(epoch)) = answer {
@@ -219,10 +222,7 @@ impl Writer {
         let slice = |w: &mut Self| w.fold.slice(&w.db, &mut w.places, &w.shared.recent, batch.entries);
         let failed_before = self.shared.unfoldable().is_some();
         let folded = if failed_before { self.alone(slice) } else { slice(self) };
-        let Err(error) = folded else {
-            self.shared.set_unfoldable(None);
-            return Ok(());
-        };
+        let Err(error) = folded else { return Ok(()) };
         self.fold.failed(batch.started);
         self.meters.fold_errors.increment(1);
         if !self.shared.set_unfoldable(Some(error.clone())) {
