@@ -29,6 +29,9 @@ struct Claims {
     exp: u64,
     iss: String,
     aud: String,
+    /// Another one in each, or who logs in twice within a second has one token, and calls back both. Tokens from before have none.
+    #[serde(default)]
+    jti: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -76,6 +79,7 @@ impl Tokens {
             exp: end(now, self.ttl),
             iss: NAME.into(),
             aud: NAME.into(),
+            jti: uuid::Uuid::new_v4().simple().to_string(),
         };
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signs)
             .map(Secret::new)
@@ -162,7 +166,16 @@ mod tests {
     fn forged(algorithm: Algorithm, issuer: &str, audience: &str) -> Secret {
         let (sub, name, roles) = (user().id, user().name, vec![Role::User]);
         let (iss, aud) = (issuer.into(), audience.into());
-        let claims = Claims { sub, name, roles, iat: NOW.0 / 1_000, exp: NOW.0 / 1_000 + 60, iss, aud };
+        let claims = Claims {
+            sub,
+            name,
+            roles,
+            iat: NOW.0 / 1_000,
+            exp: NOW.0 / 1_000 + 60,
+            iss,
+            aud,
+            jti: String::new(),
+        };
         let key = EncodingKey::from_secret(&[7; KEY_BYTES]);
         Secret::new(jsonwebtoken::encode(&Header::new(algorithm), &claims, &key).unwrap())
     }
@@ -176,6 +189,12 @@ mod tests {
         assert_eq!(tokens().check(&token, Millis(end.0 - 1)), Some(account));
         assert_eq!(tokens().check(&token, end), None);
         assert_eq!(tokens().check(&token, Millis(u64::MAX)), None);
+    }
+
+    #[test]
+    fn no_two_tokens_are_the_same() {
+        let token = || tokens().issue(user(), vec![Role::User], NOW).unwrap();
+        assert_ne!(token().reveal(), token().reveal());
     }
 
     #[test]
