@@ -32,37 +32,35 @@ impl State {
         let mut deliveries = here.take_deliveries();
         let mut dropped: Vec<(ConnectionId, Seq)> = Vec::new();
         let mut bytes = 0;
-        for members in here.members.chunks(LOOKED_AT) {
-            members
-                .iter()
-                .filter_map(|slot| self.connections.get(*slot as usize))
-                .for_each(Connection::look_at);
-            for &slot in members {
-                let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
-                let waiting = connection.out.waiting();
-                // What passes is shed as soon as anything is held up; entries at the budget.
-                let share =
-                    encoded.share(slot, connection.user, connection.dialect(), !connection.out.is_blocked());
-                if share.frames.is_empty() || connection.closing {
-                    continue;
-                }
-                let id = ConnectionId { slot, serial: connection.serial };
-                // What only waits for the end of the turn is written with this.
-                if connection.out.is_blocked() && waiting + share.frames.len() > self.connection_bytes_max {
-                    if let Some(after) = share.after {
-                        dropped.push((id, after));
-                    }
-                    continue;
-                }
-                connection.untouched = false;
-                bytes += share.frames.len() as u64;
-                let was_blocked = connection.out.is_blocked();
-                if connection.send(&share.frames) == Written::Blocked && !was_blocked {
-                    self.chores.push(Chore::Drain(id, connection.socket.clone()));
-                }
-                // The first member has it.
-                deliveries.clear();
+        for (at, &slot) in here.members.iter().enumerate() {
+            if at % LOOKED_AT == 0 {
+                let next = here.members[at..].iter().take(LOOKED_AT);
+                next.filter_map(|slot| self.connections.get(*slot as usize)).for_each(Connection::look_at);
             }
+            let Some(connection) = self.connections.get_mut(slot as usize) else { continue };
+            let waiting = connection.out.waiting();
+            // What passes is shed as soon as anything is held up; entries at the budget.
+            let share =
+                encoded.share(slot, connection.user, connection.dialect(), !connection.out.is_blocked());
+            if share.frames.is_empty() || connection.closing {
+                continue;
+            }
+            let id = ConnectionId { slot, serial: connection.serial };
+            // What only waits for the end of the turn is written with this.
+            if connection.out.is_blocked() && waiting + share.frames.len() > self.connection_bytes_max {
+                if let Some(after) = share.after {
+                    dropped.push((id, after));
+                }
+                continue;
+            }
+            connection.untouched = false;
+            bytes += share.frames.len() as u64;
+            let was_blocked = connection.out.is_blocked();
+            if connection.send(&share.frames) == Written::Blocked && !was_blocked {
+                self.chores.push(Chore::Drain(id, connection.socket.clone()));
+            }
+            // The first member has it.
+            deliveries.clear();
         }
         self.counts.deliveries += encoded.entries * here.members.len() as u64;
         self.counts.bytes += bytes;

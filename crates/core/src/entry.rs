@@ -30,6 +30,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::ids::{Key, Millis, RoomId, Seq, User, UserId};
 use crate::limits::{BotText, Content};
+use crate::scan;
 
 /// Version of the layout: the first byte of an encoded entry.
 pub const VERSION: u8 = 1;
@@ -222,11 +223,11 @@ fn put_plain(json: &mut Vec<u8>, name: &str, value: &str) {
     json.push(b'"');
 }
 
-/// Appends a field whose value is what somebody wrote. Mostly nothing of it is escaped: to look for that in all of it at once, many bytes
-/// at a time, takes a tenth of what going through it byte by byte does.
+/// Appends a field whose value is what somebody wrote. Mostly nothing of it is escaped: to look for that takes a tenth of what going
+/// through it byte by byte does.
 fn put_text(json: &mut Vec<u8>, name: &str, text: &str) {
     let is_escaped = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
-    match text.bytes().fold(false, |any, byte| any | is_escaped(byte)) {
+    match scan::any(text, is_escaped) {
         true => put(json, name, text),
         false => put_plain(json, name, text),
     }

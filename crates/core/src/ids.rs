@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::scan;
+
 /// Longest identifier of a room or a user, in bytes.
 pub const ID_BYTES_MAX: usize = 64;
 /// Longest idempotency key, in bytes.
@@ -29,9 +31,9 @@ fn check_id(text: &str) -> Result<(), BadId> {
     if text.is_empty() || text.len() > ID_BYTES_MAX {
         return Err(BadId::Length);
     }
-    match none(text, |b| !(b.is_ascii_alphanumeric() || b == b'_' || b == b'-')) {
-        true => Ok(()),
-        false => Err(BadId::Character),
+    match scan::any(text, |b| !(b.is_ascii_alphanumeric() || b == b'_' || b == b'-')) {
+        true => Err(BadId::Character),
+        false => Ok(()),
     }
 }
 
@@ -40,15 +42,11 @@ fn check_key(text: &str) -> Result<(), BadId> {
         return Err(BadId::Length);
     }
     // Beyond ASCII there are more of them, and few keys.
-    match none(text, |b| b.is_ascii_control()) && (text.is_ascii() || !text.chars().any(char::is_control)) {
-        true => Ok(()),
-        false => Err(BadId::Character),
+    let any = scan::any(text, |b| b.is_ascii_control());
+    match any || (!text.is_ascii() && text.chars().any(char::is_control)) {
+        true => Err(BadId::Character),
+        false => Ok(()),
     }
-}
-
-/// Whether no byte is one of those. All are looked at, many at a time: nearly always none is.
-fn none(text: &str, of_those: impl Fn(u8) -> bool) -> bool {
-    !text.bytes().fold(false, |any, byte| any | of_those(byte))
 }
 
 macro_rules! checked_string {

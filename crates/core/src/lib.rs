@@ -19,4 +19,5 @@ pub mod map;
 pub mod ports;
 pub mod position;
 pub mod room;
+pub mod scan;
 pub mod trace;

@@ -7,6 +7,7 @@ use hubbub_core::code::{CloseCode, Code};
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, LogId, Millis, RoomId, Seq, User, UserId};
 use hubbub_core::room::RoomInfo;
+use hubbub_core::scan;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -49,8 +50,8 @@ pub fn append_own_entry(out: &mut Vec<u8>, entry: &Entry, key: &Key) {
     let json = entry.json.strip_suffix(b"}").unwrap_or(&entry.json);
     let escaped;
     let key = match key.as_str() {
-        // A key has no control characters. All bytes are looked at, many at a time.
-        plain if !plain.bytes().fold(false, |any, byte| any | matches!(byte, b'"' | b'\\')) => plain,
+        // A key has no control characters.
+        plain if !scan::any(plain, |byte| matches!(byte, b'"' | b'\\')) => plain,
         other => {
             escaped = serde_json::to_string(other).expect("a string is always valid JSON");
             &escaped[1..escaped.len() - 1]

@@ -1,4 +1,4 @@
-//! When a store that is written to steadily will next do something: until then its answers keep nobody busy.
+//! For how long a store that is written to steadily will do nothing: its last commit is answered, the next is not due.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

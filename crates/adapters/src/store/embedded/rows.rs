@@ -21,8 +21,10 @@ use super::row_sum::RowSum;
 const RUN_BYTES: usize = 16 * 1_024;
 /// The first byte of a run. That of an entry is the version of its layout; no one flipped bit makes one of the other.
 const RUN: u8 = 0x82;
+/// What is before a run's entries: that first byte, and the sum.
+const RUN_HEADER_BYTES: usize = 9;
 /// A row that is longer is one entry.
-const RUN_ROW_BYTES_MAX: i64 = RUN_BYTES as i64 + 9;
+const RUN_ROW_BYTES_MAX: i64 = (RUN_BYTES + RUN_HEADER_BYTES) as i64;
 /// What an entry takes in a run beside its bytes.
 const ENTRY_HEADER_BYTES: usize = 12;
 
@@ -56,7 +58,8 @@ fn run_sum(id: i64, entries: impl Iterator<Item = (Seq, usize)>) -> RowSum {
 }
 
 fn put_run(to: &mut Vec<u8>, id: i64, entries: &[Encoded]) {
-    to.reserve(9 + entries.iter().map(|(_, bytes)| bytes.len() + ENTRY_HEADER_BYTES).sum::<usize>());
+    let size = entries.iter().map(|(_, bytes)| bytes.len() + ENTRY_HEADER_BYTES).sum::<usize>();
+    to.reserve(RUN_HEADER_BYTES + size);
     to.put_u8(RUN);
     to.put_i64(run_sum(id, entries.iter().map(|(seq, bytes)| (*seq, bytes.len()))).done());
     entries.iter().for_each(|(seq, bytes)| put_entry(to, *seq, bytes));

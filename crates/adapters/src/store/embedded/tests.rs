@@ -470,6 +470,7 @@ async fn a_fold_that_fails_after_slices_that_did_not_takes_one_commit_along_too(
     const ROOMS: usize = 12;
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()).unwrap());
+    // The id from which on rows are of the last place.
     let last = (ROOMS as i64) << 34;
     change(
         &folder,
