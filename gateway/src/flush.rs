@@ -16,14 +16,15 @@ const LOOKED_AT: usize = 32;
 
 impl State {
     /// Sends a room's turn. A connection with more bytes waiting than its budget is left out from here on and told
-    /// `behind` once it has read them.
-    pub fn flush_room(&mut self, room: &RoomId) {
-        let Some(here) = self.rooms.get_mut(room) else { return };
+    /// `behind` once it has read them. Returns to how many it was to be sent.
+    pub fn flush_room(&mut self, room: &RoomId) -> usize {
+        let Some(here) = self.rooms.get_mut(room) else { return 0 };
         here.dirty = false;
         if here.resting || here.turn.is_empty() {
-            return;
+            return 0;
         }
-        let large = here.members.len() >= REST_MEMBERS_MIN;
+        let members = here.members.len();
+        let large = members >= REST_MEMBERS_MIN;
         let began = large.then(thread_cpu);
         let oldest = here.turn.oldest();
         let users = &self.users;
@@ -62,7 +63,7 @@ impl State {
             // The first member has it.
             deliveries.clear();
         }
-        self.counts.deliveries += encoded.entries * here.members.len() as u64;
+        self.counts.deliveries += encoded.entries * members as u64;
         self.counts.bytes += bytes;
         if let Some(oldest) = oldest {
             // Clocks of two machines: below zero it is nothing.
@@ -82,6 +83,7 @@ impl State {
                 self.end_membership(ConnectionId { slot: *slot, serial }, room, encoded.last_seq(*to));
             }
         }
+        members
     }
 
     /// Sends a room's turn before its end, whatever waits.

@@ -125,7 +125,7 @@ impl State {
         let full = here.turn.is_full();
         if !here.dirty && !here.resting {
             here.dirty = true;
-            self.dirty_rooms.push(room.clone());
+            self.dirty_rooms.push_back(room.clone());
         }
         if let Some(user) = left {
             self.after_leave(room, &user);
@@ -274,7 +274,7 @@ impl State {
         here.turn.push_passing(passes);
         if !here.dirty && !here.resting {
             here.dirty = true;
-            self.dirty_rooms.push(room.clone());
+            self.dirty_rooms.push_back(room.clone());
         }
     }
 

@@ -17,6 +17,7 @@ pub mod hearing;
 pub mod dialect;
 pub mod fanout;
 pub mod flush;
+pub mod round;
 pub mod load;
 pub mod resume;
 pub mod open;

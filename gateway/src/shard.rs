@@ -1,7 +1,7 @@
 //! A shard: an event loop that owns connections and the rooms they are in.
 //!
 //! What the bus brings, and answers, go into the [`Ear`], on whatever thread that is. The flusher, woken by the first of it,
-//! yields once and then takes a turn: hear all that came, send each room's turn, write what else waits. All state
+//! yields once and then takes a turn: hear all that came, write what waits, or a [part](crate::round) of it. All state
 //! is under one lock that only this thread takes for long, so that a delivery costs none.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -25,6 +25,7 @@ use crate::fanout::UserNumber;
 use crate::held::TooSlow;
 use crate::member::{Connection, ConnectionId, Second, Socket};
 use crate::room::{RoomHere, SyncCause, SyncNeed};
+use crate::round::Round;
 use crate::socketio::session::disconnects;
 use crate::ws::connection::Flow;
 use crate::ws::outbound::Written;
@@ -189,8 +190,9 @@ pub struct State {
     pub banned: Arc<Banned>,
     /// Connections that want to hear of new rooms.
     pub watchers: HashSet<ConnectionId>,
-    pub(crate) dirty_rooms: Vec<RoomId>,
-    pub(crate) dirty_connections: Vec<ConnectionId>,
+    pub(crate) dirty_rooms: VecDeque<RoomId>,
+    pub(crate) dirty_connections: VecDeque<ConnectionId>,
+    pub(crate) round: Round,
     pub(crate) chores: Vec<Chore>,
     pub(crate) counts: Counts,
     pub(crate) meters: Meters,
@@ -233,8 +235,9 @@ impl Shard {
             revoked: gateway.revoked.clone(),
             banned: gateway.banned.clone(),
             watchers: HashSet::new(),
-            dirty_rooms: Vec::new(),
-            dirty_connections: Vec::new(),
+            dirty_rooms: VecDeque::new(),
+            dirty_connections: VecDeque::new(),
+            round: Round::over(),
             chores: Vec::new(),
             counts: Counts::default(),
             shown_waiting: (0, 0),
@@ -272,7 +275,8 @@ impl Shard {
         let result = change(&mut state);
         let chores = std::mem::take(&mut state.chores);
         let settled = std::mem::take(&mut state.settled);
-        let wake = !state.dirty_connections.is_empty() || !state.dirty_rooms.is_empty();
+        let is_dirty = !state.dirty_connections.is_empty() || !state.dirty_rooms.is_empty();
+        let wake = is_dirty || !state.round.is_over();
         drop(state);
         if wake {
             self.ear.turn.notify_one();
@@ -326,15 +330,7 @@ impl Shard {
                 let rooms: Vec<_> = state.rooms.keys().cloned().collect();
                 rooms.into_iter().for_each(|room| state.need_sync(room, SyncCause::BusLost));
             }
-            // Their memory is for the next turn; what became dirty meanwhile is its.
-            let mut rooms = std::mem::take(&mut state.dirty_rooms);
-            rooms.drain(..).for_each(|room| state.flush_room(&room));
-            rooms.append(&mut state.dirty_rooms);
-            state.dirty_rooms = rooms;
-            let mut connections = std::mem::take(&mut state.dirty_connections);
-            connections.drain(..).for_each(|id| state.flush_connection(id));
-            connections.append(&mut state.dirty_connections);
-            state.dirty_connections = connections;
+            state.write_a_part();
             state.tell_counts();
         });
     }
@@ -375,7 +371,7 @@ impl Shard {
             here.resting = false;
             if !here.turn.is_empty() && !here.dirty {
                 here.dirty = true;
-                state.dirty_rooms.push(room);
+                state.dirty_rooms.push_back(room);
             }
         });
     }
@@ -449,22 +445,24 @@ impl State {
         connection.out.push(frames);
         if !connection.dirty {
             connection.dirty = true;
-            self.dirty_connections.push(id);
+            self.dirty_connections.push_back(id);
         }
     }
 
-    fn flush_connection(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connection(id) else { return };
+    /// Writes what waits for a connection; says whether there was something to write.
+    pub(crate) fn flush_connection(&mut self, id: ConnectionId) -> bool {
+        let Some(connection) = self.connection(id) else { return false };
         connection.dirty = false;
         if connection.out.is_blocked() {
-            return;
+            return false;
         }
-        if connection.out.waiting() > 0 {
+        let any = connection.out.waiting() > 0;
+        if any {
             match connection.write() {
                 Written::Blocked => {
                     let socket = connection.socket.clone();
                     self.chores.push(Chore::Drain(id, socket));
-                    return;
+                    return true;
                 }
                 Written::All | Written::Broken => connection.resume_reading(),
             }
@@ -473,6 +471,7 @@ impl State {
         if connection.out.waiting() == 0 {
             self.drained(id);
         }
+        any
     }
 
     /// A request of the connection waits for its answer. Whether more may be read: not while as many wait as may, nor
@@ -535,7 +534,7 @@ impl State {
         let socket = connection.socket.clone();
         if !connection.dirty {
             connection.dirty = true;
-            self.dirty_connections.push(id);
+            self.dirty_connections.push_back(id);
         }
         self.leave_rooms(id);
         self.chores.push(Chore::Finish(id, socket, code));

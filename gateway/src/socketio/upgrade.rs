@@ -124,7 +124,7 @@ impl State {
         connection.out.unblock();
         if !connection.dirty {
             connection.dirty = true;
-            self.dirty_connections.push(id);
+            self.dirty_connections.push_back(id);
         }
         Some(sid)
     }
