@@ -15,11 +15,25 @@ use crate::ws::outbound::Written;
 const LOOKED_AT: usize = 32;
 
 impl State {
-    /// Sends a room's turn. A connection with more bytes waiting than its budget is left out from here on and told
-    /// `behind` once it has read them. Returns to how many it was to be sent.
+    /// Sends the turn of a room that waited for it. Returns to how many it was to be sent.
     pub fn flush_room(&mut self, room: &RoomId) -> usize {
+        if let Some(here) = self.rooms.get_mut(room) {
+            here.dirty = false;
+        }
+        self.send_turn(room)
+    }
+
+    /// Sends a room's turn before its end, whatever waits. One that waits for it still does, and so not twice.
+    pub fn flush_now(&mut self, room: &RoomId) {
+        if let Some(here) = self.rooms.get_mut(room) {
+            here.resting = false;
+        }
+        self.send_turn(room);
+    }
+
+    /// A connection with more bytes waiting than its budget is left out from here on and told `behind` once it has read them.
+    fn send_turn(&mut self, room: &RoomId) -> usize {
         let Some(here) = self.rooms.get_mut(room) else { return 0 };
-        here.dirty = false;
         if here.resting || here.turn.is_empty() {
             return 0;
         }
@@ -84,14 +98,6 @@ impl State {
             }
         }
         members
-    }
-
-    /// Sends a room's turn before its end, whatever waits.
-    pub fn flush_now(&mut self, room: &RoomId) {
-        if let Some(here) = self.rooms.get_mut(room) {
-            here.resting = false;
-        }
-        self.flush_room(room);
     }
 
     fn fall_behind(&mut self, id: ConnectionId, room: &RoomId, after: Seq) {

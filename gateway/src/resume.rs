@@ -260,6 +260,9 @@ impl State {
                     || synced.info.kept.first > known.position.0.next() =>
             {
                 // Another log than the one we read, or what we have not read of it is gone: whoever reads it here must begin anew.
+                // First what waits to be told of the one before.
+                self.flush_now(room);
+                let here = self.rooms.get_mut(room)?;
                 let members = here.members.clone();
                 here.forget_recent();
                 here.begin(synced);

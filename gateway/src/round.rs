@@ -76,6 +76,12 @@ mod tests {
     use crate::http::tests::state;
     use crate::member::{Connection, Socket, Transport};
     use crate::shard::Shard;
+    use crate::ws::outbound::Outbound;
+
+    fn polling(state: &mut State) -> ConnectionId {
+        let socket = Socket::new(Transport::Polling(Notify::new()));
+        state.insert(|serial| Connection::new(serial, socket, IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
+    }
 
     fn waiting(state: &mut State, of: &[ConnectionId]) -> Vec<usize> {
         of.iter().map(|id| state.connection(*id).unwrap().out.waiting()).collect()
@@ -87,11 +93,7 @@ mod tests {
         Shard::new(state(Config::default()).gateway, 0).with(|state| {
             // The first of each room's members, who keep what they are sent.
             let first = rooms.clone().map(|room| {
-                let ids = [(); 10].map(|()| {
-                    let socket = Socket::new(Transport::Polling(Notify::new()));
-                    let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                    state.insert(|serial| Connection::new(serial, socket, address, 0))
-                });
+                let ids = [(); 10].map(|()| polling(state));
                 state.rooms.entry(room.clone()).or_default().members = ids.iter().map(|id| id.slot).collect();
                 state.pass(&room, Passes::Count(1));
                 ids[0]
@@ -108,11 +110,29 @@ mod tests {
             state.pass(&rooms[0], Passes::Count(2));
             state.pass(&rooms[2], Passes::Count(2));
             state.push(first[0], "answer".into());
+            // Before its turn in the round, for who opens it: it still has one, and no second.
+            state.flush_now(&rooms[2]);
+            state.pass(&rooms[2], Passes::Count(3));
+            let queued = state.round.rooms.iter().chain(&state.dirty_rooms);
+            assert_eq!(queued.filter(|room| **room == rooms[2]).count(), 1);
             let after = part(state);
             assert!(after[0] < 2 * a && after[2] > a, "{after:?}");
             assert!(state.round.is_over());
             let next = part(state);
             assert!(next[0] > after[0] + a / 2 && next[1..] == after[1..], "{next:?}");
+        });
+    }
+
+    #[tokio::test]
+    async fn a_reader_goes_on_also_where_what_its_room_was_told_took_its_answer_along() {
+        Shard::new(state(Config::default()).gateway, 0).with(|state| {
+            let id = polling(state);
+            state.push(id, "answer".into());
+            let connection = state.connection(id).unwrap();
+            connection.paused = true;
+            connection.out = Outbound::default();
+            state.write_a_part();
+            assert!(!state.connection(id).unwrap().paused);
         });
     }
 }

@@ -464,10 +464,12 @@ impl State {
                     self.chores.push(Chore::Drain(id, socket));
                     return true;
                 }
-                Written::All | Written::Broken => connection.resume_reading(),
+                Written::All | Written::Broken => {}
             }
         }
-        // One that polls has not: what it fetches is still here.
+        // Also where what its room was told took the rest along.
+        connection.resume_reading();
+        // One that polls has not read it: what it fetches is still here.
         if connection.out.waiting() == 0 {
             self.drained(id);
         }
