@@ -425,3 +425,55 @@ impl State {
         metrics::gauge!(crate::metrics::ROOMS).set(self.rooms.len() as f64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use hubbub_core::entry::{Kept, RoomFacts};
+    use hubbub_core::ids::Epoch;
+    use hubbub_core::room::RoomInfo;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::dialect::Passes;
+    use crate::http::tests::state;
+    use crate::member::{Connection, Socket, Transport};
+
+    fn synced(room: &RoomId, log: u128) -> Synced {
+        let owner = UserId::parse("ann").unwrap();
+        let facts = RoomFacts { name: "The lobby".into(), topic: "".into(), owner };
+        let info = RoomInfo { id: room.clone(), facts, head: Seq(7), members: 1, kept: Kept::default() };
+        Synced { info, log: LogId(log), epoch: Epoch(1), members: Vec::new(), erased: Seq(0) }
+    }
+
+    #[tokio::test]
+    async fn a_reset_comes_after_what_is_of_the_log_before() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (client, accepted) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        let room = RoomId::parse("lobby").unwrap();
+        Shard::new(state(Config::default()).gateway, 0).with(|state| {
+            let socket = Socket::new(Transport::WebSocket(stream));
+            let id =
+                state.insert(|serial| Connection::new(serial, socket, IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+            let here = state.rooms.entry(room.clone()).or_default();
+            here.begin(synced(&room, 1));
+            here.members = vec![id.slot];
+            state.pass(&room, Passes::Count(1));
+            assert_eq!(state.take_sync(&room, None, synced(&room, 2), Vec::new()), None);
+            state.write_a_part();
+            let socket = state.connections.remove(id.slot as usize).socket;
+            socket2::SockRef::from(socket.stream().unwrap()).shutdown(std::net::Shutdown::Write).unwrap();
+        });
+        let mut told = Vec::new();
+        client.read_to_end(&mut told).await.unwrap();
+        let told = String::from_utf8_lossy(&told);
+        let at =
+            |event: &str| told.find(&format!("\"{event}\"")).unwrap_or_else(|| panic!("no {event}: {told}"));
+        assert!(at("presence") < at("reset"), "{told}");
+    }
+}
