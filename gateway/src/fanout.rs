@@ -11,9 +11,9 @@
 //! # Turn and rest
 //! Nothing is sent when an entry comes: it is appended to its room's turn. The shard's flusher yields once, so that all
 //! that is readable now is read first, and then sends each room's turn in one write a member, a [part](crate::round) of the
-//! rooms at a time. Busy, turns get longer by
-//! themselves and a write carries more; idle, there is no timer and no delay. A room of [`REST_MEMBERS_MIN`] or more rests
-//! after a flush for as long as the flush took of this thread's CPU time, so that it can't take more than half of it.
+//! rooms at a time. Busy, turns get longer by themselves and a write carries more; idle, there is no timer and no delay. A room
+//! of [`REST_MEMBERS_MIN`] or more rests after a flush for as long as the flush took of this thread's CPU time, so that it can't
+//! take more than half of it.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -6,6 +6,7 @@ use hubbub_core::ids::{RoomId, Seq};
 
 use crate::fanout::{REST_MEMBERS_MIN, rest_after, thread_cpu};
 use crate::member::{Connection, ConnectionId, Standing};
+use crate::room::RoomHere;
 use crate::shard::{Chore, State};
 use crate::ws::outbound::Written;
 
@@ -17,23 +18,18 @@ const LOOKED_AT: usize = 32;
 impl State {
     /// Sends the turn of a room that waited for it. Returns to how many it was to be sent.
     pub fn flush_room(&mut self, room: &RoomId) -> usize {
-        if let Some(here) = self.rooms.get_mut(room) {
-            here.dirty = false;
-        }
-        self.send_turn(room)
+        self.send_turn(room, |here| here.dirty = false)
     }
 
     /// Sends a room's turn before its end, whatever waits. One that waits for it still does, and so not twice.
     pub fn flush_now(&mut self, room: &RoomId) {
-        if let Some(here) = self.rooms.get_mut(room) {
-            here.resting = false;
-        }
-        self.send_turn(room);
+        self.send_turn(room, |here| here.resting = false);
     }
 
     /// A connection with more bytes waiting than its budget is left out from here on and told `behind` once it has read them.
-    fn send_turn(&mut self, room: &RoomId) -> usize {
+    fn send_turn(&mut self, room: &RoomId, note: impl FnOnce(&mut RoomHere)) -> usize {
         let Some(here) = self.rooms.get_mut(room) else { return 0 };
+        note(here);
         if here.resting || here.turn.is_empty() {
             return 0;
         }

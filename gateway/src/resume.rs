@@ -428,7 +428,7 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     use hubbub_core::entry::{Kept, RoomFacts};
     use hubbub_core::ids::Epoch;
@@ -441,6 +441,7 @@ mod tests {
     use crate::dialect::Passes;
     use crate::http::tests::state;
     use crate::member::{Connection, Socket, Transport};
+    use crate::shard::tests::unread;
 
     fn synced(room: &RoomId, log: u128) -> Synced {
         let owner = UserId::parse("ann").unwrap();
@@ -458,8 +459,7 @@ mod tests {
         let room = RoomId::parse("lobby").unwrap();
         Shard::new(state(Config::default()).gateway, 0).with(|state| {
             let socket = Socket::new(Transport::WebSocket(stream));
-            let id =
-                state.insert(|serial| Connection::new(serial, socket, IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+            let id = state.insert(|serial| Connection { socket, ..unread(serial) });
             let here = state.rooms.entry(room.clone()).or_default();
             here.begin(synced(&room, 1));
             here.members = vec![id.slot];

@@ -66,22 +66,13 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
-    use tokio::sync::Notify;
-
     use super::*;
     use crate::config::Config;
     use crate::dialect::Passes;
     use crate::http::tests::state;
-    use crate::member::{Connection, Socket, Transport};
     use crate::shard::Shard;
+    use crate::shard::tests::unread;
     use crate::ws::outbound::Outbound;
-
-    fn polling(state: &mut State) -> ConnectionId {
-        let socket = Socket::new(Transport::Polling(Notify::new()));
-        state.insert(|serial| Connection::new(serial, socket, IpAddr::V4(Ipv4Addr::LOCALHOST), 0))
-    }
 
     fn waiting(state: &mut State, of: &[ConnectionId]) -> Vec<usize> {
         of.iter().map(|id| state.connection(*id).unwrap().out.waiting()).collect()
@@ -93,7 +84,7 @@ mod tests {
         Shard::new(state(Config::default()).gateway, 0).with(|state| {
             // The first of each room's members, who keep what they are sent.
             let first = rooms.clone().map(|room| {
-                let ids = [(); 10].map(|()| polling(state));
+                let ids = [(); 10].map(|()| state.insert(unread));
                 state.rooms.entry(room.clone()).or_default().members = ids.iter().map(|id| id.slot).collect();
                 state.pass(&room, Passes::Count(1));
                 ids[0]
@@ -126,7 +117,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_goes_on_also_where_what_its_room_was_told_took_its_answer_along() {
         Shard::new(state(Config::default()).gateway, 0).with(|state| {
-            let id = polling(state);
+            let id = state.insert(unread);
             state.push(id, "answer".into());
             let connection = state.connection(id).unwrap();
             connection.paused = true;

@@ -16,7 +16,7 @@ fn shard(config: Config) -> Arc<Shard> {
 }
 
 /// A connection that nobody reads.
-fn unread(serial: u32) -> Connection {
+pub(crate) fn unread(serial: u32) -> Connection {
     let socket = Socket::new(Transport::Polling(Notify::new()));
     Connection::new(serial, socket, IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 }
