@@ -83,12 +83,12 @@ fn announce(settings: &Settings, Server { url, gateway, .. }: &Server) {
         Surroundings::Dev if gateway.accounts.built_in().is_none() => println!(
             "Hubbub {version} is at {url}  (data in {data}; accounts are of another service; stop with Ctrl-C)\n\
              Try:  curl {url}/v1/accounts/validate -H \"Authorization: Bearer $TOKEN\"  with an access token of that service\n\
-             Then: open {url} for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
+             Then: open {url} to chat, {url}/api for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
         ),
         Surroundings::Dev => println!(
             "Hubbub {version} is at {url}  (data in {data}; stop with Ctrl-C)\n\
              Try:  curl {url}/v1/accounts -d '{{\"name\":\"Ann\",\"email\":\"ann@example.org\",\"password\":\"correct horse\"}}' -H 'content-type: application/json'\n\
-             Then: open {url} for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
+             Then: open {url} to chat, {url}/api for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
         ),
     }
 }
