@@ -101,9 +101,10 @@ impl Asked<'_> {
         key: Option<&Key>,
     ) -> Result<impl Future<Output = Result<RoomInfo, Failure>> + Send + 'static + use<>, Failure> {
         self.may_send()?;
-        self.may_have_room(None)?;
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
         let room = room_id(&user.id, key);
+        // Asked for once more, it may be the last that they may have.
+        self.may_have_room(&room)?;
         let made = shard.gateway.asker.act(room, user.clone(), Verb::Create { name, topic }, None);
         Ok(async move {
             let Answer::Made(room) = made.await? else { return Err(Failure::Unavailable) };
@@ -121,7 +122,7 @@ impl Asked<'_> {
         room: RoomId,
     ) -> Result<impl Future<Output = Result<Seq, Failure>> + Send + 'static + use<>, Failure> {
         self.may_send()?;
-        self.may_have_room(Some(&room))?;
+        self.may_have_room(&room)?;
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
         let joined = shard.gateway.asker.act(room.clone(), user.clone(), Verb::Join, None);
         Ok(async move {
@@ -174,12 +175,11 @@ impl Asked<'_> {
         self.shard.gateway.sends.check(&self.account.user.id, Instant::now()).map_err(Failure::TooQuick)
     }
 
-    fn may_have_room(&self, room: Option<&RoomId>) -> Result<(), Failure> {
+    fn may_have_room(&self, room: &RoomId) -> Result<(), Failure> {
         let max = self.shard.gateway.config.rooms_of_user_max;
         let full = self.shard.with(|state| {
-            state.connection(self.id).is_some_and(|connection| {
-                connection.rooms.len() >= max && room.is_none_or(|room| connection.standing(room).is_none())
-            })
+            let connection = state.connection(self.id);
+            connection.is_some_and(|one| one.rooms.len() >= max && one.standing(room).is_none())
         });
         if full { Err(Failure::TooManyRooms) } else { Ok(()) }
     }

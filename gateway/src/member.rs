@@ -174,6 +174,13 @@ impl Connection {
         }
     }
 
+    /// It read much of what waited, though not all: it is no slow consumer for what it is sent of the past.
+    pub fn has_read(&mut self) {
+        if !self.rooms.iter().any(|(_, standing)| matches!(standing, Standing::Behind(_))) {
+            self.behind_since = None;
+        }
+    }
+
     /// Lets its reader go on, if it waits and nothing is left that it waits for.
     pub fn resume_reading(&mut self) {
         let held = self.hello_waits || self.full || self.out.is_blocked();

@@ -161,17 +161,25 @@ impl Shard {
             tracing::warn!(%room, %error, "could not follow a room that was joined");
             return;
         }
+        if !self.with(|state| state.is_to_follow(user, room, seq)) {
+            return;
+        }
+        // The answer to a request that is made again is that of the first, and one to a join may come after a leave: nothing of either
+        // was heard here.
+        match self.gateway.asker.sync(room, 0, vec![user.clone()]).await {
+            Ok((synced, _)) if synced.members.contains(user) => {}
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%room, %error, "could not follow a room that was joined");
+                return;
+            }
+        }
         self.with(|state| {
-            let live_from =
-                state.rooms.get(room).and_then(|here| here.synced.as_ref()).map(|synced| synced.live_from);
+            let has_left = state.rooms.get(room).is_some_and(|here| here.has_left_since(user, seq));
+            if has_left || !state.is_to_follow(user, room, seq) {
+                return;
+            }
             let Some(here) = state.users.get_mut(user) else { return };
-            if here.joined.get(room).is_some_and(|followed| *followed >= seq) {
-                return;
-            }
-            // A join that came after the room became live here was seen in its log.
-            if live_from.is_none_or(|live_from| seq > live_from) {
-                return;
-            }
             here.joined.insert(room.clone(), seq);
             for id in here.connections.clone() {
                 let Some(connection) = state.connection(id) else { continue };
@@ -236,6 +244,15 @@ impl Shard {
 }
 
 impl State {
+    /// Whether a user's join at `seq` is not known here yet, and came before the room became live here: one that came later was seen in
+    /// its log.
+    fn is_to_follow(&self, user: &UserId, room: &RoomId, seq: Seq) -> bool {
+        let synced = self.rooms.get(room).and_then(|here| here.synced.as_ref());
+        let joined = self.users.get(user).map(|here| here.joined.get(room));
+        synced.is_some_and(|synced| seq <= synced.live_from)
+            && joined.is_some_and(|joined| joined.is_none_or(|followed| *followed < seq))
+    }
+
     /// Takes what the holder says of a room, asked when this shard was at `asked_at`; the seq after which entries are still missing.
     fn take_sync(
         &mut self,
@@ -356,6 +373,7 @@ impl State {
             connection.behind_since.get_or_insert(now);
             return Step::Wait;
         }
+        connection.has_read();
         let here = self.rooms.get(room).and_then(|here| Some((here, here.synced.as_ref()?)));
         let Some((here, synced)) = here else { return Step::TooLate };
         let position = synced.position.0;
@@ -369,11 +387,24 @@ impl State {
                 self.push_missed(id, room, &missed, from, member);
                 if *member {
                     self.go_live(id, room);
-                } else if let Some(connection) = self.connection(id) {
-                    connection.forget_room(room);
+                } else {
+                    self.has_gone(id, room, position);
                 }
                 Step::Over
             }
+        }
+    }
+
+    /// A connection's user was found to be no member at `position`, which is the room's: it is not sent what follows, and no other of
+    /// theirs is that comes.
+    fn has_gone(&mut self, id: ConnectionId, room: &RoomId, position: Seq) {
+        let Some(connection) = self.connection(id) else { return };
+        connection.forget_room(room);
+        let Some(account) = connection.account.clone() else { return };
+        if let Some(here) = self.users.get_mut(&account.user.id)
+            && here.joined.get(room).is_some_and(|joined| *joined <= position)
+        {
+            here.joined.remove(room);
         }
     }
 

@@ -198,6 +198,7 @@ impl State {
             connection.behind_since.get_or_insert(now);
             return Room::Wait;
         }
+        connection.has_read();
         let is_user = connection.standing(&listed.id).is_some();
         self.push(id, chatroom(listed, is_user));
         Room::Told

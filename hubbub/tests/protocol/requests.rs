@@ -1,6 +1,6 @@
 //! Every request and every event, as two or three people see them.
 
-use hubbub_testkit::{Hubbub, eventually, in_time};
+use hubbub_testkit::{Hubbub, Person, eventually, in_time};
 use serde_json::{Value, json};
 
 use crate::talk::{Talk, frame};
@@ -323,4 +323,65 @@ async fn a_resume_sends_what_was_missed_and_then_what_comes() {
     for talk in [&mut near, &mut far, &mut ahead] {
         assert_eq!(talk.hear("message").await["seq"], 7);
     }
+}
+
+#[tokio::test]
+async fn a_room_that_is_made_again_by_who_left_it_is_not_shown_again() {
+    let server = server().await;
+    let (mut ann, ann_is) = Talk::of(&server, "Ann").await;
+    let create = json!({"type": "create", "name": "Tea", "key": "once"});
+    let room = ann.done(create.clone()).await["room"]["id"].clone();
+    ann.hear("join").await;
+    ann.done(json!({"type": "leave", "room": room})).await;
+    ann.hear("leave").await;
+    assert_eq!(ann.done(create).await["room"]["id"], room);
+    // What it was led to follow would have come by then, and to one who comes as well.
+    let mut bob = Talk::of(&server, "Bob").await.0;
+    bob.done(json!({"type": "join", "room": room})).await;
+    bob.done(json!({"type": "send", "room": room, "text": "Is she there?"})).await;
+    bob.hear("message").await;
+    assert_eq!(ann.heard_so_far().await, Vec::<Value>::new());
+    let mut again = Talk::again(&server, &ann_is).await;
+    bob.done(json!({"type": "send", "room": room, "text": "Or there?"})).await;
+    bob.hear("message").await;
+    assert_eq!(again.heard_so_far().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn who_joins_and_leaves_in_one_breath_is_not_sent_what_follows() {
+    let server = server().await;
+    let ann = Person::register(&server, "Ann").await.unwrap();
+    let post = async |path: &str, body| {
+        let answer = server.post(&format!("/v1/chat/rooms{path}"), Some(&ann.token), &body).await.unwrap();
+        serde_json::from_str::<Value>(&answer.text).unwrap()
+    };
+    for n in 0..20 {
+        // Nobody has the room open: she is on no connection.
+        let room = post("", json!({"name": "Tea", "topic": ""})).await["id"].clone();
+        let bob_is = Person::register(&server, &format!("Bob{n}")).await.unwrap();
+        let mut bob = Talk::again(&server, &bob_is).await;
+        for what in ["join", "leave"] {
+            bob.raw.send_json(&json!({"type": what, "room": room, "ref": what})).await.unwrap();
+        }
+        for what in ["join", "leave"] {
+            assert_eq!(bob.answer(&json!(what)).await["type"], "ok");
+        }
+        bob.heard_so_far().await;
+        let mut again = Talk::again(&server, &bob_is).await;
+        post(&format!("/message/{}", room.as_str().unwrap()), json!({"message": "Is he there?"})).await;
+        for bob in [&mut bob, &mut again] {
+            assert_eq!(bob.heard_so_far().await, Vec::<Value>::new());
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_last_room_that_one_may_have_is_made_once_however_often_it_is_asked_for() {
+    let server = Hubbub::start(program().with("--rooms-of-user-max=2")).await.unwrap();
+    let (mut ann, _) = Talk::of(&server, "Ann").await;
+    ann.done(json!({"type": "create", "name": "Tea"})).await;
+    let create = json!({"type": "create", "name": "Milk", "key": "once"});
+    let room = ann.done(create.clone()).await["room"]["id"].clone();
+    assert_eq!(ann.done(create).await["room"]["id"], room);
+    assert_eq!(ann.ask(json!({"type": "create", "name": "Sugar"})).await["code"], "forbidden");
 }
