@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hubbub_core::entry::{Entry, obey_all};
 use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::room::RoomInfo;
@@ -50,14 +49,17 @@ enum Meeting {
 }
 
 impl Shard {
-    /// The answer to `open`.
+    /// Answers an `open`.
+    ///
+    /// # Errors
+    /// What is to be answered instead.
     pub async fn open(
         self: &Arc<Self>,
         id: ConnectionId,
         reference: &Ref,
         room: RoomId,
         limit: u32,
-    ) -> Result<Bytes, Failure> {
+    ) -> Result<(), Failure> {
         let (members, _) = self.gateway.asker.members(room.clone(), None, MEMBERS).await?;
         let members = self.gateway.with_presence(members);
         let mut snapshot = self.snapshot(&room, limit).await?;
@@ -66,11 +68,13 @@ impl Shard {
             let settled = self.settled.notified();
             match self.with(|state| state.meet(id, &room, &mut snapshot, limit)) {
                 Meeting::Here => {
-                    // Nothing is awaited from here to the push of the answer: no turn gets between.
+                    // Nothing is awaited from here to the push of the answer: no turn gets between. Left to the next turn it would
+                    // come after what that hears first, which is sent before the end of the turn if it is much.
                     let Snapshot { info, entries, .. } = snapshot;
                     let newest = entries.len().saturating_sub(limit as usize);
                     let shown = entries[newest..].iter().filter_map(answer::shown).collect();
-                    return Ok(answer::ok(reference, Opened { room: info, members, entries: shown }));
+                    self.push_ok(id, reference, Opened { room: info, members, entries: shown });
+                    return Ok(());
                 }
                 Meeting::Short => self.complete(&room, &mut snapshot, limit).await?,
                 // Told whenever any connection settles, so this is no try. It ends with the connection at the latest.
@@ -139,5 +143,89 @@ impl State {
             true => Meeting::Short,
             false => Meeting::Here,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hubbub_core::entry::{Kept, RoomFacts, Says};
+    use hubbub_core::ids::{Epoch, LogId, Millis, Partition, User, UserId};
+    use hubbub_core::limits::Content;
+    use hubbub_core::ports::accounts::Account;
+    use hubbub_core::ports::bus::{Message, Reply, Subject};
+    use hubbub_wire::tier::act::{Synced, Told};
+    use hubbub_wire::tier::event::Batch;
+    use hubbub_wire::tier::parcel;
+    use hubbub_wire::tier::query::Found;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::http::tests::state;
+    use crate::member::{Connection, Socket, Transport};
+    use crate::shard::Heard;
+    use crate::shard::tests::unread;
+    use crate::ws::requests;
+
+    #[tokio::test]
+    async fn the_answer_comes_before_what_follows_the_snapshot_however_long_that_is() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (client, accepted) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        let room = RoomId::parse("lobby").unwrap();
+        let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+        let says = |seq, content| Entry::new(&room, Seq(seq), Millis(1), &ann, None, Says::Message(&content));
+        let newest = says(7, Content::text("the newest".to_owned()).unwrap());
+        let facts = RoomFacts { name: "The lobby".into(), topic: "".into(), owner: ann.id.clone() };
+        let info = RoomInfo { id: room.clone(), facts, head: Seq(7), members: 1, kept: Kept::default() };
+        let synced = Synced { info, log: LogId(1), epoch: Epoch(1), members: Vec::new(), erased: Seq(0) };
+
+        let shard = Shard::new(state(Config::default()).gateway, 0);
+        let told = parcel::pack_with(&Told::Synced(Box::new(synced.clone())), &room, [&newest]);
+        let holder = Arc::new(move |_: Message, reply: Reply| reply.send(told.clone()));
+        let _holder = shard.gateway.bus.serve(Subject::Act(Partition(0)), holder).await.unwrap();
+        let found = parcel::pack(&Found::Members { members: Vec::new(), next: None });
+        let history = Arc::new(move |_: Message, reply: Reply| reply.send(found.clone()));
+        let _history = shard.gateway.bus.serve(Subject::Query, history).await.unwrap();
+        let id = shard.with(|state| {
+            let account = Account { user: ann.clone(), roles: Vec::new(), expires_at: Millis(u64::MAX) };
+            let socket = Socket::new(Transport::WebSocket(stream));
+            let id =
+                state.insert(|serial| Connection { socket, account: Some(account.into()), ..unread(serial) });
+            let here = state.rooms.entry(room.clone()).or_default();
+            here.begin(synced);
+            here.remember(newest);
+            state.go_live(id, &room);
+            id
+        });
+
+        // It is here, and not heard yet. It fills a turn, and so is sent before its end.
+        let picture = Content::image(format!("data:image/png;base64,{}", "A".repeat(100_000))).unwrap();
+        let batch = Batch { room: room.clone(), log: LogId(1), epoch: Epoch(1), members: 1 };
+        let payload = parcel::pack_with(&batch, &room, [&says(8, picture)]);
+        shard.ear.leave(Heard::Entries(room.clone(), Message::from(payload)), 0);
+        requests::on_text(&shard, id, r#"{"type":"open","ref":"r","room":"lobby","limit":1}"#);
+        // All that it waits for is in this process.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let turns = tokio::spawn(shard.clone().run());
+        let (mut told, mut some) = (Vec::new(), [0; 16 * 1_024]);
+        while place(&told, "\"seq\":8").is_none() || place(&told, "\"ref\":\"r\"").is_none() {
+            let n =
+                hubbub_testkit::in_time("the answer and the entry", client.read(&mut some)).await.unwrap();
+            told.extend_from_slice(&some[..n]);
+        }
+        turns.abort();
+        assert!(place(&told, "\"ref\":\"r\"") < place(&told, "\"seq\":8"));
+        assert!(place(&told, "\"head\":7").is_some());
+    }
+
+    fn place(told: &[u8], what: &str) -> Option<usize> {
+        told.windows(what.len()).position(|window| window == what.as_bytes())
     }
 }

@@ -87,8 +87,14 @@ impl Named<'_> {
                 asked.shard.push_ok(asked.id, &self.reference, Nothing {})
             }
             Request::Open { room, limit } => {
-                let (shard, id) = (asked.shard.clone(), asked.id);
-                self.read(move |reference| async move { shard.open(id, &reference, room, limit).await })
+                if let Err(failure) = asked.may_read() {
+                    return asked.shard.fail(asked.id, &self.reference, &failure);
+                }
+                let (shard, id, reference) = (asked.shard.clone(), asked.id, self.reference.clone());
+                asked.answer_later(READ_WEIGHT, async move {
+                    let opened = shard.open(id, &reference, room, limit).await;
+                    opened.err().map(|failure| failure_frame(&reference, &failure))
+                })
             }
             Request::History { room, range, limit, kinds } => {
                 // Where it is not known here, its holder is asked.
