@@ -255,7 +255,11 @@ impl Gateway {
     pub fn arrive(&self, user: &User) -> Arrived {
         let arrived = self.presence.arrive(&user.id, self.config.connections_of_user_max);
         match &self.peers {
-            Some(peers) if arrived == Arrived::First && peers.note(user, &self.presence) => Arrived::Another,
+            Some(peers) if arrived == Arrived::First && peers.note(user, &self.presence) => {
+                // By the other gateway.
+                self.presence.tell(&user.id);
+                Arrived::Another
+            }
             _ => arrived,
         }
     }

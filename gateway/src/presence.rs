@@ -10,7 +10,14 @@ use hubbub_core::address::one_client;
 
 /// Connections by user, or by [address](Addresses), over all shards.
 pub struct Presence<K> {
-    connections: Mutex<HashMap<K, u32>>,
+    connections: Mutex<HashMap<K, Here>>,
+}
+
+#[derive(Default)]
+struct Here {
+    connections: u32,
+    /// Whether it was told that they are online.
+    told: bool,
 }
 
 impl<K> Default for Presence<K> {
@@ -34,7 +41,7 @@ impl<K: Hash + Eq + Clone> Presence<K> {
     /// A connection opened.
     pub fn arrive(&self, key: &K, max: u32) -> Arrived {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = connections.entry(key.clone()).or_insert(0);
+        let count = &mut connections.entry(key.clone()).or_default().connections;
         if *count >= max {
             return Arrived::TooMany;
         }
@@ -42,22 +49,29 @@ impl<K: Hash + Eq + Clone> Presence<K> {
         if *count == 1 { Arrived::First } else { Arrived::Another }
     }
 
+    /// Whether it is still to be told that they are online, which it is now. Not the first that opened tells, but the first that got in:
+    /// the other may never.
+    pub fn tell(&self, key: &K) -> bool {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        connections.get_mut(key).is_some_and(|here| !std::mem::replace(&mut here.told, true))
+    }
+
     /// A counted connection closed. Whether it was the last: they are offline now.
     pub fn depart(&self, key: &K) -> bool {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let Entry::Occupied(mut count) = connections.entry(key.clone()) else { return false };
-        *count.get_mut() -= 1;
-        if *count.get() > 0 {
+        let Entry::Occupied(mut here) = connections.entry(key.clone()) else { return false };
+        here.get_mut().connections -= 1;
+        if here.get().connections > 0 {
             return false;
         }
-        count.remove();
+        here.remove();
         true
     }
 
     /// How many there are.
     pub fn count(&self, key: &K) -> u32 {
         let connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.get(key).copied().unwrap_or_default()
+        connections.get(key).map_or(0, |here| here.connections)
     }
 
     /// Whether there is one.
@@ -103,6 +117,22 @@ mod tests {
         assert_eq!(addresses.arrive(&at("2001:db8:0:1::1"), 2), Arrived::First);
         assert_eq!(addresses.count(&at("2001:db8::4")), 2);
         assert!(!addresses.depart(&at("2001:db8::2")) && addresses.depart(&at("2001:db8::1")));
+    }
+
+    #[test]
+    fn who_gets_in_first_tells_that_they_are_online() {
+        let presence = Presence::default();
+        let ann = UserId::parse("ann").unwrap();
+        assert!(!presence.tell(&ann));
+        presence.arrive(&ann, 2);
+        presence.arrive(&ann, 2);
+        // The first to come never gets in.
+        assert!(!presence.depart(&ann));
+        assert!(presence.tell(&ann));
+        assert!(!presence.tell(&ann));
+        presence.depart(&ann);
+        presence.arrive(&ann, 2);
+        assert!(presence.tell(&ann));
     }
 
     #[test]

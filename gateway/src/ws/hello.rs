@@ -90,11 +90,15 @@ impl Shard {
                 self.with(|state| state.close(id, CloseCode::TooMany, 60_000));
                 Ok(())
             }
-            Entrance::New(arrived) => {
+            Entrance::New(Arrived::First | Arrived::Another) => {
                 let entered = self.enter(id, reference, &account, resume).await;
                 match entered {
-                    Ok(()) if arrived == Arrived::First => self.tell_presence(id, &account, true),
-                    Ok(()) => {}
+                    Ok(()) => {
+                        let is_in = self.with(|state| state.connection(id).is_some_and(|one| !one.closing));
+                        if is_in && self.gateway.presence.tell(&account.user.id) {
+                            self.tell_presence(id, &account, true);
+                        }
+                    }
                     Err(_) => self.unregister(id, &account),
                 }
                 entered
@@ -300,26 +304,26 @@ impl Shard {
         state.push(id, frame);
         for room in rooms {
             let Some(seen) = resume.rooms.get(&room).copied() else { continue };
+            let Some(position) = state.position(&room) else { continue };
+            let may_resume = seen <= position
+                && !resume.is_of_another(state.log(&room))
+                && self.may_resume(state, &room, seen, position);
+            let standing = state.connection(id).and_then(|connection| connection.standing(&room).copied());
+            if let (Some(Standing::Live(place)), true, true) = (standing, untouched, may_resume) {
+                // Nothing was sent on it yet: it can begin where it was. What waits for the end of the turn is part of what it missed.
+                state.end_live(id.slot, &room, place);
+                if let Some(connection) = state.connection(id) {
+                    connection.forget_room(&room);
+                }
+                state.attach(id, &room, Some(seen));
+                continue;
+            }
             // What it is sent with the end of the turn is not missed.
             state.flush_now(&room);
-            let Some(position) = state.position(&room) else { continue };
             if seen > position || resume.is_of_another(state.log(&room)) {
                 state.push(id, answer::frame(&Event::Reset { room: &room, head: position }));
             } else if seen < position {
-                let may_resume = self.may_resume(state, &room, seen, position);
-                let standing =
-                    state.connection(id).and_then(|connection| connection.standing(&room).copied());
-                if let (Some(Standing::Live(place)), true, true) = (standing, untouched, may_resume) {
-                    // Nothing was sent on it yet: it can begin where it was.
-                    state.end_live(id.slot, &room, place);
-                    if let Some(connection) = state.connection(id) {
-                        connection.forget_room(&room);
-                    }
-                    state.attach(id, &room, Some(seen));
-                } else {
-                    state
-                        .push(id, answer::frame(&Event::Behind { room: &room, after: seen, head: position }));
-                }
+                state.push(id, answer::frame(&Event::Behind { room: &room, after: seen, head: position }));
             }
         }
     }
@@ -429,5 +433,80 @@ impl State {
         if here.connections.is_empty() {
             self.users.remove(user);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use hubbub_core::entry::{Entry, Kept, RoomFacts, Says};
+    use hubbub_core::ids::{Epoch, Millis, User};
+    use hubbub_core::limits::Content;
+    use hubbub_core::room::RoomInfo;
+    use hubbub_wire::tier::act::Synced;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::http::tests::state;
+    use crate::member::{Connection, Socket, Transport};
+    use crate::shard::tests::unread;
+
+    #[tokio::test]
+    async fn what_waits_for_the_end_of_the_turn_is_part_of_what_is_resumed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (client, accepted) =
+            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        let room = RoomId::parse("lobby").unwrap();
+        let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+        let said = |seq| {
+            let content = Content::text(format!("text {seq}")).unwrap();
+            Entry::new(&room, Seq(seq), Millis(1), &ann, None, Says::Message(&content))
+        };
+        let account =
+            Arc::new(Account { user: ann.clone(), roles: Vec::new(), expires_at: Millis(u64::MAX) });
+        let facts = RoomFacts { name: "The lobby".into(), topic: "".into(), owner: ann.id.clone() };
+        let info = RoomInfo { id: room.clone(), facts, head: Seq(7), members: 1, kept: Kept::default() };
+        let synced = Synced { info, log: LogId(1), epoch: Epoch(1), members: Vec::new(), erased: Seq(0) };
+        let shard = Shard::new(state(Config::default()).gateway, 0);
+        let id = shard.with(|state| {
+            let socket = Socket::new(Transport::WebSocket(stream));
+            let user = state.user(&ann.id).number;
+            let connection =
+                |serial| Connection { socket, user, account: Some(account.clone()), ..unread(serial) };
+            let id = state.insert(connection);
+            state.user(&ann.id).connections.push(id);
+            let here = state.rooms.entry(room.clone()).or_default();
+            here.begin(synced);
+            [5, 6, 7].into_iter().for_each(|seq| here.remember(said(seq)));
+            state.go_live(id, &room);
+            // It is told with the end of the turn, which is not yet.
+            state.take_entries(&room, vec![said(8)]);
+            let resume = Resume { rooms: HashMap::from([(room.clone(), Seq(5))]), log: None };
+            shard.welcome_again(state, id, &None, &account, &resume);
+            id
+        });
+        hubbub_testkit::eventually("it is live again", async || {
+            shard.with(|state| {
+                state.write_a_part();
+                let standing = state.connection(id)?.standing(&room).copied()?;
+                matches!(standing, Standing::Live(_)).then_some(())
+            })
+        })
+        .await;
+        let socket = shard.with(|state| {
+            state.take_entries(&room, vec![said(9)]);
+            state.write_a_part();
+            state.connections.remove(id.slot as usize).socket
+        });
+        socket2::SockRef::from(socket.stream().unwrap()).shutdown(std::net::Shutdown::Write).unwrap();
+        let mut told = Vec::new();
+        client.read_to_end(&mut told).await.unwrap();
+        let told = String::from_utf8_lossy(&told);
+        let seqs: Vec<_> = told.split("text ").skip(1).filter_map(|rest| rest.chars().next()).collect();
+        assert_eq!(seqs, ['6', '7', '8', '9'], "{told}");
     }
 }

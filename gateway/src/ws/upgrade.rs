@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
+use axum::extract::Query;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -14,6 +15,7 @@ use hubbub_wire::native::request::BadRequest;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use serde::Deserialize;
 
 use crate::config::Origins;
 use crate::dialect::Dialect;
@@ -107,7 +109,17 @@ fn token(request: &Request<Incoming>) -> Option<Secret> {
     }
     let query = request.uri().query()?;
     let token = query.split('&').find_map(|pair| pair.strip_prefix("access_token="))?;
+    if token.contains('%') {
+        let Query(Params { access_token }) = Query::try_from_uri(request.uri()).ok()?;
+        return access_token;
+    }
+    // As it is: a plus that was not escaped is one.
     Some(Secret::new(token.to_owned()))
+}
+
+#[derive(Deserialize)]
+struct Params {
+    access_token: Option<Secret>,
 }
 
 /// Whether a page of this origin may connect. A client that is no browser sends none.

@@ -79,9 +79,13 @@ async fn a_token_may_come_with_the_upgrade() {
     let server = server().await;
     let ann = Person::register(&server, "Ann").await.unwrap();
     let url = server.ws_url();
-    for (url, token) in
-        [(url.clone(), Some(&*ann.token)), (format!("{url}?access_token={}", ann.token), None)]
-    {
+    // As a client writes it who escapes whatever need not be.
+    let escaped: String = ann.token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    for (url, token) in [
+        (url.clone(), Some(&*ann.token)),
+        (format!("{url}?access_token={}", ann.token), None),
+        (format!("{url}?v=1&access_token={escaped}"), None),
+    ] {
         let mut raw = Raw::connect(&url, token).await.unwrap();
         let welcome = raw.next_json().await.unwrap();
         assert_eq!((&welcome["type"], welcome.get("ref")), (&json!("welcome"), None));
