@@ -43,7 +43,8 @@ pub struct Answers {
     end: CancellationToken,
     revoked: Arc<Revoked>,
     rate: RateLimit<(UserId, RoomId)>,
-    kept: Mutex<Bounded<(RoomId, Key), ()>>,
+    /// By its bot too: what ids bots give is theirs, and two may give the same.
+    kept: Mutex<Bounded<(UserId, RoomId, Key), ()>>,
     /// A flood of junk is counted, and not each of it logged.
     said: RateLimit<&'static str>,
 }
@@ -144,7 +145,7 @@ impl Answers {
 
     /// Has the room's holder keep an answer, however often that has to be asked.
     async fn keep(&self, bot: User, room: RoomId, text: BotText, key: Key) -> Outcome {
-        let this = (room.clone(), key.clone());
+        let this = (bot.id.clone(), room.clone(), key.clone());
         if self.lock_kept().get(&this).is_some() {
             return ("kept", Settled::Done);
         }
@@ -169,7 +170,7 @@ impl Answers {
         }
     }
 
-    fn lock_kept(&self) -> std::sync::MutexGuard<'_, Bounded<(RoomId, Key), ()>> {
+    fn lock_kept(&self) -> std::sync::MutexGuard<'_, Bounded<(UserId, RoomId, Key), ()>> {
         // A panic elsewhere can at worst leave a key to be asked for, which its room finds.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -215,19 +216,24 @@ async fn wait(pause: &mut Duration) {
 mod tests {
     use hubbub_adapters::broker::LocalBroker;
     use hubbub_adapters::bus::LocalBus;
-    use hubbub_core::ids::{Millis, Partitions};
+    use hubbub_core::ids::{Millis, Partitions, Seq};
     use hubbub_core::ports::accounts::{Account, Accounts, BuiltInAccounts};
+    use hubbub_core::ports::bus::{Message, Reply, Subscription};
     use hubbub_wire::tier::bots::CommandFacts;
 
     use super::*;
 
-    /// Each token is that of the one bot, and ends some time.
-    struct OneBot;
+    /// Each token is that of the one bot, but for [`WEATHER`], and ends some time.
+    struct Bots;
 
-    impl Accounts for OneBot {
-        fn validate<'a>(&'a self, _: &'a Secret) -> PortFuture<'a, Result<Account, AccountsError>> {
+    /// The token of another bot.
+    const WEATHER: &str = "of the bot for the weather";
+
+    impl Accounts for Bots {
+        fn validate<'a>(&'a self, token: &'a Secret) -> PortFuture<'a, Result<Account, AccountsError>> {
             let expires_at = Millis(1_000_000_000_000_000);
-            let account = Account { user: user("bot-stocks"), roles: vec![Role::Bot], expires_at };
+            let user = user(if token.reveal() == WEATHER { "bot-weather" } else { "bot-stocks" });
+            let account = Account { user, roles: vec![Role::Bot], expires_at };
             Box::pin(std::future::ready(Ok(account)))
         }
 
@@ -244,7 +250,7 @@ mod tests {
         let bus = Arc::new(LocalBus::default());
         let (catalog, _) = Catalog::shared(bus.clone()).await.unwrap();
         let broker = Arc::new(LocalBroker::new().0);
-        let ports = Ports { bus, broker, accounts: Arc::new(OneBot), banned: Arc::default() };
+        let ports = Ports { bus, broker, accounts: Arc::new(Bots), banned: Arc::default() };
         let config = Config { partitions: Partitions::new(1).unwrap(), own_bot, answers_per_second: 1 };
         Answers::new(ports, config, catalog, Arc::default(), CancellationToken::new())
     }
@@ -252,6 +258,41 @@ mod tests {
     async fn announces(answers: &Answers, token: &Secret) -> Outcome {
         let facts = CommandFacts { command: "stock".into(), usage: "/stock=CODE".into(), about: "".into() };
         answers.judge("1", &amqp::announcement(token, &[facts])).await
+    }
+
+    /// A holder that keeps whatever it is asked to, and whose users' answers those were.
+    async fn holder(answers: &Answers) -> (Arc<Mutex<Vec<String>>>, Subscription) {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keeps = kept.clone();
+        let serve = move |mut message: Message, reply: Reply| {
+            let Ask { what: What::Do { user, .. }, .. } = parcel::header(&mut message.payload).unwrap()
+            else {
+                panic!("nothing to keep");
+            };
+            keeps.lock().unwrap().push(user.id.to_string());
+            reply.send(parcel::pack(&Told::Done(Answer::Kept { seq: Seq(1), at: None })));
+        };
+        let subject = Subject::Act(answers.config.partitions.of(&room()));
+        (kept, answers.ports.bus.serve(subject, Arc::new(serve)).await.unwrap())
+    }
+
+    fn room() -> RoomId {
+        RoomId::parse("r").unwrap()
+    }
+
+    async fn says(answers: &Answers, id: &str, token: &str) -> Outcome {
+        let (token, text) = (Secret::new(token.into()), BotText::new("hi".into(), false).unwrap());
+        answers.judge(id, &amqp::answer(&room(), &token, &text)).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_known_again_by_its_bot_and_its_id() {
+        let answers = answers(None).await;
+        let (kept, _holder) = holder(&answers).await;
+        for token in ["of the bot", WEATHER, "of the bot"] {
+            assert_eq!(says(&answers, "1", token).await, ("kept", Settled::Done));
+        }
+        assert_eq!(*kept.lock().unwrap(), ["bot-stocks", "bot-weather"]);
     }
 
     #[tokio::test]
