@@ -18,6 +18,7 @@ use hubbub_wire::tier::act::{Ask, Told, What};
 use hubbub_wire::tier::parcel;
 use metrics::counter;
 use sha2::{Digest, Sha256};
+use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +32,12 @@ const TRY_MAX: Duration = Duration::from_secs(2);
 /// Pauses between tries, to keep an answer or to check a token: doubled from the first to the last, with jitter.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_LAST: Duration = Duration::from_secs(1);
+/// How long it may be asked what becomes of an answer: each takes a place of those that the broker gives a bridge unsettled, and
+/// 2,000 without an end would keep out all other bots. Well below the 30 minutes after which RabbitMQ takes a consumer for stuck.
+const UNDECIDED_MAX: Duration = Duration::from_secs(600);
+/// Labels of answers that were given up: nobody said whether the token is valid, or the room did not answer.
+const NO_VERDICT: &str = "no_verdict";
+const ROOM_SILENT: &str = "room_silent";
 /// Answers of which it is remembered that they are kept: their settling may be lost with the broker, and when that is back
 /// their room may have gone on for longer than it remembers keys.
 const REMEMBERED_MAX: usize = 100_000;
@@ -43,7 +50,8 @@ pub struct Answers {
     end: CancellationToken,
     revoked: Arc<Revoked>,
     rate: RateLimit<(UserId, RoomId)>,
-    kept: Mutex<Bounded<(RoomId, Key), ()>>,
+    /// By its bot too: what ids bots give is theirs, and two may give the same.
+    kept: Mutex<Bounded<(UserId, RoomId, Key), ()>>,
     /// A flood of junk is counted, and not each of it logged.
     said: RateLimit<&'static str>,
 }
@@ -92,7 +100,7 @@ impl Answers {
         counter!(ANSWERS, "outcome" => label).increment(1);
         if settled == Settled::Refused && self.said.check(&label, Instant::now()).is_ok() {
             // Its body has a token in it.
-            tracing::warn!(reason = label, id = delivery.id, "a bot's answer was refused");
+            tracing::warn!(reason = label, id = delivery.id, "a bot's answer was refused{}", in_words(label));
         }
         delivery.settle(settled);
     }
@@ -102,16 +110,21 @@ impl Answers {
             Ok(from) => from,
             Err(junk) => return (junk.label(), Settled::Refused),
         };
-        let bot = match self.bot(&token).await {
-            Ok(bot) => bot,
-            Err(label) => return (label, Settled::Refused),
+        let until = tokio::time::Instant::now() + UNDECIDED_MAX;
+        let bot = match timeout_at(until, self.bot(&token)).await {
+            Ok(Ok(bot)) => bot,
+            Ok(Err(label)) => return (label, Settled::Refused),
+            Err(_) => return (NO_VERDICT, Settled::Refused),
         };
         match says {
             Says::Commands(commands) => {
                 self.catalog.announce(bot.id, commands);
                 ("announced", Settled::Done)
             }
-            Says::Answer { room, text } => self.keep(bot, room, text, key(id)).await,
+            Says::Answer { room, text } => {
+                let kept = timeout_at(until, self.keep(bot, room, text, key(id))).await;
+                kept.unwrap_or((ROOM_SILENT, Settled::Refused))
+            }
         }
     }
 
@@ -142,9 +155,9 @@ impl Answers {
         }
     }
 
-    /// Has the room's holder keep an answer, however often that has to be asked.
+    /// Has the room's holder keep an answer, however often that has to be asked: until the future is dropped.
     async fn keep(&self, bot: User, room: RoomId, text: BotText, key: Key) -> Outcome {
-        let this = (room.clone(), key.clone());
+        let this = (bot.id.clone(), room.clone(), key.clone());
         if self.lock_kept().get(&this).is_some() {
             return ("kept", Settled::Done);
         }
@@ -169,9 +182,18 @@ impl Answers {
         }
     }
 
-    fn lock_kept(&self) -> std::sync::MutexGuard<'_, Bounded<(RoomId, Key), ()>> {
+    fn lock_kept(&self) -> std::sync::MutexGuard<'_, Bounded<(UserId, RoomId, Key), ()>> {
         // A panic elsewhere can at worst leave a key to be asked for, which its room finds.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a label does not say by itself, for who reads the log.
+fn in_words(label: &str) -> &'static str {
+    match label {
+        NO_VERDICT => ": for 10 minutes the accounts did not say whether its token is valid",
+        ROOM_SILENT => ": for 10 minutes its room could not be reached",
+        _ => "",
     }
 }
 
@@ -215,19 +237,30 @@ async fn wait(pause: &mut Duration) {
 mod tests {
     use hubbub_adapters::broker::LocalBroker;
     use hubbub_adapters::bus::LocalBus;
-    use hubbub_core::ids::{Millis, Partitions};
+    use hubbub_core::ids::{Millis, Partitions, Seq};
     use hubbub_core::ports::accounts::{Account, Accounts, BuiltInAccounts};
+    use hubbub_core::ports::bus::{Message, Reply, Subscription};
     use hubbub_wire::tier::bots::CommandFacts;
 
     use super::*;
 
-    /// Each token is that of the one bot, and ends some time.
-    struct OneBot;
+    /// Each token is that of the one bot, but for [`WEATHER`] and [`UNJUDGED`], and ends some time.
+    struct Bots;
 
-    impl Accounts for OneBot {
-        fn validate<'a>(&'a self, _: &'a Secret) -> PortFuture<'a, Result<Account, AccountsError>> {
+    /// The token of another bot.
+    const WEATHER: &str = "of the bot for the weather";
+    /// A token of which nothing is ever said.
+    const UNJUDGED: &str = "unjudged";
+
+    impl Accounts for Bots {
+        fn validate<'a>(&'a self, token: &'a Secret) -> PortFuture<'a, Result<Account, AccountsError>> {
+            if token.reveal() == UNJUDGED {
+                let inside = "the service speaks of something else".into();
+                return Box::pin(std::future::ready(Err(AccountsError::Unavailable { inside })));
+            }
             let expires_at = Millis(1_000_000_000_000_000);
-            let account = Account { user: user("bot-stocks"), roles: vec![Role::Bot], expires_at };
+            let user = user(if token.reveal() == WEATHER { "bot-weather" } else { "bot-stocks" });
+            let account = Account { user, roles: vec![Role::Bot], expires_at };
             Box::pin(std::future::ready(Ok(account)))
         }
 
@@ -244,7 +277,7 @@ mod tests {
         let bus = Arc::new(LocalBus::default());
         let (catalog, _) = Catalog::shared(bus.clone()).await.unwrap();
         let broker = Arc::new(LocalBroker::new().0);
-        let ports = Ports { bus, broker, accounts: Arc::new(OneBot), banned: Arc::default() };
+        let ports = Ports { bus, broker, accounts: Arc::new(Bots), banned: Arc::default() };
         let config = Config { partitions: Partitions::new(1).unwrap(), own_bot, answers_per_second: 1 };
         Answers::new(ports, config, catalog, Arc::default(), CancellationToken::new())
     }
@@ -252,6 +285,55 @@ mod tests {
     async fn announces(answers: &Answers, token: &Secret) -> Outcome {
         let facts = CommandFacts { command: "stock".into(), usage: "/stock=CODE".into(), about: "".into() };
         answers.judge("1", &amqp::announcement(token, &[facts])).await
+    }
+
+    /// A holder that keeps whatever it is asked to, and whose users' answers those were.
+    async fn holder(answers: &Answers) -> (Arc<Mutex<Vec<String>>>, Subscription) {
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let keeps = kept.clone();
+        let serve = move |mut message: Message, reply: Reply| {
+            let Ask { what: What::Do { user, .. }, .. } = parcel::header(&mut message.payload).unwrap()
+            else {
+                panic!("nothing to keep");
+            };
+            keeps.lock().unwrap().push(user.id.to_string());
+            reply.send(parcel::pack(&Told::Done(Answer::Kept { seq: Seq(1), at: None })));
+        };
+        let subject = Subject::Act(answers.config.partitions.of(&room()));
+        (kept, answers.ports.bus.serve(subject, Arc::new(serve)).await.unwrap())
+    }
+
+    fn room() -> RoomId {
+        RoomId::parse("r").unwrap()
+    }
+
+    async fn says(answers: &Answers, id: &str, token: &str) -> Outcome {
+        let (token, text) = (Secret::new(token.into()), BotText::new("hi".into(), false).unwrap());
+        answers.judge(id, &amqp::answer(&room(), &token, &text)).await
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_known_again_by_its_bot_and_its_id() {
+        let answers = answers(None).await;
+        let (kept, _holder) = holder(&answers).await;
+        for token in ["of the bot", WEATHER, "of the bot"] {
+            assert_eq!(says(&answers, "1", token).await, ("kept", Settled::Done));
+        }
+        assert_eq!(*kept.lock().unwrap(), ["bot-stocks", "bot-weather"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_which_nothing_can_be_told_does_not_hold_its_place_for_ever() {
+        let answers = answers(None).await;
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        // Nobody holds the room.
+        for (token, label) in [(UNJUDGED, "no_verdict"), ("of the bot", "room_silent")] {
+            let outcome = async |patience| tokio::time::timeout(patience, says(&answers, "1", token)).await;
+            assert!(outcome(minutes(9)).await.is_err(), "{label} too soon");
+            assert_eq!(outcome(minutes(11)).await, Ok((label, Settled::Refused)));
+        }
+        let (_, _holder) = holder(&answers).await;
+        assert_eq!(says(&answers, "1", WEATHER).await, ("kept", Settled::Done));
     }
 
     #[tokio::test]

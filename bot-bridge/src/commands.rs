@@ -72,12 +72,11 @@ impl Commands {
             match ask {
                 AskBots::Known => reply.send(parcel::pack(&ToldBots::Known(self.catalog.known()))),
                 AskBots::Command(command) => {
-                    let timeout = Duration::from_millis(u64::from(command.timeout_ms));
                     // On its way now, so that commands keep their order.
                     let told = self.take(command);
                     tasks.spawn(async move {
                         gauge!(WAITING).increment(1.0);
-                        let told = tokio::time::timeout(timeout, told).await.unwrap_or(ToldBots::Unavailable);
+                        let told = told.await;
                         gauge!(WAITING).decrement(1.0);
                         counter!(COMMANDS, "told" => label(&told)).increment(1);
                         reply.send(parcel::pack(&told));
@@ -88,6 +87,7 @@ impl Commands {
     }
 
     fn take(&self, command: Command) -> impl Future<Output = ToldBots> + Send + 'static + use<> {
+        let timeout = Duration::from_millis(u64::from(command.timeout_ms));
         let sending = match self.catalog.look_up(&command.text) {
             Entry::Possible => Ok(self.send(command)),
             Entry::Absent(text) => Err(ToldBots::NoSuchCommand(text)),
@@ -100,9 +100,17 @@ impl Commands {
                 Err(told) => return told,
             };
             let began = Instant::now();
-            let Err(error) = sending.await else {
-                histogram!(CONFIRM_SECONDS).record(began.elapsed());
-                return ToldBots::Confirmed;
+            let confirmed = tokio::time::timeout(timeout, sending.clone()).await;
+            let error = match confirmed {
+                Ok(Ok(())) => {
+                    histogram!(CONFIRM_SECONDS).record(began.elapsed());
+                    return ToldBots::Confirmed;
+                }
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    give_up(&sent, &id, sending);
+                    return ToldBots::Unavailable;
+                }
             };
             // What was not taken may be tried again.
             lock(&sent).remove(&id);
@@ -129,6 +137,17 @@ impl Commands {
     }
 }
 
+/// Lets go of a command whose sender waits no more, so that it is not sent later. Another who waits for the same one keeps it.
+fn give_up(sent: &Mutex<Bounded<String, Sending>>, id: &String, sending: Sending) {
+    let mut sent = lock(sent);
+    // What was sent again meanwhile is another one.
+    let is_it = sent.get(id).is_some_and(|kept| kept.ptr_eq(&sending));
+    drop(sending);
+    if is_it && sent.get(id).and_then(Sending::strong_count) == Some(1) {
+        sent.remove(id);
+    }
+}
+
 fn lock(sent: &Mutex<Bounded<String, Sending>>) -> std::sync::MutexGuard<'_, Bounded<String, Sending>> {
     // A panic elsewhere can at worst leave a command that is sent again, which its bot finds by the id.
     sent.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,5 +160,95 @@ fn label(told: &ToldBots) -> &'static str {
         ToldBots::Help(_) => "help",
         ToldBots::Away => "away",
         ToldBots::Unavailable => "unavailable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_adapters::bus::LocalBus;
+    use hubbub_core::ids::{Millis, RoomId};
+    use hubbub_core::ports::accounts::Secret;
+    use hubbub_core::ports::broker::Delivery;
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A broker that has taken commands and confirms none by itself.
+    #[derive(Default)]
+    struct Slow(Mutex<Vec<oneshot::Sender<Result<(), BrokerError>>>>);
+
+    impl Slow {
+        fn sent(&self) -> usize {
+            self.0.lock().unwrap().len()
+        }
+
+        /// Whether nobody waits for that command's confirmation: then it needs not be sent.
+        fn is_given_up(&self, nth: usize) -> bool {
+            self.0.lock().unwrap()[nth].is_closed()
+        }
+
+        fn confirm_last(&self) {
+            self.0.lock().unwrap().pop().unwrap().send(Ok(())).unwrap();
+        }
+    }
+
+    impl Broker for Slow {
+        fn send(&self, _: Outgoing) -> PortFuture<'static, Result<(), BrokerError>> {
+            let (told, confirmed) = oneshot::channel();
+            self.0.lock().unwrap().push(told);
+            Box::pin(async move { confirmed.await.unwrap_or(Err(BrokerError::Unknown)) })
+        }
+
+        fn receive(&self) -> PortFuture<'_, Delivery> {
+            Box::pin(std::future::pending())
+        }
+
+        fn trouble(&self) -> Option<String> {
+            None
+        }
+    }
+
+    async fn commands() -> (Arc<Slow>, Commands) {
+        let broker = Arc::new(Slow::default());
+        let (catalog, _) = Catalog::shared(Arc::new(LocalBus::default())).await.unwrap();
+        (broker.clone(), Commands::new(broker, catalog))
+    }
+
+    /// The same command each time, from someone who waits so many seconds.
+    fn command(seconds: u32) -> Command {
+        Command {
+            id: "1".into(),
+            room: RoomId::parse("r").unwrap(),
+            text: "/x".into(),
+            token: Secret::new("t".into()),
+            at: Millis(1),
+            timeout_ms: seconds * 1_000,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_whose_sender_gave_up_is_let_go_and_can_be_given_again() {
+        let (broker, commands) = commands().await;
+        assert_eq!(commands.take(command(5)).await, ToldBots::Unavailable);
+        assert!(broker.is_given_up(0));
+        let again = commands.take(command(5));
+        assert_eq!(broker.sent(), 2);
+        broker.confirm_last();
+        assert_eq!(again.await, ToldBots::Confirmed);
+        // What was confirmed is remembered.
+        assert_eq!(commands.take(command(5)).await, ToldBots::Confirmed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_is_not_let_go_while_another_waits_for_it() {
+        let (broker, commands) = commands().await;
+        let (first, second) = (commands.take(command(5)), commands.take(command(9)));
+        let second = tokio::spawn(second);
+        assert_eq!(first.await, ToldBots::Unavailable);
+        assert!(!broker.is_given_up(0));
+        let third = commands.take(command(5));
+        assert_eq!(broker.sent(), 1);
+        broker.confirm_last();
+        assert_eq!((second.await.unwrap(), third.await), (ToldBots::Confirmed, ToldBots::Confirmed));
     }
 }

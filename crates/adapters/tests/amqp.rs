@@ -5,9 +5,10 @@
 use bytes::Bytes;
 use hubbub_adapters::broker::{AmqpBroker, AmqpOptions};
 use hubbub_core::contract::broker::{self, Bots};
+use hubbub_core::ids::Millis;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::Secret;
-use hubbub_core::ports::broker::Broker;
+use hubbub_core::ports::broker::{Broker, BrokerError, Outgoing};
 use hubbub_testkit::{RabbitMq, eventually, in_time};
 use lapin::options::{
     BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
@@ -111,4 +112,33 @@ async fn queues_are_used_as_they_are_found_and_a_wrong_one_is_explained() {
         broker.trouble().filter(|why| why.contains("AMQP_BOT_QUEUE to other names"))
     })
     .await;
+}
+
+#[tokio::test]
+async fn commands_are_refused_at_once_while_the_broker_takes_none() {
+    let rabbit = RabbitMq::start().await.unwrap();
+    let world = World::new(&rabbit).await;
+    let send = |id: String| {
+        let body = Bytes::from_static(b"/x");
+        tokio::time::timeout(LOOK_EVERY * 20, world.broker.send(Outgoing { id, body, at: Millis(1) }))
+    };
+    let is_refused = |sent| matches!(sent, Ok(Err(BrokerError::Away { .. })));
+    rabbit.set_short_of_memory(true).await.unwrap();
+    // A connection is told once it has published something.
+    eventually("refused", async || is_refused(send("early".into()).await).then_some(())).await;
+    let trouble = world.broker.trouble();
+    assert!(trouble.as_ref().is_some_and(|why| why.contains("memory")), "{trouble:?}");
+    for n in 0..10 {
+        assert!(is_refused(send(format!("refused-{n}")).await));
+    }
+    rabbit.set_short_of_memory(false).await.unwrap();
+    eventually("well", async || world.broker.trouble().is_none().then_some(())).await;
+    assert_eq!(send("last".into()).await, Ok(Ok(())));
+    loop {
+        let (id, _) = in_time("a command", world.take()).await;
+        match &*id {
+            "last" => break,
+            id => assert_eq!(id, "early"),
+        }
+    }
 }

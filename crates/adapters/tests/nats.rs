@@ -198,6 +198,70 @@ async fn leases_are_made_anew_when_nats_lost_its_data() {
     leases_of_bus.take(Partition(1), node, None).await.unwrap();
 }
 
+/// How many servers keep the leases.
+async fn replicas_of_leases(nats: &Nats) -> usize {
+    let client = async_nats::connect(nats.url()).await.unwrap();
+    let bucket = async_nats::jetstream::new(client).get_key_value("hub_leases").await.unwrap();
+    bucket.stream.cached_info().config.num_replicas
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leases_that_are_there_are_kept_by_as_many_servers_as_is_said_now() {
+    let cluster = Nats::start_cluster(3, |_| Folder::temporary()).await.unwrap();
+    let nats = &cluster[0];
+    let node = NodeId::parse("ann").unwrap();
+    let before = NatsLeases::new(&bus(&options(nats)).await);
+    let held = eventually("a lease", async || before.take(Partition(1), node.clone(), None).await.ok()).await;
+    assert_eq!(replicas_of_leases(nats).await, 1);
+    let three = NatsOptions { lease_replicas: 3, ..options(nats) };
+    let after = NatsLeases::new(&bus(&three).await);
+    // Who only reads may be a gateway, to which nobody said it.
+    assert_eq!(after.read(Partition(1)).await.unwrap().unwrap().revision, held);
+    assert_eq!(replicas_of_leases(nats).await, 1);
+    after.renew(Partition(1), node, held).await.unwrap();
+    eventually("three keep them", async || (replicas_of_leases(nats).await == 3).then_some(())).await;
+    assert!(after.read(Partition(1)).await.unwrap().is_some());
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(line)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_nats_that_can_not_keep_leases_as_is_said_now_is_told_of_once_and_keeps_them_as_before() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || writer.clone())
+        .finish();
+    // Of this thread, on which all of this test runs.
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let nats = Nats::start().await.unwrap();
+    let node = NodeId::parse("ann").unwrap();
+    let before = NatsLeases::new(&bus(&options(&nats)).await);
+    let held = before.take(Partition(1), node.clone(), None).await.unwrap();
+    let three = NatsOptions { lease_replicas: 3, ..options(&nats) };
+    let after = NatsLeases::new(&bus(&three).await);
+    let held = after.renew(Partition(1), node.clone(), held).await.unwrap();
+    let written = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    eventually("it is told", async || written().contains("--nats-replicas (NATS_REPLICAS)").then_some(()))
+        .await;
+    after.renew(Partition(1), node, held).await.unwrap();
+    after.read(Partition(1)).await.unwrap();
+    assert_eq!(written().lines().count(), 1, "{}", written());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn user_and_password_are_asked_for_and_a_wrong_one_is_not_let_in() {
     let nats = Nats::start_with("authorization { user: hub, password: \"s3cret\" }").await.unwrap();

@@ -24,7 +24,10 @@ const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 /// A client's first bytes: AMQP 0-9-1. The broker's answer begins with the type of a frame, a method's.
 const HELLO: &[u8] = b"AMQP\x00\x00\x09\x01";
 const METHOD: u8 = 1;
+const CTL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 const USER: &str = "hubbub";
+/// Memory that it may use.
+const MEMORY_MAX: &str = "512MiB";
 
 /// One broker with a folder and a registry of Erlang nodes (epmd) of its own, all on loopback. Both are ended on drop, or when
 /// this process ends.
@@ -74,7 +77,7 @@ impl RabbitMq {
         let password = password_of(at)?;
         let more = more.replace("FOLDER", &at.display().to_string());
         let config = format!(
-            "log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = 512MiB\n\
+            "log.console = true\nlog.file = false\nvm_memory_high_watermark.absolute = {MEMORY_MAX}\n\
              disk_free_limit.absolute = 50MB\ndefault_user = {USER}\ndefault_pass = {password}\n{more}\n"
         );
         std::fs::write(at.join("rabbitmq.conf"), config)?;
@@ -158,6 +161,22 @@ impl RabbitMq {
         Ok(queue.message_count())
     }
 
+    /// Has it be short of memory, so that it takes nothing from those who publish, or be well again.
+    ///
+    /// # Errors
+    /// When it can't be told.
+    pub async fn set_short_of_memory(&self, is_short: bool) -> anyhow::Result<()> {
+        let memory = if is_short { "1" } else { MEMORY_MAX };
+        let mut command = Command::new(CTL);
+        surroundings(&mut command, self.folder(), self.ports);
+        command.args(["set_vm_memory_high_watermark", "absolute", memory]);
+        let told = tokio::task::spawn_blocking(move || command.output()).await??;
+        if !told.status.success() {
+            bail!("rabbitmqctl, {}: {}", told.status, String::from_utf8_lossy(&told.stderr));
+        }
+        Ok(())
+    }
+
     /// Ends it in order. Its registry stays for a next start.
     ///
     /// # Errors
@@ -225,14 +244,8 @@ fn spawn_registry(folder: &Path, port: u16) -> anyhow::Result<Child> {
 fn command(folder: &Path, ports: Ports) -> anyhow::Result<Command> {
     let at = |name: &str| PathBuf::from(folder).join(name);
     let mut command = Server::command(Path::new(SERVER), folder, false)?;
-    // Settings of the surroundings are not the test's.
-    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    surroundings(&mut command, folder, ports);
     command
-        .env("LANG", "C.UTF-8")
-        .env("HOME", at("home"))
-        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-        .env("ERL_EPMD_PORT", ports.registry.to_string())
-        .env("RABBITMQ_NODENAME", "rabbit@localhost")
         .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
         .env("RABBITMQ_NODE_PORT", ports.clients.to_string())
         .env("RABBITMQ_DIST_PORT", ports.nodes.to_string())
@@ -242,7 +255,6 @@ fn command(folder: &Path, ports: Ports) -> anyhow::Result<Command> {
         .env("RABBITMQ_CONFIG_FILE", at("rabbitmq"))
         .env("RABBITMQ_ADVANCED_CONFIG_FILE", at("advanced.config"))
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", at("enabled_plugins"))
-        .env("RABBITMQ_CONF_ENV_FILE", at("none"))
         .env("RABBITMQ_PID_FILE", at("pid-of-its-own"))
         // Then its script becomes the broker, where else it would wait for it and keep signals from it.
         .env("RUNNING_UNDER_SYSTEMD", "true")
@@ -251,4 +263,16 @@ fn command(folder: &Path, ports: Ports) -> anyhow::Result<Command> {
             "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none",
         );
     Ok(command)
+}
+
+/// By which a broker, and who tells it something, find each other. Settings of this process's surroundings are not the test's.
+fn surroundings(command: &mut Command, folder: &Path, ports: Ports) {
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+        .env("LANG", "C.UTF-8")
+        .env("HOME", folder.join("home"))
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("ERL_EPMD_PORT", ports.registry.to_string())
+        .env("RABBITMQ_NODENAME", "rabbit@localhost")
+        .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"));
 }

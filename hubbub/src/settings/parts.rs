@@ -216,10 +216,21 @@ macro_rules! broker {
             fn broker(&self, name: String) -> Result<AmqpOptions, WrongSettings> {
                 let mut options = match &self.amqp_url {
                     Some(url) => {
-                        if let Some(server) = &self.amqp_server {
-                            return Err(WrongSettings(format!(
-                                "the broker is named twice: keep --amqp-url (AMQP_URL) or --amqp-server (AMQP_SERVER) {server}"
-                            )));
+                        let protocol = self.amqp_protocol.map(|tls| if tls { "amqps" } else { "amqp" }.into());
+                        // What the password is, is not said.
+                        let password = self.amqp_password.as_ref().map(|_| String::new());
+                        let parts = [
+                            ("--amqp-protocol (AMQP_PROTOCOL)", protocol),
+                            ("--amqp-server (AMQP_SERVER)", self.amqp_server.clone()),
+                            ("--amqp-port (AMQP_PORT)", self.amqp_port.map(|port| port.to_string())),
+                            ("--amqp-username (AMQP_USERNAME)", self.amqp_username.clone()),
+                            ("--amqp-password (AMQP_PASSWORD)", password),
+                        ];
+                        if let Some((names, Some(value))) = parts.into_iter().find(|(_, value)| value.is_some()) {
+                            let twice = format!(
+                                "the broker is named twice: keep --amqp-url (AMQP_URL) or {names} {value}"
+                            );
+                            return Err(WrongSettings(twice.trim_end().into()));
                         }
                         AmqpOptions::by_url(url)
                             .map_err(|error| WrongSettings(format!("--amqp-url (AMQP_URL): {error}")))?
@@ -239,6 +250,10 @@ macro_rules! broker {
                 }
                 if let Some(queue) = &self.amqp_bot_queue {
                     options.commands_queue.clone_from(queue);
+                }
+                if self.amqp_ca.is_some() && !options.is_tls() {
+                    let plain = "--amqp-ca (AMQP_CA) says whom to trust with amqps, and the broker is named by amqp";
+                    return Err(WrongSettings(plain.into()));
                 }
                 options.ca = self.amqp_ca.as_deref().map(|path| read("AMQP_CA", path)).transpose()?;
                 options.name = name;

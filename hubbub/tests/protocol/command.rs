@@ -102,7 +102,7 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("wrong.toml"), "heartbeat = \"soon\"\n").unwrap();
     std::fs::write(folder.path().join("unknown.toml"), "heartbeet = \"1s\"\n").unwrap();
-    let cases: [Wrong; 15] = [
+    let cases: [Wrong; 21] = [
         (&["--port", "99999"], &[], &["port", "99999", "flag --port"]),
         (&[], &[("PORT", "abc")], &["port", "abc", "environment PORT"]),
         (&[], &[("INTERFACE", "localhost")], &["interface", "environment INTERFACE"]),
@@ -122,6 +122,32 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
         (&["schema", "--cql-cert=a", "--cql-ca=b"], &[], &["--cql-key (CQL_KEY)", "go together"]),
         (&["schema", "--cql-user=hub"], &[], &["--cql-password (CQL_PASSWORD)", "go together"]),
         (
+            &["--amqp-url=amqp://127.0.0.1"],
+            &[("AMQP_SERVER", "b.example")],
+            &["named twice", "--amqp-server (AMQP_SERVER) b.example"],
+        ),
+        (
+            &["--amqp-url=amqp://127.0.0.1"],
+            &[("AMQP_PROTOCOL", "amqps")],
+            &["named twice", "--amqp-protocol (AMQP_PROTOCOL) amqps"],
+        ),
+        (
+            &["--amqp-url=amqp://127.0.0.1", "--amqp-port=5671"],
+            &[],
+            &["named twice", "--amqp-port (AMQP_PORT) 5671"],
+        ),
+        (
+            &["bot-bridge", "--amqp-url=amqp://127.0.0.1", "--amqp-username=ann"],
+            &[],
+            &["named twice", "--amqp-username (AMQP_USERNAME) ann"],
+        ),
+        (
+            &["--amqp-url=amqp://127.0.0.1"],
+            &[("AMQP_PASSWORD", "hunter2")],
+            &["named twice", "--amqp-password (AMQP_PASSWORD)"],
+        ),
+        (&["--amqp-url=amqp://127.0.0.1", "--amqp-ca=wrong.toml"], &[], &["--amqp-ca (AMQP_CA)", "amqps"]),
+        (
             &["import", "--cql=127.0.0.1", "--chatrooms=wrong.toml", "--messages=wrong.toml"],
             &[("CQL_KEY", "b")],
             &["--cql-cert (CQL_CERT)", "go together"],
@@ -134,6 +160,7 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
         for word in words {
             assert!(errors.contains(word), "{word} is not in: {errors}");
         }
+        assert!(!errors.contains("hunter2"), "{errors}");
     }
 }
 

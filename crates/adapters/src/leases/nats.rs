@@ -1,5 +1,6 @@
 //! Leases in a key-value bucket of JetStream: a key a partition, changed by compare-and-set.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::kv::{self, CreateErrorKind, Operation, UpdateErrorKind};
@@ -22,6 +23,8 @@ pub struct NatsLeases {
     context: Context,
     bucket: String,
     replicas: usize,
+    /// Whether the bucket was compared with that.
+    compared: AtomicBool,
     store: Mutex<Option<kv::Store>>,
 }
 
@@ -49,7 +52,8 @@ impl NatsLeases {
         let (client, prefix, replicas) = bus.parts();
         let mut context = jetstream::new(client);
         context.set_timeout(OPERATION_MAX);
-        Self { context, bucket: format!("{prefix}_leases"), replicas, store: Mutex::default() }
+        let bucket = format!("{prefix}_leases");
+        Self { context, bucket, replicas, compared: AtomicBool::new(false), store: Mutex::default() }
     }
 
     async fn store(&self) -> Result<kv::Store, LeaseError> {
@@ -74,6 +78,31 @@ impl NatsLeases {
         Ok(store)
     }
 
+    /// Has a bucket that was there kept by as many servers as is said now. Once, and only by who holds leases: who reads them may
+    /// not have been told how many. Leases do not wait for it.
+    fn compare_replicas(&self, store: &kv::Store) {
+        if self.compared.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut config = store.stream.cached_info().config.clone();
+        let (before, wanted) = (config.num_replicas, self.replicas);
+        if before == wanted {
+            return;
+        }
+        config.num_replicas = wanted;
+        let context = self.context.clone();
+        tokio::spawn(async move {
+            match context.update_stream(config).await {
+                Ok(_) => tracing::info!(before, now = wanted, "servers of NATS that keep the leases"),
+                Err(error) => tracing::warn!(
+                    %error,
+                    "{before} servers of NATS keep the leases, and it does not make that {wanted}, as --nats-replicas \
+                     (NATS_REPLICAS) says; the next start tries it again"
+                ),
+            }
+        });
+    }
+
     /// Does it in time. After a failure the bucket is looked for again: it may be another one.
     async fn in_time<T>(
         &self,
@@ -94,6 +123,7 @@ impl NatsLeases {
         seen: Revision,
     ) -> Result<Revision, LeaseError> {
         self.in_time(async |store| {
+            self.compare_replicas(&store);
             let updated = store.update(key(partition), cell(holder)?, seen.0).await;
             updated.map(Revision).map_err(|error| match error.kind() {
                 UpdateErrorKind::WrongLastRevision => LeaseError::Changed,
@@ -130,6 +160,7 @@ impl Leases for NatsLeases {
                 return self.change(partition, Some(node), seen).await;
             }
             self.in_time(async |store| {
+                self.compare_replicas(&store);
                 let created = store.create(key(partition), cell(Some(node))?).await;
                 created.map(Revision).map_err(|error| match error.kind() {
                     CreateErrorKind::AlreadyExists => LeaseError::Changed,

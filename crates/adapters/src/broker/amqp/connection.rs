@@ -52,13 +52,11 @@ pub(super) async fn keep(
             Ok(Ok((connection, ready))) => {
                 tracing::info!(broker = place, what, "connected to the broker of the bots");
                 link.is_well();
-                gauge!(CONNECTED).increment(1.0);
-                let lost = lost(connection.events_listener());
+                let lost = lost(connection.events_listener(), &link, &place, what);
                 let why = tokio::select! {
                     why = session.work(ready) => why,
                     why = lost => why,
                 };
-                gauge!(CONNECTED).decrement(1.0);
                 pause = PAUSE_FIRST;
                 why
             }
@@ -92,16 +90,48 @@ async fn begin<S: Session>(
     Ok((connection, ready))
 }
 
-async fn lost(events: impl Stream<Item = Event>) -> String {
+/// Waits for the connection's end. While the broker takes nothing from it, it is in trouble: what was sent now would lie here, and
+/// be carried out long after its sender was told that it was not.
+async fn lost(events: impl Stream<Item = Event>, link: &Link, place: &str, what: &str) -> String {
     let mut events = std::pin::pin!(events);
+    let mut usable = Usable(false);
+    usable.set(true);
     loop {
         match events.next().await {
             Some(Event::Error(error)) => return error.to_string(),
             Some(Event::ConnectionBlocked(reason)) => {
-                tracing::warn!(reason, "the broker of the bots is short of something and takes no commands");
+                let why = format!("it takes nothing just now: {reason}");
+                usable.set(false);
+                if link.is_in_trouble(why.clone()) {
+                    tracing::error!(broker = place, what, why, "the broker of the bots is away");
+                }
+            }
+            Some(Event::ConnectionUnblocked) => {
+                usable.set(true);
+                link.is_well();
+                tracing::info!(broker = place, what, "the broker of the bots takes what it is sent again");
             }
             Some(_) => {}
             None => return "the connection ended".into(),
         }
+    }
+}
+
+/// Whether a connection is counted as one that can be used.
+struct Usable(bool);
+
+impl Usable {
+    fn set(&mut self, usable: bool) {
+        match (std::mem::replace(&mut self.0, usable), usable) {
+            (false, true) => gauge!(CONNECTED).increment(1.0),
+            (true, false) => gauge!(CONNECTED).decrement(1.0),
+            _ => {}
+        }
+    }
+}
+
+impl Drop for Usable {
+    fn drop(&mut self) {
+        self.set(false);
     }
 }

@@ -22,7 +22,7 @@ mod topology;
 
 pub use options::{AmqpOptions, BadAmqpUrl};
 
-/// Connections to the broker: up to 2, one for commands and one for answers.
+/// Connections to the broker that can be used: up to 2, one for commands and one for answers.
 const CONNECTED: &str = "hubbub_broker_connections";
 /// Times that a connection was lost or could not be made.
 const FAILED: &str = "hubbub_broker_connection_failures_total";
@@ -71,7 +71,7 @@ impl Link {
 impl AmqpBroker {
     /// Connects in the background, for ever, and again whenever a connection is lost, until this is dropped.
     pub fn new(options: AmqpOptions) -> Self {
-        describe_gauge!(CONNECTED, Unit::Count, "connections to the bots' broker: 2 when all is well");
+        describe_gauge!(CONNECTED, Unit::Count, "usable connections to the bots' broker: 2 when all is well");
         describe_counter!(FAILED, Unit::Count, "connections to the bots' broker that were lost or not made");
         describe_counter!(STAMPED, Unit::Count, "answers of bots that had no message_id and were given one");
         // There from the start: a broker that was never reached is seen too, and the first of something is a change.
@@ -86,7 +86,7 @@ impl AmqpBroker {
             options.clone(),
             "commands",
             commands.clone(),
-            outgoing::Commands::new(options.clone(), to_send),
+            outgoing::Commands::new(options.clone(), to_send, commands.clone()),
         )));
         tokio::spawn(end.clone().run_until_cancelled_owned(connection::keep(
             options.clone(),

@@ -66,6 +66,11 @@ impl AmqpOptions {
         }
     }
 
+    /// Whether it is reached by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.uri.scheme == AMQPScheme::AMQPS
+    }
+
     /// Where it is, without what is secret.
     pub fn place(&self) -> String {
         format!("{}://{}:{}", self.uri.scheme, self.uri.authority.host, self.uri.authority.port)

@@ -9,9 +9,9 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Channel, Confirmation, Connection};
 use tokio::sync::{mpsc, oneshot};
 
-use super::AmqpOptions;
 use super::connection::Session;
 use super::topology::{self, NoQueue, Way};
+use super::{AmqpOptions, Link};
 
 /// Commands that are sent and not confirmed; the others wait.
 const UNCONFIRMED_MAX: usize = 2_000;
@@ -28,12 +28,13 @@ pub(super) struct Sending {
 pub(super) struct Commands {
     options: Arc<AmqpOptions>,
     to_send: mpsc::Receiver<Sending>,
+    link: Arc<Link>,
     way: Way,
 }
 
 impl Commands {
-    pub fn new(options: Arc<AmqpOptions>, to_send: mpsc::Receiver<Sending>) -> Self {
-        Self { options, to_send, way: Way::AsTheSeed }
+    pub fn new(options: Arc<AmqpOptions>, to_send: mpsc::Receiver<Sending>, link: Arc<Link>) -> Self {
+        Self { options, to_send, link, way: Way::AsTheSeed }
     }
 }
 
@@ -54,6 +55,11 @@ impl Session for Commands {
                 Some(sending) = self.to_send.recv(), if unconfirmed.len() < UNCONFIRMED_MAX => {
                     let Sending { command, told } = sending;
                     if told.is_closed() {
+                        continue;
+                    }
+                    // It came just before the broker said that it takes nothing.
+                    if let Some(inside) = self.link.trouble() {
+                        let _ = told.send(Err(BrokerError::Away { inside }));
                         continue;
                     }
                     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
