@@ -32,9 +32,12 @@ const TRY_MAX: Duration = Duration::from_secs(2);
 /// Pauses between tries, to keep an answer or to check a token: doubled from the first to the last, with jitter.
 const PAUSE_FIRST: Duration = Duration::from_millis(10);
 const PAUSE_LAST: Duration = Duration::from_secs(1);
-/// How long it may be asked what becomes of an answer: each takes a place of those that the broker gives a bridge unsettled, and
-/// 2,000 without an end would keep out all other bots. Well below the 30 minutes after which RabbitMQ takes a consumer for stuck.
+/// How long it may be asked what becomes of an answer while others are decided: each takes a place of those that the broker gives a
+/// bridge unsettled, and 2,000 without an end would keep out all other bots. Well below the 30 minutes after which RabbitMQ takes a
+/// consumer for stuck.
 const UNDECIDED_MAX: Duration = Duration::from_secs(600);
+/// Whether others are: one was within this time. While none is, the accounts or the rooms are away, and answers wait for them.
+const OTHERS_WITHIN: Duration = Duration::from_secs(60);
 /// Labels of answers that were given up: nobody said whether the token is valid, or the room did not answer.
 const NO_VERDICT: &str = "no_verdict";
 const ROOM_SILENT: &str = "room_silent";
@@ -54,6 +57,38 @@ pub struct Answers {
     kept: Mutex<Bounded<(UserId, RoomId, Key), ()>>,
     /// A flood of junk is counted, and not each of it logged.
     said: RateLimit<&'static str>,
+    /// When the accounts last said something of a token, and a room of an answer.
+    judged: Decided,
+    told: Decided,
+}
+
+/// When something of a kind was last decided.
+#[derive(Default)]
+struct Decided(Mutex<Option<tokio::time::Instant>>);
+
+impl Decided {
+    /// Waits for a decision, for as long as none is taken at all; `None` if others are and this one is not.
+    async fn wait<T>(&self, decision: impl Future<Output = T>) -> Option<T> {
+        let mut decision = std::pin::pin!(decision);
+        let mut until = tokio::time::Instant::now() + UNDECIDED_MAX;
+        loop {
+            if let Ok(decided) = timeout_at(until, &mut decision).await {
+                return Some(decided);
+            }
+            if self.lock().is_some_and(|last| last + OTHERS_WITHIN >= until) {
+                return None;
+            }
+            until += OTHERS_WITHIN;
+        }
+    }
+
+    fn note(&self) {
+        *self.lock() = Some(tokio::time::Instant::now());
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<tokio::time::Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What becomes of an answer: its metric's label, and the broker's part.
@@ -76,6 +111,8 @@ impl Answers {
             rate: RateLimit::new(per_second, per_second.saturating_mul(10)),
             kept: Mutex::new(Bounded::new(REMEMBERED_MAX)),
             said: RateLimit::new(1, 3),
+            judged: Decided::default(),
+            told: Decided::default(),
             config,
         }
     }
@@ -110,11 +147,10 @@ impl Answers {
             Ok(from) => from,
             Err(junk) => return (junk.label(), Settled::Refused),
         };
-        let until = tokio::time::Instant::now() + UNDECIDED_MAX;
-        let bot = match timeout_at(until, self.bot(&token)).await {
-            Ok(Ok(bot)) => bot,
-            Ok(Err(label)) => return (label, Settled::Refused),
-            Err(_) => return (NO_VERDICT, Settled::Refused),
+        let bot = match self.judged.wait(self.bot(&token)).await {
+            Some(Ok(bot)) => bot,
+            Some(Err(label)) => return (label, Settled::Refused),
+            None => return (NO_VERDICT, Settled::Refused),
         };
         match says {
             Says::Commands(commands) => {
@@ -122,8 +158,8 @@ impl Answers {
                 ("announced", Settled::Done)
             }
             Says::Answer { room, text } => {
-                let kept = timeout_at(until, self.keep(bot, room, text, key(id))).await;
-                kept.unwrap_or((ROOM_SILENT, Settled::Refused))
+                let told = self.told.wait(self.keep(bot, room, text, key(id))).await;
+                told.unwrap_or((ROOM_SILENT, Settled::Refused))
             }
         }
     }
@@ -140,7 +176,12 @@ impl Answers {
         }
         let mut pause = PAUSE_FIRST;
         loop {
-            match self.ports.accounts.validate(token).await {
+            let verdict = self.ports.accounts.validate(token).await;
+            if !matches!(verdict, Err(AccountsError::Unavailable { .. } | AccountsError::RateLimited { .. }))
+            {
+                self.judged.note();
+            }
+            match verdict {
                 Ok(account) if self.revoked.has_until(token_id(token), account.expires_at) => {
                     return Err("token");
                 }
@@ -172,6 +213,7 @@ impl Answers {
         loop {
             let answer: PortFuture<'_, _> = self.ports.bus.request(&subject, payload.clone().into(), TRY_MAX);
             if let Some(outcome) = outcome_of(answer.await) {
+                self.told.note();
                 if outcome.1 == Settled::Done {
                     self.lock_kept().insert(this, ());
                 }
@@ -191,8 +233,10 @@ impl Answers {
 /// What a label does not say by itself, for who reads the log.
 fn in_words(label: &str) -> &'static str {
     match label {
-        NO_VERDICT => ": for 10 minutes the accounts did not say whether its token is valid",
-        ROOM_SILENT => ": for 10 minutes its room could not be reached",
+        NO_VERDICT => {
+            ": for 10 minutes the accounts did not say whether its token is valid, and spoke of others"
+        }
+        ROOM_SILENT => ": for 10 minutes its room could not be reached, and others could",
         _ => "",
     }
 }
@@ -278,7 +322,7 @@ mod tests {
         let (catalog, _) = Catalog::shared(bus.clone()).await.unwrap();
         let broker = Arc::new(LocalBroker::new().0);
         let ports = Ports { bus, broker, accounts: Arc::new(Bots), banned: Arc::default() };
-        let config = Config { partitions: Partitions::new(1).unwrap(), own_bot, answers_per_second: 1 };
+        let config = Config { partitions: Partitions::new(1).unwrap(), own_bot, answers_per_second: 10_000 };
         Answers::new(ports, config, catalog, Arc::default(), CancellationToken::new())
     }
 
@@ -287,15 +331,18 @@ mod tests {
         answers.judge("1", &amqp::announcement(token, &[facts])).await
     }
 
-    /// A holder that keeps whatever it is asked to, and whose users' answers those were.
+    /// A holder that keeps whatever it is asked to but in the room "silent", and whose users' answers those were.
     async fn holder(answers: &Answers) -> (Arc<Mutex<Vec<String>>>, Subscription) {
         let kept = Arc::new(Mutex::new(Vec::new()));
         let keeps = kept.clone();
         let serve = move |mut message: Message, reply: Reply| {
-            let Ask { what: What::Do { user, .. }, .. } = parcel::header(&mut message.payload).unwrap()
+            let Ask { room, what: What::Do { user, .. }, .. } = parcel::header(&mut message.payload).unwrap()
             else {
                 panic!("nothing to keep");
             };
+            if room.as_str() == "silent" {
+                return;
+            }
             keeps.lock().unwrap().push(user.id.to_string());
             reply.send(parcel::pack(&Told::Done(Answer::Kept { seq: Seq(1), at: None })));
         };
@@ -308,8 +355,12 @@ mod tests {
     }
 
     async fn says(answers: &Answers, id: &str, token: &str) -> Outcome {
+        says_in(answers, "r", id, token).await
+    }
+
+    async fn says_in(answers: &Answers, room: &str, id: &str, token: &str) -> Outcome {
         let (token, text) = (Secret::new(token.into()), BotText::new("hi".into(), false).unwrap());
-        answers.judge(id, &amqp::answer(&room(), &token, &text)).await
+        answers.judge(id, &amqp::answer(&RoomId::parse(room).unwrap(), &token, &text)).await
     }
 
     #[tokio::test]
@@ -326,14 +377,31 @@ mod tests {
     async fn an_answer_of_which_nothing_can_be_told_does_not_hold_its_place_for_ever() {
         let answers = answers(None).await;
         let minutes = |n: u64| Duration::from_secs(n * 60);
-        // Nobody holds the room.
-        for (token, label) in [(UNJUDGED, "no_verdict"), ("of the bot", "room_silent")] {
-            let outcome = async |patience| tokio::time::timeout(patience, says(&answers, "1", token)).await;
-            assert!(outcome(minutes(9)).await.is_err(), "{label} too soon");
-            assert_eq!(outcome(minutes(11)).await, Ok((label, Settled::Refused)));
+        // Nobody holds the rooms: they are away, all of them, and that may be for long.
+        for token in [UNJUDGED, "of the bot"] {
+            let outcome = tokio::time::timeout(minutes(60), says(&answers, "1", token)).await;
+            assert!(outcome.is_err(), "{token}");
         }
+        // Another room than this is held.
         let (_, _holder) = holder(&answers).await;
-        assert_eq!(says(&answers, "1", WEATHER).await, ("kept", Settled::Done));
+        let ids = std::cell::Cell::new(0);
+        for (token, room, label) in [(UNJUDGED, "r", "no_verdict"), ("of the bot", "silent", "room_silent")] {
+            let stuck = async |patience| {
+                let others = async {
+                    loop {
+                        ids.set(ids.get() + 1);
+                        says(&answers, &format!("another's {}", ids.get()), WEATHER).await;
+                        tokio::time::sleep(Duration::from_secs(20)).await;
+                    }
+                };
+                tokio::select! {
+                    outcome = tokio::time::timeout(patience, says_in(&answers, room, "1", token)) => outcome,
+                    never = others => never,
+                }
+            };
+            assert!(stuck(minutes(9)).await.is_err(), "{label} too soon");
+            assert_eq!(stuck(minutes(11)).await, Ok((label, Settled::Refused)));
+        }
     }
 
     #[tokio::test]
