@@ -33,6 +33,22 @@ fn said(folder: &TempDir) -> String {
     said
 }
 
+/// Opens the store, whose metrics are counted apart from those of other tests.
+fn open_counted(
+    dir: &Path,
+    options: Options,
+) -> (EmbeddedStore, metrics_exporter_prometheus::PrometheusHandle) {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let opened = ::metrics::with_local_recorder(&recorder, || EmbeddedStore::open(dir, options));
+    (opened.unwrap(), recorder.handle())
+}
+
+fn damage_counted(counted: &metrics_exporter_prometheus::PrometheusHandle) -> u64 {
+    let shown = counted.render();
+    let counts = shown.lines().find_map(|line| line.strip_prefix(metrics::DAMAGED_TOTAL));
+    counts.unwrap().trim().parse().unwrap()
+}
+
 fn room() -> RoomId {
     RoomId::parse("r").unwrap()
 }
@@ -217,12 +233,13 @@ async fn a_write_that_meets_damage_leaves_the_others_alone() {
     assert_eq!(store.shared_secret("key", vec![1]).await.unwrap(), [1]);
     drop(store);
     change(&folder, "UPDATE secret SET value = x'02'");
-    let store = open(folder.path()).unwrap();
+    let (store, counted) = open_counted(folder.path(), Options::default());
     let append = Append { room: room(), epoch: Epoch(1), entries: vec![entry(1)] };
     let (damaged, appended) = (store.shared_secret("key", vec![1]), store.append(append));
     assert!(damaged.await.unwrap_err().to_string().contains("secret key"));
     appended.await.unwrap();
     store.check().await.unwrap();
+    assert_eq!(damage_counted(&counted), 1);
 }
 
 #[tokio::test]
@@ -451,7 +468,7 @@ async fn a_fold_that_fails_takes_one_commit_along_and_no_other() {
     drop(store);
     change(&folder, "UPDATE place SET sum = sum + 1");
     let options = Options { fold_after: Duration::ZERO, ..Options::default() };
-    let store = EmbeddedStore::open(folder.path(), options).unwrap();
+    let (store, counted) = open_counted(folder.path(), options);
     let mut refused = 0;
     for seq in 2..=100 {
         while store.append(append(seq)).await.is_err() {
@@ -461,6 +478,7 @@ async fn a_fold_that_fails_takes_one_commit_along_and_no_other() {
     assert!(refused <= 1, "{refused} commits failed");
     let error = store.check().await.unwrap_err();
     assert!(error.to_string().contains("place of room"), "{error}");
+    assert!(damage_counted(&counted) > 0);
     let read = Read { room: room(), epoch: Epoch(1), seqs: 90..=100, bytes_max: usize::MAX };
     assert!(store.shared.recent.range(&read).len() == 11, "and what can't be folded is kept");
 }
