@@ -243,6 +243,17 @@ async fn a_write_that_meets_damage_leaves_the_others_alone() {
 }
 
 #[tokio::test]
+async fn a_probe_writes_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let log_bytes = || std::fs::metadata(folder.path().join("hubbub.db-wal")).unwrap().len();
+    let before = log_bytes();
+    store.shared.set_failing(Some(failure::unavailable("the one before")));
+    store.check().await.unwrap();
+    assert!(log_bytes() > before, "what is not written can't fail");
+}
+
+#[tokio::test]
 async fn what_does_not_fit_the_queue_is_refused_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let options =
