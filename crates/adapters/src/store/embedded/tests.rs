@@ -5,7 +5,7 @@ use std::path::Path;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
 use hubbub_core::ports::accounts::AccountStore;
 use hubbub_core::ports::bans::{Ban, Bans};
-use hubbub_core::ports::store::{Append, Read, Segment, Store, StoreError, Trim};
+use hubbub_core::ports::store::{Append, Appended, Read, Segment, Store, StoreError, Trim};
 use hubbub_testkit::eventually;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -240,6 +240,25 @@ async fn a_write_that_meets_damage_leaves_the_others_alone() {
     appended.await.unwrap();
     store.check().await.unwrap();
     assert_eq!(damage_counted(&counted), 1);
+}
+
+#[tokio::test]
+async fn a_commit_that_does_not_end_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let append = Append { room: room(), epoch: Epoch(1), entries: vec![entry(1)] };
+    // It is called within the commit.
+    store.append_then(&append, Appended::new(move |_| _ = ends.recv()));
+    let is_seen = |error: &StoreError| error.to_string().contains("a commit has been under way for");
+    let error = eventually("it is seen", async || store.check().await.err()).await;
+    assert!(is_seen(&error), "{error}");
+    // Also when the one before had failed: a probe would wait behind it.
+    store.shared.set_failing(Some(failure::unavailable("the one before")));
+    let error = hubbub_testkit::in_time("an answer", store.check()).await.unwrap_err();
+    assert!(is_seen(&error), "{error}");
+    drop(end);
+    eventually("it has ended", async || store.check().await.ok()).await;
 }
 
 #[tokio::test]

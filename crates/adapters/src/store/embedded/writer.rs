@@ -100,6 +100,7 @@ impl Writer {
     }
 
     fn commit(&mut self, writes: Vec<Write>, started: Instant) {
+        self.shared.commit_begins(started);
         let (count, bytes) = (writes.len(), writes.iter().map(Write::bytes).sum());
         let mut batch = Batch {
             started,
@@ -123,6 +124,8 @@ impl Writer {
         if committed.is_ok() {
             self.checkpoints.committed(&self.db);
         }
+        // Not before: that syncs as well.
+        self.shared.commit_ends();
     }
 
     /// Shows readers what was committed, before anybody is told.
