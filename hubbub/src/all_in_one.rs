@@ -15,7 +15,7 @@ use hubbub_core::ids::{NodeId, Partitions, User};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::broker::Broker as BrokerPort;
 use hubbub_core::ports::bus::Bus;
-use hubbub_core::ports::store::Store;
+use hubbub_core::ports::store::{Store, StoreError};
 use hubbub_gateway::http::{HttpState, Readiness};
 use hubbub_gateway::tls::Tls;
 use hubbub_gateway::{Gateway, listener};
@@ -40,6 +40,8 @@ use crate::tls;
 pub(crate) const PARTITIONS: u16 = 1;
 /// How often the store is asked whether it can be written to.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
+/// How long it may take to answer.
+const CHECK_MAX: Duration = Duration::from_secs(5);
 
 /// Runs the all-in-one. Its loop rests in the store's lulls: what it would read then waits for the next commit in any case.
 pub fn run(sources: Sources, command: Command) -> ExitCode {
@@ -308,7 +310,13 @@ async fn watch(
 ) {
     let mut well = true;
     loop {
-        match store.check().await {
+        let checked = tokio::time::timeout(CHECK_MAX, store.check());
+        let Some(checked) = end.run_until_cancelled(checked).await else { return };
+        let silent = |_| {
+            let inside = format!("it did not answer within {} s", CHECK_MAX.as_secs());
+            Err(StoreError::Unavailable { inside })
+        };
+        match checked.unwrap_or_else(silent) {
             Ok(()) => {
                 condition.is_met();
                 if !std::mem::replace(&mut well, true) {

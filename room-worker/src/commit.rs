@@ -41,6 +41,8 @@ pub(crate) struct Committed {
     tail: Tail,
     unprojected: Unprojected,
     settling: VecDeque<Settling>,
+    /// Answers of `settling` were dropped since the last projection.
+    stuck: bool,
 }
 
 impl Committed {
@@ -57,6 +59,7 @@ impl Committed {
             tail: Tail::default(),
             unprojected: Unprojected::new(mark, members),
             settling: VecDeque::new(),
+            stuck: false,
         }
     }
 
@@ -109,11 +112,31 @@ impl Committed {
 
     /// A projection is in the store: tells what waited for it.
     pub(crate) fn projected(&mut self, mark: Seq, voice: &Voice, outcomes: &mut Outcomes) {
+        self.stuck = false;
         self.unprojected.projected(mark);
         while let Some(next) = self.settling.pop_front_if(|next| next.needs <= mark) {
             next.announcements.iter().for_each(|announcement| voice.announce(announcement));
             next.answers.into_iter().for_each(|due| due.tell(&self.tail, outcomes));
         }
+    }
+
+    /// Whether something waits for a projection.
+    pub(crate) fn is_settling(&self) -> bool {
+        !self.settling.is_empty()
+    }
+
+    /// Drops the answers that nobody waits for any more. What they waited for is still to be announced, and in its order.
+    pub(crate) fn drop_late(&mut self, now: Instant) {
+        for Settling { answers, .. } in &mut self.settling {
+            let before = answers.len();
+            answers.retain(|due| due.is_awaited(now));
+            self.stuck |= answers.len() < before;
+        }
+    }
+
+    /// Whether a projection takes longer than anybody waits for an answer.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stuck
     }
 
     /// The last entry that was committed in this epoch, and when.

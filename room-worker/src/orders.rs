@@ -7,6 +7,7 @@ use hubbub_core::entry::{Erasure, Retention};
 use hubbub_core::ids::{Epoch, RoomId, Seq, User, UserId};
 use hubbub_core::ports::store::{Segment, Store};
 use hubbub_wire::tier::act::{EraseFrom, Trimmed};
+use tokio::time::Instant;
 
 use crate::erasing::erase_some;
 use crate::error::OpenError;
@@ -21,6 +22,8 @@ pub(crate) struct Order {
     pub(crate) by: User,
     pub(crate) job: Job,
     pub(crate) asker: Asker,
+    /// How long they wait.
+    pub(crate) until: Instant,
 }
 
 /// What.

@@ -68,6 +68,8 @@ pub(crate) struct Lists {
     pub(crate) to_append: Vec<RoomId>,
     /// They have something for a fence read.
     pub(crate) to_cover: Vec<RoomId>,
+    /// They have answers that wait; looked at once a second.
+    pub(crate) holding: Vec<RoomId>,
 }
 
 impl Lists {
@@ -78,6 +80,9 @@ impl Lists {
         }
         if open.has_to_cover() && !std::mem::replace(&mut open.listed.to_cover, true) {
             self.to_cover.push(room.clone());
+        }
+        if open.is_holding() && !std::mem::replace(&mut open.listed.holding, true) {
+            self.holding.push(room.clone());
         }
     }
 }
@@ -156,6 +161,7 @@ impl Writer {
                 Some(done) = self.work.next() => Some(done),
                 () = &mut heads => {
                     self.say_heads();
+                    self.drop_late();
                     heads.as_mut().reset(self.next_heads);
                     if self.next_heads >= self.next_sweep {
                         self.sweep();

@@ -43,6 +43,8 @@ pub(crate) struct Waiting {
 pub(crate) struct Due {
     asker: Asker,
     say: Say,
+    /// Told later, it is told to nobody.
+    until: Instant,
 }
 
 enum Say {
@@ -99,8 +101,8 @@ impl Slot {
             return None;
         }
         while let Some(next) = self.waiting.pop_front() {
-            if next.until < turn.now {
-                // Undecided and too late: dropped is unavailable.
+            if next.until < turn.now || open.is_stuck() {
+                // Undecided, and too late or sure to be answered too late: dropped is unavailable.
                 continue;
             }
             if let What::Do { verb, .. } = &next.ask.what
@@ -148,6 +150,8 @@ pub(crate) struct OpenRoom {
     /// When the oldest of `landed` was sent to the store.
     landed_since: Option<Instant>,
     held: Held<Due>,
+    /// Answers were dropped since what they wait for last moved.
+    stuck: bool,
     pub(crate) traced: Traced,
     /// Orders that came, and whether one is being carried out: one at a time.
     orders: VecDeque<Order>,
@@ -155,7 +159,7 @@ pub(crate) struct OpenRoom {
     /// A fence read that runs has something of this room.
     covered: bool,
     /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of
-    /// the busy ones.
+    /// those that hold answers; of the busy ones.
     pub(crate) listed: Listed,
     pub(crate) committed: Committed,
 }
@@ -165,6 +169,7 @@ pub(crate) struct OpenRoom {
 pub(crate) struct Listed {
     pub(crate) to_append: bool,
     pub(crate) to_cover: bool,
+    pub(crate) holding: bool,
     pub(crate) busy: bool,
 }
 
@@ -183,6 +188,7 @@ impl OpenRoom {
             landed: opened.found,
             landed_since: None,
             held: Held::default(),
+            stuck: false,
             traced: Traced::default(),
             orders: VecDeque::new(),
             carrying_out: false,
@@ -192,7 +198,7 @@ impl OpenRoom {
     }
 
     fn decide(&mut self, waiting: Waiting, turn: &Turn) {
-        let Waiting { ask, mut asker, .. } = waiting;
+        let Waiting { ask, mut asker, until } = waiting;
         let (say, rests_on) = match &ask.what {
             What::Do { user, verb } => {
                 let decision = self.room.decide(Action { user, at: turn.at, verb });
@@ -209,12 +215,12 @@ impl OpenRoom {
             }
             What::Erase { by, author, from } => {
                 let job = Job::Erase { author: author.clone(), from: *from };
-                self.orders.push_back(Order { by: by.clone(), job, asker });
+                self.orders.push_back(Order { by: by.clone(), job, asker, until });
                 return;
             }
             What::Trim { by, fully } => {
                 let job = Job::Trim { fully: *fully };
-                self.orders.push_back(Order { by: by.clone(), job, asker });
+                self.orders.push_back(Order { by: by.clone(), job, asker, until });
                 return;
             }
             What::Sync { newest, users } => {
@@ -231,7 +237,23 @@ impl OpenRoom {
                 (say, self.room.head())
             }
         };
-        self.held.hold(rests_on, Due { asker, say });
+        self.held.hold(rests_on, Due { asker, say, until });
+    }
+
+    /// Whether there are answers that wait, wherever.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.covered || !self.held.is_empty() || self.committed.is_settling()
+    }
+
+    /// Drops the answers that nobody waits for any more: they are part of what the inbox takes, and that is of all rooms.
+    pub(crate) fn drop_late(&mut self, now: Instant) {
+        self.stuck |= self.held.retain(|due| due.is_awaited(now));
+        self.committed.drop_late(now);
+    }
+
+    /// Whether what answers wait for takes longer than anybody waits. What is decided meanwhile would be held without a bound.
+    fn is_stuck(&self) -> bool {
+        self.stuck || self.committed.is_stuck()
     }
 
     /// Whether there is an order to be carried out.
@@ -250,7 +272,7 @@ impl OpenRoom {
     /// A part of an order was carried out; at its end the room says so.
     pub(crate) fn carried_out(&mut self, order: Order, part: Option<Part>, turn: &Turn) {
         self.carrying_out = false;
-        let Order { by, job, asker } = order;
+        let Order { by, job, asker, until } = order;
         match (job, part) {
             (Job::Erase { author, .. }, Some(Part::Erased(slice))) => {
                 let count = slice.count;
@@ -261,7 +283,7 @@ impl OpenRoom {
                     Reached::End { last, said } => {
                         said.into_iter().for_each(|said| self.room.learn_erasure(&author, said));
                         let decision = self.room.erase(&by, &author, last, turn.at);
-                        self.decided(decision, asker, |answer| Say::Erased(count, answer));
+                        self.decided(decision, (asker, until), |answer| Say::Erased(count, answer));
                     }
                 }
             }
@@ -273,16 +295,22 @@ impl OpenRoom {
                 // An order before this one may have said it, and no row went yet.
                 let said = self.room.info().map_or(Seq(0), |info| info.kept.first);
                 let more = decision.entry.is_some() || gone < said;
-                self.decided(decision, asker, |_| Say::Trimmed(Trimmed { first, gone, more }));
+                let say = |_| Say::Trimmed(Trimmed { first, gone, more });
+                self.decided(decision, (asker, until), say);
             }
             // Dropped, it is unavailable.
             _ => {}
         }
     }
 
-    fn decided(&mut self, decision: Decision, asker: Asker, say: impl FnOnce(Answer) -> Say) {
+    fn decided(
+        &mut self,
+        decision: Decision,
+        (asker, until): (Asker, Instant),
+        say: impl FnOnce(Answer) -> Say,
+    ) {
         self.next.extend(decision.entry);
-        self.held.hold(decision.rests_on, Due { asker, say: say(decision.answer) });
+        self.held.hold(decision.rests_on, Due { asker, say: say(decision.answer), until });
     }
 
     /// Whether a batch could be sent to the store.
@@ -316,6 +344,7 @@ impl OpenRoom {
     /// A batch is in the store.
     pub(crate) fn landed(&mut self, entries: Vec<Entry>, since: Instant) {
         self.appending = false;
+        self.stuck = false;
         self.traced.landed(&entries);
         self.durable = entries.last().map_or(self.durable, |last| last.seq);
         self.landed_since.get_or_insert(since);
@@ -333,6 +362,7 @@ impl OpenRoom {
     /// Hands over what a fence read that begins now will cover, exactly.
     pub(crate) fn cover(&mut self, room: RoomId) -> Covered {
         self.covered = true;
+        self.stuck = false;
         let answers = std::iter::from_fn(|| self.held.release(self.durable)).collect();
         Covered {
             room,
@@ -356,6 +386,11 @@ impl OpenRoom {
 }
 
 impl Due {
+    /// Whether somebody still waits for it.
+    pub(crate) fn is_awaited(&self, now: Instant) -> bool {
+        self.until >= now
+    }
+
     /// Tells the asker.
     pub(crate) fn tell(self, tail: &Tail, outcomes: &mut Outcomes) {
         outcomes.count(match &self.say {

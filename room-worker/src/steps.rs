@@ -121,6 +121,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Drops answers that nobody waits for any more, wherever the store holds them up.
+    pub(crate) fn drop_late(&mut self) {
+        let now = Instant::now();
+        let mut holding = std::mem::take(&mut self.listed.holding);
+        holding.retain(|room| {
+            let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else {
+                return false;
+            };
+            open.drop_late(now);
+            open.listed.holding = open.is_holding();
+            open.listed.holding
+        });
+        self.listed.holding = holding;
+    }
+
     pub(crate) fn start_projection(&mut self, room: &RoomId) {
         let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
         let Some(projection) = open.committed.take_projection(room) else { return };

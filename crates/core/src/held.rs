@@ -46,6 +46,13 @@ impl<T> Held<T> {
         self.queue.drain(..).map(|(_, answer)| answer)
     }
 
+    /// Drops those that are not to be kept; says whether there were any.
+    pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) -> bool {
+        let before = self.queue.len();
+        self.queue.retain(|(_, answer)| keep(answer));
+        self.queue.len() < before
+    }
+
     /// How many wait.
     pub fn len(&self) -> usize {
         self.queue.len()
@@ -71,7 +78,8 @@ mod tests {
         assert_eq!(held.release(Seq(4)), Some("repeat of 3"));
         assert_eq!(held.release(Seq(4)), None);
         assert!(!held.has_ready(Seq(4)));
-        assert_eq!(held.release(Seq(9)), Some("ok 5"));
+        assert!(held.retain(|answer| *answer != "ok 5"));
+        assert!(!held.retain(|_| true));
         assert_eq!(held.give_up().collect::<Vec<_>>(), ["refused after 5"]);
         assert!(held.is_empty());
     }

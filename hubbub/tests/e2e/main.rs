@@ -10,6 +10,8 @@ mod big;
 mod bots;
 mod common;
 mod deaf;
+#[cfg(target_os = "linux")]
+mod disk;
 mod drain;
 mod erase;
 mod foreign_accounts;

@@ -74,6 +74,7 @@ impl Chaos {
             inner: shared.clone(),
             plan: Arc::new(bad_weather(seed, calm.clone())),
             partition: Partition(seed as u16),
+            broken: None,
         });
         let world = World {
             dir: tempfile::tempdir().expect("a folder"),

@@ -52,6 +52,17 @@ pub struct Faulty {
     pub plan: Plan,
     /// All partitions are this one in the store, so that many worlds share one file.
     pub partition: Partition,
+    /// A room of which one kind of operation fails, and every other goes on.
+    pub broken: Option<Broken>,
+}
+
+/// See [`Faulty::broken`].
+#[derive(Clone)]
+pub struct Broken {
+    pub room: RoomId,
+    pub op: Op,
+    /// Until it is mended.
+    pub mended: Arc<AtomicBool>,
 }
 
 fn lost() -> StoreError {
@@ -64,7 +75,29 @@ impl Faulty {
         op: Op,
         work: impl FnOnce(Arc<dyn Store>) -> PortFuture<'static, Stored<T>> + Send + 'static,
     ) -> PortFuture<'static, Stored<T>> {
-        let (fault, inner) = ((self.plan)(op), self.inner.clone());
+        self.run_faulty((self.plan)(op), work)
+    }
+
+    /// As [`run`](Self::run), of a room.
+    fn run_in<T: Send + 'static>(
+        &self,
+        room: &RoomId,
+        op: Op,
+        work: impl FnOnce(Arc<dyn Store>) -> PortFuture<'static, Stored<T>> + Send + 'static,
+    ) -> PortFuture<'static, Stored<T>> {
+        let is_hit = |broken: &Broken| broken.op == op && broken.room == *room;
+        match self.broken.as_ref().filter(|broken| is_hit(broken)) {
+            Some(broken) if !broken.mended.load(Ordering::SeqCst) => self.run_faulty(Fault::Before, work),
+            _ => self.run(op, work),
+        }
+    }
+
+    fn run_faulty<T: Send + 'static>(
+        &self,
+        fault: Fault,
+        work: impl FnOnce(Arc<dyn Store>) -> PortFuture<'static, Stored<T>> + Send + 'static,
+    ) -> PortFuture<'static, Stored<T>> {
+        let inner = self.inner.clone();
         Box::pin(async move {
             match fault {
                 Fault::None => work(inner).await,
@@ -125,7 +158,9 @@ impl Store for Faulty {
 
     fn append_then(&self, append: &Append, appended: Appended) {
         let append = append.clone();
-        let done = on!(self, Append, inner => inner.append(append));
+        let room = append.room.clone();
+        let done =
+            self.run_in(&room, Op::Append, move |inner| Box::pin(async move { inner.append(append).await }));
         tokio::spawn(async move { appended.tell(done.await) });
     }
 
@@ -150,7 +185,8 @@ impl Store for Faulty {
     }
 
     fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>> {
-        on!(self, Project, inner => inner.project(projection))
+        let room = projection.room.clone();
+        self.run_in(&room, Op::Project, move |inner| Box::pin(async move { inner.project(projection).await }))
     }
 
     fn room(&self, room: RoomId) -> PortFuture<'_, Stored<Option<RoomRow>>> {

@@ -10,5 +10,6 @@ mod log_reader;
 mod offline;
 mod restarts;
 mod placement;
+mod stuck;
 mod trimming;
 mod world;

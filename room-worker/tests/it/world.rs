@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::{Fault, Faulty, Op};
+use crate::faults::{Broken, Fault, Faulty, Op};
 
 pub const PARTITION: Partition = Partition(0);
 /// After this a test has failed.
@@ -85,7 +85,14 @@ impl World {
 
     /// The store, with what the plan does to it.
     pub fn faulty(&self, plan: impl Fn(Op) -> Fault + Send + Sync + 'static) -> Arc<dyn Store> {
-        Arc::new(Faulty { inner: self.store.clone(), plan: Arc::new(plan), partition: PARTITION })
+        let (inner, plan) = (self.store.clone(), Arc::new(plan));
+        Arc::new(Faulty { inner, plan, partition: PARTITION, broken: None })
+    }
+
+    /// The store, in which one kind of operation fails for one room.
+    pub fn broken(&self, broken: Broken) -> Arc<dyn Store> {
+        let (inner, plan) = (self.store.clone(), Arc::new(|_| Fault::None));
+        Arc::new(Faulty { inner, plan, partition: PARTITION, broken: Some(broken) })
     }
 
     /// A worker with leases of its own: it believes that it holds the partition whoever else does.
@@ -130,8 +137,18 @@ impl World {
 
     /// Sends a question now; the future is its answer.
     pub fn begin(&self, room: &RoomId, what: What) -> impl Future<Output = Option<Payload>> + use<> {
-        let ask = Ask { room: room.clone(), what, timeout_ms: DEADLINE.as_millis() as u32 };
-        let answer = self.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask).into(), DEADLINE);
+        self.begin_for(room, what, DEADLINE)
+    }
+
+    /// As [`begin`](Self::begin), for who waits for so long.
+    pub fn begin_for(
+        &self,
+        room: &RoomId,
+        what: What,
+        timeout: Duration,
+    ) -> impl Future<Output = Option<Payload>> + use<> {
+        let ask = Ask { room: room.clone(), what, timeout_ms: timeout.as_millis() as u32 };
+        let answer = self.bus.request(&Subject::Act(PARTITION), parcel::pack(&ask).into(), timeout);
         async move { answer.await.ok() }
     }
 

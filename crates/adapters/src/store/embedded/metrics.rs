@@ -3,6 +3,8 @@
 use metrics::{Counter, Gauge, Histogram, Unit, counter, gauge, histogram};
 use metrics::{describe_counter, describe_gauge, describe_histogram};
 
+use hubbub_core::ports::store::StoreError;
+
 /// How long a commit took, its sync included.
 pub const COMMIT_SECONDS: &str = "hubbub_store_commit_seconds";
 /// Writes that one commit made durable.
@@ -25,6 +27,14 @@ pub const UNFOLDED_BYTES: &str = "hubbub_store_unfolded_bytes";
 pub const SCRUB_PAGES: &str = "hubbub_store_scrub_pages";
 /// Times that something damaged was found.
 pub const DAMAGED_TOTAL: &str = "hubbub_store_damaged_total";
+
+/// Counts an error that is damage, and names what was found.
+pub(super) fn note_damage(damaged: &Counter, error: &StoreError) {
+    if let StoreError::Damaged { what } = error {
+        damaged.increment(1);
+        tracing::error!(what, "damaged data in the store");
+    }
+}
 
 /// The counters, looked up once.
 #[derive(Clone)]

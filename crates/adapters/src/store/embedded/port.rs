@@ -164,6 +164,10 @@ impl Store for EmbeddedStore {
         if let Some(damage) = self.shared.unfoldable() {
             return Box::pin(ready(Err(damage)));
         }
+        // Before the probe, which would wait behind that commit.
+        if let Err(error) = self.shared.is_moving() {
+            return Box::pin(ready(Err(error)));
+        }
         match self.shared.failing() {
             None if !self.shared.queue.is_closed() => Box::pin(ready(Ok(()))),
             // Nothing else may be writing, so find out whether it works again.

@@ -7,12 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use hubbub_core::ports::PortFuture;
-use hubbub_core::ports::store::{StoreError, Stored};
+use hubbub_core::ports::store::Stored;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::failure::{failed, unavailable};
-use super::metrics::Meters;
+use super::metrics::{Meters, note_damage};
 use super::open::connect_reader;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
@@ -58,9 +58,8 @@ impl Readers {
                 return;
             }
             let result = read(db);
-            if let Err(StoreError::Damaged { what }) = &result {
-                damaged.increment(1);
-                tracing::error!(what, "damaged data in the store");
+            if let Err(error) = &result {
+                note_damage(&damaged, error);
             }
             _ = reply.send(result);
         });

@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use hubbub_core::ids::{Epoch, Partition};
 use hubbub_core::ports::store::{StoreError, Stored};
@@ -12,12 +14,18 @@ use super::queue::Queue;
 use super::recent::Recent;
 use super::write::Write;
 
+/// A commit that takes longer than this may be one that never ends: a disk that hangs gives no error.
+const COMMIT_MAX: Duration = Duration::from_millis(if cfg!(test) { 500 } else { 5_000 });
+
 /// The queue to the writer, and what is known of its work without asking it.
 pub(super) struct Shared {
     pub(super) queue: Queue<Write>,
     /// What is durable and not yet in the tables.
     pub(super) recent: Recent,
     fences: Mutex<HashMap<Partition, Epoch>>,
+    made: Instant,
+    /// When the commit began that is under way, in milliseconds after `made`, and one more: 0 is that there is none.
+    under_way: AtomicU64,
     /// Why the last commit failed, if it did.
     failing: Mutex<Option<StoreError>>,
     /// Why entries can't be taken from the journal into the tables, if so.
@@ -32,6 +40,8 @@ impl Shared {
             queue,
             recent: Recent::default(),
             fences: Mutex::new(fences),
+            made: Instant::now(),
+            under_way: AtomicU64::new(0),
             failing: Mutex::new(None),
             unfoldable: Mutex::new(None),
             sync_failed: OnceLock::new(),
@@ -48,6 +58,34 @@ impl Shared {
         let mut fences = self.fences.lock().unwrap_or_else(PoisonError::into_inner);
         let fence = fences.entry(partition).or_default();
         *fence = epoch.max(*fence);
+    }
+
+    /// A commit begins.
+    pub(super) fn commit_begins(&self, at: Instant) {
+        self.under_way.store(self.millis(at) + 1, Ordering::Relaxed);
+    }
+
+    /// It ended, however.
+    pub(super) fn commit_ends(&self) {
+        self.under_way.store(0, Ordering::Relaxed);
+    }
+
+    /// An error while a commit is under way that should have ended.
+    pub(super) fn is_moving(&self) -> Stored<()> {
+        let Some(began) = self.under_way.load(Ordering::Relaxed).checked_sub(1) else { return Ok(()) };
+        let lasts = Duration::from_millis(self.millis(Instant::now()).saturating_sub(began));
+        if lasts < COMMIT_MAX {
+            return Ok(());
+        }
+        Err(unavailable(format_args!(
+            "a commit has been under way for {} s: look at the disk",
+            lasts.as_secs()
+        )))
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        // They fit 64 bits for half a billion years.
+        at.saturating_duration_since(self.made).as_millis() as u64
     }
 
     /// Why nothing can be written, as far as the last commit says.

@@ -5,7 +5,7 @@ use std::path::Path;
 use hubbub_core::ids::{Epoch, RoomId, Seq};
 use hubbub_core::ports::accounts::AccountStore;
 use hubbub_core::ports::bans::{Ban, Bans};
-use hubbub_core::ports::store::{Append, Read, Segment, Store, StoreError, Trim};
+use hubbub_core::ports::store::{Append, Appended, Read, Segment, Store, StoreError, Trim};
 use hubbub_testkit::eventually;
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -31,6 +31,22 @@ fn said(folder: &TempDir) -> String {
     let said = open(folder.path()).err().unwrap().to_string();
     assert_eq!(said.lines().count(), 1, "{said}");
     said
+}
+
+/// Opens the store, whose metrics are counted apart from those of other tests.
+fn open_counted(
+    dir: &Path,
+    options: Options,
+) -> (EmbeddedStore, metrics_exporter_prometheus::PrometheusHandle) {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+    let opened = ::metrics::with_local_recorder(&recorder, || EmbeddedStore::open(dir, options));
+    (opened.unwrap(), recorder.handle())
+}
+
+fn damage_counted(counted: &metrics_exporter_prometheus::PrometheusHandle) -> u64 {
+    let shown = counted.render();
+    let counts = shown.lines().find_map(|line| line.strip_prefix(metrics::DAMAGED_TOTAL));
+    counts.unwrap().trim().parse().unwrap()
 }
 
 fn room() -> RoomId {
@@ -217,12 +233,43 @@ async fn a_write_that_meets_damage_leaves_the_others_alone() {
     assert_eq!(store.shared_secret("key", vec![1]).await.unwrap(), [1]);
     drop(store);
     change(&folder, "UPDATE secret SET value = x'02'");
-    let store = open(folder.path()).unwrap();
+    let (store, counted) = open_counted(folder.path(), Options::default());
     let append = Append { room: room(), epoch: Epoch(1), entries: vec![entry(1)] };
     let (damaged, appended) = (store.shared_secret("key", vec![1]), store.append(append));
     assert!(damaged.await.unwrap_err().to_string().contains("secret key"));
     appended.await.unwrap();
     store.check().await.unwrap();
+    assert_eq!(damage_counted(&counted), 1);
+}
+
+#[tokio::test]
+async fn a_commit_that_does_not_end_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let (end, ends) = std::sync::mpsc::channel::<()>();
+    let append = Append { room: room(), epoch: Epoch(1), entries: vec![entry(1)] };
+    // It is called within the commit.
+    store.append_then(&append, Appended::new(move |_| _ = ends.recv()));
+    let is_seen = |error: &StoreError| error.to_string().contains("a commit has been under way for");
+    let error = eventually("it is seen", async || store.check().await.err()).await;
+    assert!(is_seen(&error), "{error}");
+    // Also when the one before had failed: a probe would wait behind it.
+    store.shared.set_failing(Some(failure::unavailable("the one before")));
+    let error = hubbub_testkit::in_time("an answer", store.check()).await.unwrap_err();
+    assert!(is_seen(&error), "{error}");
+    drop(end);
+    eventually("it has ended", async || store.check().await.ok()).await;
+}
+
+#[tokio::test]
+async fn a_probe_writes_to_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    let log_bytes = || std::fs::metadata(folder.path().join("hubbub.db-wal")).unwrap().len();
+    let before = log_bytes();
+    store.shared.set_failing(Some(failure::unavailable("the one before")));
+    store.check().await.unwrap();
+    assert!(log_bytes() > before, "what is not written can't fail");
 }
 
 #[tokio::test]
@@ -451,7 +498,7 @@ async fn a_fold_that_fails_takes_one_commit_along_and_no_other() {
     drop(store);
     change(&folder, "UPDATE place SET sum = sum + 1");
     let options = Options { fold_after: Duration::ZERO, ..Options::default() };
-    let store = EmbeddedStore::open(folder.path(), options).unwrap();
+    let (store, counted) = open_counted(folder.path(), options);
     let mut refused = 0;
     for seq in 2..=100 {
         while store.append(append(seq)).await.is_err() {
@@ -461,6 +508,7 @@ async fn a_fold_that_fails_takes_one_commit_along_and_no_other() {
     assert!(refused <= 1, "{refused} commits failed");
     let error = store.check().await.unwrap_err();
     assert!(error.to_string().contains("place of room"), "{error}");
+    assert!(damage_counted(&counted) > 0);
     let read = Read { room: room(), epoch: Epoch(1), seqs: 90..=100, bytes_max: usize::MAX };
     assert!(store.shared.recent.range(&read).len() == 11, "and what can't be folded is kept");
 }

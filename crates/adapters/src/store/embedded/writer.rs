@@ -16,7 +16,7 @@ use super::fold::Fold;
 use super::journal::{self, Journal};
 use super::log;
 use super::lull::Lull;
-use super::metrics::Meters;
+use super::metrics::{Meters, note_damage};
 use super::place::{Places, check_seq};
 use super::project;
 use super::queue::Taken;
@@ -100,6 +100,7 @@ impl Writer {
     }
 
     fn commit(&mut self, writes: Vec<Write>, started: Instant) {
+        self.shared.commit_begins(started);
         let (count, bytes) = (writes.len(), writes.iter().map(Write::bytes).sum());
         let mut batch = Batch {
             started,
@@ -123,6 +124,8 @@ impl Writer {
         if committed.is_ok() {
             self.checkpoints.committed(&self.db);
         }
+        // Not before: that syncs as well.
+        self.shared.commit_ends();
     }
 
     /// Shows readers what was committed, before anybody is told.
@@ -184,6 +187,7 @@ impl Writer {
             for write in writes.by_ref() {
                 let held = self.apply(write, batch);
                 let failure = held.failure();
+                failure.iter().for_each(|error| note_damage(&self.meters.damaged, error));
                 batch.held.push(held);
                 // SQLite itself ends a transaction that can't go on, for instance when the disk is full.
                 if self.db.is_autocommit() {
@@ -191,7 +195,8 @@ impl Writer {
                 }
             }
             if !batch.appends.is_empty() {
-                self.journal.put(&self.db, &batch.appends)?;
+                let put = self.journal.put(&self.db, &batch.appends);
+                put.inspect_err(|error| note_damage(&self.meters.damaged, error))?;
             }
             self.fold_a_slice(batch)?;
             self.execute("COMMIT")
@@ -225,6 +230,10 @@ impl Writer {
         let Err(error) = folded else { return Ok(()) };
         self.fold.failed(batch.started);
         self.meters.fold_errors.increment(1);
+        if matches!(error, StoreError::Damaged { .. }) {
+            // Without a line: it is tried every second.
+            self.meters.damaged.increment(1);
+        }
         if !self.shared.set_unfoldable(Some(error.clone())) {
             tracing::error!(%error, "entries can not be taken from the journal into the tables");
         }
