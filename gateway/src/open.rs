@@ -148,44 +148,35 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use hubbub_core::entry::{Kept, RoomFacts, Says};
+    use hubbub_core::entry::Says;
     use hubbub_core::ids::{Epoch, LogId, Millis, Partition, User, UserId};
     use hubbub_core::limits::Content;
     use hubbub_core::ports::accounts::Account;
     use hubbub_core::ports::bus::{Message, Reply, Subject};
-    use hubbub_wire::tier::act::{Synced, Told};
+    use hubbub_wire::tier::act::Told;
     use hubbub_wire::tier::event::Batch;
     use hubbub_wire::tier::parcel;
     use hubbub_wire::tier::query::Found;
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::config::Config;
     use crate::http::tests::state;
-    use crate::member::{Connection, Socket, Transport};
+    use crate::member::Connection;
     use crate::shard::Heard;
-    use crate::shard::tests::unread;
+    use crate::shard::tests::{connected, synced, unread};
     use crate::ws::requests;
 
     #[tokio::test]
     async fn the_answer_comes_before_what_follows_the_snapshot_however_long_that_is() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (client, accepted) =
-            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        let (mut client, socket) = connected().await;
         let room = RoomId::parse("lobby").unwrap();
         let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
         let says = |seq, content| Entry::new(&room, Seq(seq), Millis(1), &ann, None, Says::Message(&content));
         let newest = says(7, Content::text("the newest".to_owned()).unwrap());
-        let facts = RoomFacts { name: "The lobby".into(), topic: "".into(), owner: ann.id.clone() };
-        let info = RoomInfo { id: room.clone(), facts, head: Seq(7), members: 1, kept: Kept::default() };
-        let synced = Synced { info, log: LogId(1), epoch: Epoch(1), members: Vec::new(), erased: Seq(0) };
 
         let shard = Shard::new(state(Config::default()).gateway, 0);
-        let told = parcel::pack_with(&Told::Synced(Box::new(synced.clone())), &room, [&newest]);
+        let told = parcel::pack_with(&Told::Synced(Box::new(synced(&room, 1))), &room, [&newest]);
         let holder = Arc::new(move |_: Message, reply: Reply| reply.send(told.clone()));
         let _holder = shard.gateway.bus.serve(Subject::Act(Partition(0)), holder).await.unwrap();
         let found = parcel::pack(&Found::Members { members: Vec::new(), next: None });
@@ -193,11 +184,10 @@ mod tests {
         let _history = shard.gateway.bus.serve(Subject::Query, history).await.unwrap();
         let id = shard.with(|state| {
             let account = Account { user: ann.clone(), roles: Vec::new(), expires_at: Millis(u64::MAX) };
-            let socket = Socket::new(Transport::WebSocket(stream));
             let id =
                 state.insert(|serial| Connection { socket, account: Some(account.into()), ..unread(serial) });
             let here = state.rooms.entry(room.clone()).or_default();
-            here.begin(synced);
+            here.begin(synced(&room, 1));
             here.remember(newest);
             state.go_live(id, &room);
             id

@@ -459,37 +459,20 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use hubbub_core::entry::{Kept, RoomFacts};
-    use hubbub_core::ids::Epoch;
-    use hubbub_core::room::RoomInfo;
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::config::Config;
     use crate::dialect::Passes;
     use crate::http::tests::state;
-    use crate::member::{Connection, Socket, Transport};
-    use crate::shard::tests::unread;
-
-    fn synced(room: &RoomId, log: u128) -> Synced {
-        let owner = UserId::parse("ann").unwrap();
-        let facts = RoomFacts { name: "The lobby".into(), topic: "".into(), owner };
-        let info = RoomInfo { id: room.clone(), facts, head: Seq(7), members: 1, kept: Kept::default() };
-        Synced { info, log: LogId(log), epoch: Epoch(1), members: Vec::new(), erased: Seq(0) }
-    }
+    use crate::member::Connection;
+    use crate::shard::tests::{connected, synced, unread};
 
     #[tokio::test]
     async fn a_reset_comes_after_what_is_of_the_log_before() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (client, accepted) =
-            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        let (mut client, socket) = connected().await;
         let room = RoomId::parse("lobby").unwrap();
         Shard::new(state(Config::default()).gateway, 0).with(|state| {
-            let socket = Socket::new(Transport::WebSocket(stream));
             let id = state.insert(|serial| Connection { socket, ..unread(serial) });
             let here = state.rooms.entry(room.clone()).or_default();
             here.begin(synced(&room, 1));

@@ -27,6 +27,8 @@ mod rabbitmq;
 mod schema;
 mod server;
 mod streams;
+#[cfg(target_os = "linux")]
+mod syncs;
 mod wait;
 
 pub use admin::{Operator, Said};
@@ -46,4 +48,6 @@ pub use rabbitmq::RabbitMq;
 pub use rustix::process::Signal;
 pub use schema::fits;
 pub use streams::Streams;
+#[cfg(target_os = "linux")]
+pub use syncs::library_of_syncs;
 pub use wait::{DEADLINE, eventually, eventually_within, in_time, in_time_within};

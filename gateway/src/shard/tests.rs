@@ -3,8 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use hubbub_core::entry::{Kept, RoomFacts};
+use hubbub_core::ids::{Epoch, LogId};
+use hubbub_core::room::RoomInfo;
+use hubbub_wire::tier::act::Synced;
 use hubbub_wire::tier::event::RoomMade;
 use hubbub_wire::tier::parcel;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::Config;
@@ -19,6 +24,22 @@ fn shard(config: Config) -> Arc<Shard> {
 pub(crate) fn unread(serial: u32) -> Connection {
     let socket = Socket::new(Transport::Polling(Notify::new()));
     Connection::new(serial, socket, IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
+}
+
+/// Both ends of a connection: the client's, and ours.
+pub(crate) async fn connected() -> (TcpStream, Arc<Socket>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let (client, accepted) =
+        tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+    (client.unwrap(), Socket::new(Transport::WebSocket(accepted.unwrap().0)))
+}
+
+/// What the holder says of a room of Ann's that ends with entry 7.
+pub(crate) fn synced(room: &RoomId, log: u128) -> Synced {
+    let owner = UserId::parse("ann").unwrap();
+    let facts = RoomFacts { name: "The lobby".into(), topic: "".into(), owner };
+    let info = RoomInfo { id: room.clone(), facts, head: Seq(7), members: 1, kept: Kept::default() };
+    Synced { info, log: LogId(log), epoch: Epoch(1), members: Vec::new(), erased: Seq(0) }
 }
 
 #[tokio::test]

@@ -438,28 +438,20 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
-    use hubbub_core::entry::{Entry, Kept, RoomFacts, Says};
-    use hubbub_core::ids::{Epoch, Millis, User};
+    use hubbub_core::entry::{Entry, Says};
+    use hubbub_core::ids::{Millis, User};
     use hubbub_core::limits::Content;
-    use hubbub_core::room::RoomInfo;
-    use hubbub_wire::tier::act::Synced;
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::config::Config;
     use crate::http::tests::state;
-    use crate::member::{Connection, Socket, Transport};
-    use crate::shard::tests::unread;
+    use crate::member::Connection;
+    use crate::shard::tests::{connected, synced, unread};
 
     #[tokio::test]
     async fn what_waits_for_the_end_of_the_turn_is_part_of_what_is_resumed() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (client, accepted) =
-            tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        let (mut client, (stream, _)) = (client.unwrap(), accepted.unwrap());
+        let (mut client, socket) = connected().await;
         let room = RoomId::parse("lobby").unwrap();
         let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
         let said = |seq| {
@@ -468,19 +460,15 @@ mod tests {
         };
         let account =
             Arc::new(Account { user: ann.clone(), roles: Vec::new(), expires_at: Millis(u64::MAX) });
-        let facts = RoomFacts { name: "The lobby".into(), topic: "".into(), owner: ann.id.clone() };
-        let info = RoomInfo { id: room.clone(), facts, head: Seq(7), members: 1, kept: Kept::default() };
-        let synced = Synced { info, log: LogId(1), epoch: Epoch(1), members: Vec::new(), erased: Seq(0) };
         let shard = Shard::new(state(Config::default()).gateway, 0);
         let id = shard.with(|state| {
-            let socket = Socket::new(Transport::WebSocket(stream));
             let user = state.user(&ann.id).number;
             let connection =
                 |serial| Connection { socket, user, account: Some(account.clone()), ..unread(serial) };
             let id = state.insert(connection);
             state.user(&ann.id).connections.push(id);
             let here = state.rooms.entry(room.clone()).or_default();
-            here.begin(synced);
+            here.begin(synced(&room, 1));
             [5, 6, 7].into_iter().for_each(|seq| here.remember(said(seq)));
             state.go_live(id, &room);
             // It is told with the end of the turn, which is not yet.
@@ -506,7 +494,7 @@ mod tests {
         let mut told = Vec::new();
         client.read_to_end(&mut told).await.unwrap();
         let told = String::from_utf8_lossy(&told);
-        let seqs: Vec<_> = told.split("text ").skip(1).filter_map(|rest| rest.chars().next()).collect();
-        assert_eq!(seqs, ['6', '7', '8', '9'], "{told}");
+        let seqs: Vec<_> = told.split("\"seq\":").skip(1).map(|rest| &rest[..1]).collect();
+        assert_eq!(seqs, ["6", "7", "8", "9"], "{told}");
     }
 }

@@ -2,51 +2,23 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use hubbub_testkit::{Hubbub, Person, Start, eventually, in_time};
+use hubbub_testkit::{Hubbub, Person, Start, eventually, in_time, library_of_syncs};
 
-/// What stands before the system's syncs: SQLite is built to call `fdatasync` (`.cargo/config.toml`).
+/// What becomes of a sync of the log: it waits while there is the one file, and fails while there is the other.
 const SYNCS: &str = r#"
-#define _GNU_SOURCE
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-static int fails(int fd) {
-    static const char log[] = "/hubbub.db-wal";
-    char link[64], path[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 64), of_name = sizeof log - 1;
-    if (length <= of_name || strncmp(path + length - of_name, log, of_name) != 0) return 0;
-    char *name = path + length - of_name;
-    strcpy(name, "/syncs-wait");
+static int fails(char *path, char *name) {
+    if (strcmp(name, "hubbub.db-wal") != 0) return 0;
+    strcpy(name, "syncs-wait");
     while (access(path, F_OK) == 0) usleep(10000);
-    strcpy(name, "/syncs-fail");
+    strcpy(name, "syncs-fail");
     return access(path, F_OK) == 0;
 }
-
-static int synced(long call, int fd) {
-    if (fails(fd)) {
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(call, fd);
-}
-
-int fsync(int fd) { return synced(SYS_fsync, fd); }
-int fdatasync(int fd) { return synced(SYS_fdatasync, fd); }
 "#;
 
 /// The program, whose log is synced as the files in its data folder say: none of it while one waits, in vain while one fails.
 fn program(folder: &Path) -> Start {
-    let (source, library) = (folder.join("syncs.c"), folder.join("syncs.so"));
-    std::fs::write(&source, SYNCS).unwrap();
-    // What links this test is the compiler of C as well.
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
-    assert!(built.unwrap().success());
+    let library = library_of_syncs(folder, SYNCS);
     let (script, program) = (folder.join("hubbub"), env!("CARGO_BIN_EXE_hubbub"));
     let text = format!("#!/bin/sh\nLD_PRELOAD='{}' exec '{program}' \"$@\"\n", library.display());
     std::fs::write(&script, text).unwrap();

@@ -1,13 +1,13 @@
 //! A sync of the data file that fails at a checkpoint, and the power cut after it.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use hubbub_adapters::store::{EmbeddedStore, Options};
 use hubbub_core::ids::{Partition, Seq};
 use hubbub_core::ports::store::{Append, Segment, Store};
+use hubbub_testkit::library_of_syncs;
 
 use super::check::{Acked, check, entry, room};
 use super::{child, copy_store};
@@ -16,37 +16,13 @@ use super::{child, copy_store};
 const FAILS: &str = "the-next-sync-fails";
 const ENTRIES: u64 = 3_000;
 
-/// What stands before the system's syncs: SQLite is built to call `fdatasync` (`.cargo/config.toml`).
+/// Which sync fails: one of the data file, for which there is that file, which goes with it.
 const SYNCS: &str = r#"
-#define _GNU_SOURCE
-#include <errno.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-static int fails(int fd) {
-    char link[64], path[4096];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t length = readlink(link, path, sizeof path - 64);
-    char *name = length > 10 ? path + length - 10 : path;
-    if (length > 10 && strncmp(name, "/hubbub.db", 10) == 0) {
-        strcpy(name, "/the-next-sync-fails");
-        return unlink(path) == 0;
-    }
-    return 0;
+static int fails(char *path, char *name) {
+    if (strcmp(name, "hubbub.db") != 0) return 0;
+    strcpy(name, "the-next-sync-fails");
+    return unlink(path) == 0;
 }
-
-static int synced(long call, int fd) {
-    if (fails(fd)) {
-        errno = EIO;
-        return -1;
-    }
-    return (int)syscall(call, fd);
-}
-
-int fsync(int fd) { return synced(SYS_fsync, fd); }
-int fdatasync(int fd) { return synced(SYS_fdatasync, fd); }
 "#;
 
 /// Of what came to the file since its last good sync nothing may be left; the system took it for written, and says so at the next
@@ -59,7 +35,7 @@ async fn after_a_sync_of_the_file_that_failed_the_log_keeps_all_and_nothing_is_w
     std::fs::write(folder.path().join(FAILS), "").unwrap();
 
     let mut command = child::command_of("sync::writes_past_a_sync_that_fails", folder.path());
-    command.env("LD_PRELOAD", built(synced.path()));
+    command.env("LD_PRELOAD", library_of_syncs(synced.path(), SYNCS));
     let mut running = child::Guard(command.spawn().unwrap());
     let (mut acked, mut said) = (Acked::default(), Vec::new());
     for line in BufReader::new(running.0.stdout.take().unwrap()).lines().map_while(Result::ok) {
@@ -83,15 +59,6 @@ async fn after_a_sync_of_the_file_that_failed_the_log_keeps_all_and_nothing_is_w
     assert!(refused.len() > 100, "{said:#?}");
     assert!(refused.iter().all(|why| why.contains("start again")), "{refused:#?}");
     assert!(said.iter().any(|line| line.starts_with("unready") && line.contains("start again")), "{said:#?}");
-}
-
-fn built(folder: &Path) -> PathBuf {
-    let (source, library) = (folder.join("syncs.c"), folder.join("syncs.so"));
-    std::fs::write(&source, SYNCS).unwrap();
-    // What links this test is the compiler of C as well.
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
-    assert!(built.unwrap().success());
-    library
 }
 
 #[test]
