@@ -281,11 +281,7 @@ impl State {
     fn hear_joined(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
         let joined: Joined = parcel::header(&mut payload)?;
         let user = joined.user.id;
-        if self
-            .users
-            .get(&user)
-            .is_some_and(|here| here.joined.get(&joined.room).is_none_or(|seq| *seq < joined.seq))
-        {
+        if self.is_unheard(&user, &joined.room, joined.seq) {
             self.chores.push(Chore::Follow(user, joined.room, joined.seq));
         }
         Ok(())

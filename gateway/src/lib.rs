@@ -20,6 +20,7 @@ pub mod flush;
 pub mod round;
 pub mod load;
 pub mod resume;
+pub mod follow;
 pub mod open;
 pub mod ws;
 pub mod asked;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
-use hubbub_core::ids::{LogId, RoomId, Seq, UserId};
+use hubbub_core::ids::{LogId, RoomId, Seq};
 use hubbub_core::ports::bus::{Message, Subject};
 use hubbub_wire::tier::act::{ReadTo, Synced};
 use hubbub_wire::tier::query::{Range, Replay};
@@ -155,41 +155,6 @@ impl Shard {
         Ok(())
     }
 
-    /// Lets the connections of a user follow a room that they joined at `seq`, from the join on.
-    pub(crate) async fn follow(self: &Arc<Self>, user: &UserId, room: &RoomId, seq: Seq) {
-        if let Err(error) = self.ready(room).await {
-            tracing::warn!(%room, %error, "could not follow a room that was joined");
-            return;
-        }
-        if !self.with(|state| state.is_to_follow(user, room, seq)) {
-            return;
-        }
-        // The answer to a request that is made again is that of the first, and one to a join may come after a leave: nothing of either
-        // was heard here.
-        match self.gateway.asker.sync(room, 0, vec![user.clone()]).await {
-            Ok((synced, _)) if synced.members.contains(user) => {}
-            Ok(_) => return,
-            Err(error) => {
-                tracing::warn!(%room, %error, "could not follow a room that was joined");
-                return;
-            }
-        }
-        self.with(|state| {
-            let has_left = state.rooms.get(room).is_some_and(|here| here.has_left_since(user, seq));
-            if has_left || !state.is_to_follow(user, room, seq) {
-                return;
-            }
-            let Some(here) = state.users.get_mut(user) else { return };
-            here.joined.insert(room.clone(), seq);
-            for id in here.connections.clone() {
-                let Some(connection) = state.connection(id) else { continue };
-                if connection.standing(room).is_none() && !connection.greeting && !connection.closing {
-                    state.attach(id, room, Some(Seq(seq.0 - 1)));
-                }
-            }
-        });
-    }
-
     /// Sends a connection the entries of a room after `from`, and makes it live where the room is.
     pub(crate) async fn catch_up(self: Arc<Self>, id: ConnectionId, room: RoomId, mut from: Seq) {
         let budget = self.gateway.config.connection_bytes_max;
@@ -244,15 +209,6 @@ impl Shard {
 }
 
 impl State {
-    /// Whether a user's join at `seq` is not known here yet, and came before the room became live here: one that came later was seen in
-    /// its log.
-    fn is_to_follow(&self, user: &UserId, room: &RoomId, seq: Seq) -> bool {
-        let synced = self.rooms.get(room).and_then(|here| here.synced.as_ref());
-        let joined = self.users.get(user).map(|here| here.joined.get(room));
-        synced.is_some_and(|synced| seq <= synced.live_from)
-            && joined.is_some_and(|joined| joined.is_none_or(|followed| *followed < seq))
-    }
-
     /// Takes what the holder says of a room, asked when this shard was at `asked_at`; the seq after which entries are still missing.
     fn take_sync(
         &mut self,

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::Gateway;
 use crate::fanout::UserNumber;
+use crate::follow::Doubted;
 use crate::held::TooSlow;
 use crate::member::{Connection, ConnectionId, Second, Socket};
 use crate::room::{RoomHere, SyncCause, SyncNeed};
@@ -76,6 +77,8 @@ struct Inbox {
     lost: HashSet<RoomId>,
     /// Whether the bus may have lost something of any room.
     lost_anything: bool,
+    /// Whether the word of somebody's join was dropped.
+    lost_joins: bool,
 }
 
 impl Ear {
@@ -83,8 +86,10 @@ impl Ear {
     pub fn leave(&self, heard: Heard, len: usize) {
         let mut inbox = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         if inbox.bytes + len > EAR_BYTES_MAX {
-            if let Heard::Entries(room, _) = heard {
-                inbox.lost.insert(room);
+            match heard {
+                Heard::Entries(room, _) => _ = inbox.lost.insert(room),
+                Heard::Joined(_) => inbox.lost_joins = true,
+                _ => {}
             }
         } else {
             inbox.bytes += len;
@@ -119,6 +124,8 @@ pub enum Chore {
     CatchUp(ConnectionId, RoomId, Seq),
     /// Let a user's connections follow a room that they joined at a seq.
     Follow(UserId, RoomId, Seq),
+    /// Read which rooms [doubted](Doubted) users are in.
+    Memberships,
     /// Send a room's turn after its rest.
     Rest(RoomId, Duration),
     /// Look again whether the token of a Socket.IO connection is valid.
@@ -190,6 +197,7 @@ pub struct State {
     pub banned: Arc<Banned>,
     /// Connections that want to hear of new rooms.
     pub watchers: HashSet<ConnectionId>,
+    pub(crate) doubted: Doubted,
     pub(crate) dirty_rooms: VecDeque<RoomId>,
     pub(crate) dirty_connections: VecDeque<ConnectionId>,
     pub(crate) round: Round,
@@ -235,6 +243,7 @@ impl Shard {
             revoked: gateway.revoked.clone(),
             banned: gateway.banned.clone(),
             watchers: HashSet::new(),
+            doubted: Doubted::default(),
             dirty_rooms: VecDeque::new(),
             dirty_connections: VecDeque::new(),
             round: Round::over(),
@@ -298,6 +307,7 @@ impl Shard {
                 Chore::Follow(user, room, seq) => {
                     _ = tokio::spawn(async move { shard.follow(&user, &room, seq).await })
                 }
+                Chore::Memberships => _ = tokio::spawn(shard.read_memberships()),
                 Chore::Rest(room, rest) => _ = tokio::spawn(shard.rest(room, rest)),
                 Chore::Recheck(id) => _ = tokio::spawn(shard.recheck(id)),
                 Chore::Finish(id, socket, code) => _ = tokio::spawn(shard.finish(id, socket, code)),
@@ -316,7 +326,7 @@ impl Shard {
     }
 
     fn take_turn(self: &Arc<Self>) {
-        let Inbox { queue: heard, lost, lost_anything, .. } = self.ear.take();
+        let Inbox { queue: heard, lost, lost_anything, lost_joins, .. } = self.ear.take();
         let now = self.now();
         self.with(|state| {
             state.now = now;
@@ -329,6 +339,10 @@ impl Shard {
             if lost_anything {
                 let rooms: Vec<_> = state.rooms.keys().cloned().collect();
                 rooms.into_iter().for_each(|room| state.need_sync(room, SyncCause::BusLost));
+            }
+            if lost_anything || lost_joins {
+                let users: Vec<_> = state.users.keys().cloned().collect();
+                state.doubt(users);
             }
             state.write_a_part();
             state.tell_counts();

@@ -15,13 +15,14 @@ use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
 use hubbub_client::raw::Raw;
 use hubbub_client::{Client, Event, Events};
 use hubbub_core::entry::{Entry, Says};
-use hubbub_core::ids::{Millis, NodeId, Partitions, Seq, User};
+use hubbub_core::ids::{Millis, NodeId, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
 use hubbub_core::ports::bus::{
     Answered, Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
 };
+use hubbub_core::room::Verb;
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports, listener};
@@ -42,9 +43,12 @@ struct Lossy {
     inner: LocalBus,
     loses_events: AtomicBool,
     loses_heads: AtomicBool,
+    loses_joins: AtomicBool,
     watchers: Mutex<Vec<LossWatcher>>,
     /// Holds the answer to the next question for a room's head until it is sent on.
     holds_sync: Mutex<Option<oneshot::Receiver<()>>>,
+    /// Questions for a room's head get no answer.
+    loses_syncs: AtomicBool,
     /// Reads that were answered.
     reads: Arc<AtomicUsize>,
     /// What is answered to whoever asks for a user's rooms, however old it is.
@@ -62,6 +66,7 @@ impl Bus for Lossy {
         let is_lost = match subject {
             Subject::Events(..) => self.loses_events.load(SeqCst),
             Subject::Heads(_) => self.loses_heads.load(SeqCst),
+            Subject::Memberships => self.loses_joins.load(SeqCst),
             _ => false,
         };
         if is_lost { Ok(()) } else { self.inner.publish(subject, message) }
@@ -83,6 +88,9 @@ impl Bus for Lossy {
     fn ask(&self, subject: &Subject, message: Message, timeout: Duration, answered: Answered) {
         let is_sync = parcel::header::<Ask>(&mut message.payload.clone())
             .is_ok_and(|ask| matches!(ask.what, What::Sync { .. }));
+        if is_sync && self.loses_syncs.load(SeqCst) {
+            return answered(Err(BusError::TimedOut));
+        }
         let held = if is_sync { self.holds_sync.lock().unwrap().take() } else { None };
         let of_rooms = parcel::header::<Query>(&mut message.payload.clone())
             .is_ok_and(|query| matches!(query, Query::RoomsOf { .. }));
@@ -300,6 +308,51 @@ async fn what_nobody_noticed_is_found_by_reading_again_in_time() {
     let mut chat = Chat::start(config).await;
     chat.bus.loses_heads.store(true, SeqCst);
     lost_and_found(&mut chat, async |_| {}).await;
+}
+
+/// Does something in a room as somebody at another gateway does.
+async fn elsewhere(chat: &Chat, room: &RoomId, user: &User, verb: Verb) {
+    chat.gateway.asker.act(room.clone(), user.clone(), verb, None).await.unwrap();
+}
+
+fn says(text: &str) -> Verb {
+    Verb::Send { content: Content::text(text.into()).unwrap(), key: None, after: None }
+}
+
+/// A room that is not live here, and who made it.
+async fn made_elsewhere(chat: &Chat) -> (RoomId, User) {
+    let room = RoomId::parse("tea").unwrap();
+    let bob = User { id: UserId::parse("bob").unwrap(), name: "Bob".into() };
+    elsewhere(chat, &room, &bob, Verb::Create { name: "tea".into(), topic: "".into() }).await;
+    (room, bob)
+}
+
+/// The room is not live here, so that nothing that comes later shows that a join was missed.
+#[tokio::test]
+async fn a_join_that_was_lost_is_found_once_it_is_known_that_something_was() {
+    let mut chat = Chat::start(Config::default()).await;
+    let (room, bob) = made_elsewhere(&chat).await;
+    let ann = User { id: chat.client.welcome().user.id.clone(), name: "Ann".into() };
+    chat.bus.loses_joins.store(true, SeqCst);
+    elsewhere(&chat, &room, &ann, Verb::Join).await;
+    elsewhere(&chat, &room, &bob, says("before it is known")).await;
+    chat.bus.tell_of_losses();
+    assert_eq!(chat.next_text().await, "before it is known");
+    elsewhere(&chat, &room, &bob, says("after")).await;
+    assert_eq!(chat.next_text().await, "after");
+}
+
+#[tokio::test]
+async fn a_room_that_could_not_be_followed_is_followed_later() {
+    let config = Config { action_timeout: Duration::from_millis(500), ..Config::default() };
+    let mut chat = Chat::start(config).await;
+    chat.bus.loses_joins.store(true, SeqCst);
+    let (room, bob) = made_elsewhere(&chat).await;
+    chat.bus.loses_syncs.store(true, SeqCst);
+    chat.client.join(&room).await.unwrap();
+    chat.bus.loses_syncs.store(false, SeqCst);
+    elsewhere(&chat, &room, &bob, says("hello")).await;
+    assert_eq!(chat.next_text().await, "hello");
 }
 
 /// The list that a hello reads may be from before a leave that was heard already.

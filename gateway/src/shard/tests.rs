@@ -61,6 +61,21 @@ async fn a_room_stays_while_somebody_is_on_their_way_into_it() {
 }
 
 #[tokio::test]
+async fn when_a_join_does_not_fit_in_what_may_wait_it_is_read_who_joined_what() {
+    let shard = shard(Config::default());
+    let ann = UserId::parse("ann").unwrap();
+    shard.with(|state| state.user(&ann).connections.push(ConnectionId { slot: 0, serial: 0 }));
+    let doubts = |heard: Heard| {
+        shard.ear.leave(heard, EAR_BYTES_MAX + 1);
+        shard.take_turn();
+        shard.with(|state| state.doubted.take())
+    };
+    // Whoever reads begins only when this task waits.
+    assert_eq!(doubts(Heard::Heads(Payload::default())), None);
+    assert_eq!(doubts(Heard::Joined(Payload::default())), Some(HashSet::from([ann])));
+}
+
+#[tokio::test]
 async fn for_one_who_watches_and_does_not_read_no_more_waits_than_may() {
     let config = Config { connection_bytes_max: 4_096, ..Config::default() };
     let made = RoomMade {

@@ -1,0 +1,140 @@
+//! How a user's connections come to a room that the user joined: by the answer to their own request, by what the bus says of others',
+//! and, where it may have lost that, by reading again which rooms they are in.
+//!
+//! A join in a room that is live here is seen in its log. One in a room that is not is told once, on a subject of all rooms, and
+//! nothing that is read later shows that it was missed. So when something was lost, or a room could not be followed, its users are
+//! doubted, and are no more once their rooms were read, however long that can't be done.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use hubbub_core::ids::{RoomId, Seq, UserId};
+
+use crate::error::Failure;
+use crate::shard::{Chore, Shard, State};
+
+/// Users whose rooms are read at once: after the bus was away it is all of them, and the reads have others to serve.
+const AT_ONCE: usize = 16;
+/// Pauses before those are read again that could not be: the first, and the longest.
+const RETRY: Duration = Duration::from_millis(500);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Users of a shard of whom a join may not have been heard.
+#[derive(Default)]
+pub struct Doubted {
+    users: HashSet<UserId>,
+    /// Whether somebody is reading what rooms they are in.
+    is_read: bool,
+}
+
+impl Shard {
+    /// Lets the connections of a user follow a room that they joined at `seq`, from the join on. When that can't be done now, it is
+    /// done later.
+    pub(crate) async fn follow(self: &Arc<Self>, user: &UserId, room: &RoomId, seq: Seq) {
+        if let Err(error) = self.try_to_follow(user, room, seq).await {
+            tracing::warn!(%room, %error, "could not follow a room that was joined; it is tried again");
+            self.with(|state| state.doubt([user.clone()]));
+        }
+    }
+
+    /// # Errors
+    /// `Unavailable`.
+    async fn try_to_follow(self: &Arc<Self>, user: &UserId, room: &RoomId, seq: Seq) -> Result<(), Failure> {
+        match self.ready(room).await {
+            // There is nothing to follow.
+            Err(Failure::Refused(_)) => return Ok(()),
+            result => result?,
+        }
+        if !self.with(|state| state.is_to_follow(user, room, seq)) {
+            return Ok(());
+        }
+        // The answer to a request that is made again is that of the first, and one to a join may come after a leave: nothing of either
+        // was heard here.
+        let (synced, _) = self.gateway.asker.sync(room, 0, vec![user.clone()]).await?;
+        if !synced.members.contains(user) {
+            return Ok(());
+        }
+        self.with(|state| {
+            let has_left = state.rooms.get(room).is_some_and(|here| here.has_left_since(user, seq));
+            if has_left || !state.is_to_follow(user, room, seq) {
+                return;
+            }
+            let Some(here) = state.users.get_mut(user) else { return };
+            here.joined.insert(room.clone(), seq);
+            for id in here.connections.clone() {
+                let Some(connection) = state.connection(id) else { continue };
+                if connection.standing(room).is_none() && !connection.greeting && !connection.closing {
+                    state.attach(id, room, Some(Seq(seq.0 - 1)));
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Reads which rooms doubted users are in, until nobody is doubted.
+    pub(crate) async fn read_memberships(self: Arc<Self>) {
+        let mut pause = RETRY;
+        while let Some(users) = self.with(|state| state.doubted.take()) {
+            let read = iter(users).map(|user| self.follow_all_of(user)).buffer_unordered(AT_ONCE);
+            let failed: Vec<_> = read.filter_map(async |read| read.err()).collect().await;
+            let Some((_, error)) = failed.first() else { continue };
+            tracing::warn!(users = failed.len(), %error, "could not read which rooms users are in; it is tried again");
+            self.with(|state| state.doubted.users.extend(failed.into_iter().map(|(user, _)| user)));
+            tokio::time::sleep(pause).await;
+            pause = RETRY_MAX.min(pause * 2);
+        }
+    }
+
+    async fn follow_all_of(self: &Arc<Self>, user: UserId) -> Result<(), (UserId, Failure)> {
+        match self.try_to_follow_all_of(&user).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err((user, error)),
+        }
+    }
+
+    async fn try_to_follow_all_of(self: &Arc<Self>, user: &UserId) -> Result<(), Failure> {
+        if self.with(|state| !state.users.contains_key(user)) {
+            return Ok(());
+        }
+        for joined in self.gateway.asker.rooms_of(user.clone()).await? {
+            if self.with(|state| state.is_unheard(user, &joined.room, joined.seq)) {
+                self.try_to_follow(user, &joined.room, joined.seq).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Joins of these users may not have been heard.
+    pub(crate) fn doubt(&mut self, users: impl IntoIterator<Item = UserId>) {
+        self.doubted.users.extend(users);
+        if !self.doubted.users.is_empty() && !std::mem::replace(&mut self.doubted.is_read, true) {
+            self.chores.push(Chore::Memberships);
+        }
+    }
+
+    /// Whether a user who is here has a join at `seq` that is not known.
+    pub(crate) fn is_unheard(&self, user: &UserId, room: &RoomId, seq: Seq) -> bool {
+        let joined = self.users.get(user).map(|here| here.joined.get(room));
+        joined.is_some_and(|joined| joined.is_none_or(|followed| *followed < seq))
+    }
+
+    /// Whether a user's join at `seq` is not known here yet, and came before the room became live here: one that came later was seen in
+    /// its log.
+    fn is_to_follow(&self, user: &UserId, room: &RoomId, seq: Seq) -> bool {
+        let synced = self.rooms.get(room).and_then(|here| here.synced.as_ref());
+        synced.is_some_and(|synced| seq <= synced.live_from) && self.is_unheard(user, room, seq)
+    }
+}
+
+impl Doubted {
+    /// All of them; `None`, and nobody reads any more, if there are none.
+    pub(crate) fn take(&mut self) -> Option<HashSet<UserId>> {
+        self.is_read = !self.users.is_empty();
+        self.is_read.then(|| std::mem::take(&mut self.users))
+    }
+}
