@@ -127,6 +127,7 @@ DASHBOARDS = {
         PARTITIONS,
         panel("Partitions that moved", (rate("hubbub_worker_handed_over_total"), "handed over"), (rate("hubbub_worker_fenced_total"), "lost to a newer holder"), unit="ops"),
         panel("Rooms in memory", (gauge("hubbub_worker_rooms_open", "instance"), "{{instance}}")),
+        panel("Memory of rooms", (gauge("hubbub_worker_rooms_bytes", "instance"), "{{instance}}"), unit="bytes"),
         panel("First touches of rooms", (rate("hubbub_worker_recoveries_total", "outcome"), "{{outcome}}"), unit="ops"),
         panel("Tried again, not taken", (rate("hubbub_worker_store_retries_total"), "writes tried again"), (rate("hubbub_worker_publish_failures_total"), "events the bus did not take"), unit="ops"),
         *DATABASE,

@@ -102,8 +102,7 @@ struct Server {
     gateway: Arc<Gateway>,
     store: Arc<EmbeddedStore>,
     bus: Arc<LocalBus>,
-    partitions: Partitions,
-    members_max: usize,
+    worker: hubbub_room_worker::Config,
     health: Health,
     store_condition: Condition,
     bots: Bots,
@@ -148,14 +147,14 @@ impl Server {
         // Whoever bans is this process: they need not be read again.
         let banned = Banned::read(&*store).await?;
         let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, banned, cluster: None };
+        let node = NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?;
         Ok(Self {
             listener,
             url,
             gateway: Gateway::new(settings.gateway(tls), ports),
             store,
             bus,
-            partitions,
-            members_max: usize::try_from(settings.members_max)?,
+            worker: settings.rooms(node, partitions),
             bots,
             admin,
             // Bounded by its setting.
@@ -175,8 +174,7 @@ impl Server {
             gateway,
             store,
             bus,
-            partitions,
-            members_max,
+            worker,
             health,
             store_condition,
             bots,
@@ -187,11 +185,11 @@ impl Server {
             url,
         } = self;
         let tiers_end = CancellationToken::new();
-        let node = NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?;
+        let partitions = worker.partitions;
         let leases = Arc::new(LocalLeases::default());
         let (reported, _heard) = Reported::listen(&*bus).await?;
         let agent = Agent {
-            node: node.clone(),
+            node: worker.node.clone(),
             role: Role::AllInOne,
             address: url,
             health: health.clone(),
@@ -203,7 +201,7 @@ impl Server {
         let admin = tiers_end.run_until_cancelled(admin::door::serve(admin, gateway.clone(), ports));
         let worker = hubbub_room_worker::serve(
             hubbub_room_worker::Ports { bus: bus.clone(), store: store.clone(), leases },
-            hubbub_room_worker::Config { members_max, ..hubbub_room_worker::Config::new(node, partitions) },
+            worker,
             tiers_end.clone(),
         );
         let history = hubbub_history_service::serve(

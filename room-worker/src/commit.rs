@@ -120,6 +120,11 @@ impl Committed {
         }
     }
 
+    /// About how many bytes of memory its newest entries take.
+    pub(crate) fn size(&self) -> usize {
+        self.tail.size()
+    }
+
     /// Whether something waits for a projection.
     pub(crate) fn is_settling(&self) -> bool {
         !self.settling.is_empty()

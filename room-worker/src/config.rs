@@ -38,6 +38,8 @@ pub struct Config {
     pub inbox_bytes_max: usize,
     /// How many rooms to keep in memory, over all partitions; above it those idle for the longest are put out.
     pub open_rooms_max: usize,
+    /// About how many bytes they may take; above it, likewise.
+    pub rooms_bytes_max: usize,
     /// How long a room nobody asks for stays in memory.
     pub room_idle: Duration,
     /// How often rooms are trimmed that keep not all of their log. The first time is a sixtieth of it after the start.
@@ -60,6 +62,7 @@ impl Config {
             inbox_asks_max: 20_000,
             inbox_bytes_max: 64 * 1024 * 1024,
             open_rooms_max: 100_000,
+            rooms_bytes_max: 1024 * 1024 * 1024,
             room_idle: Duration::from_secs(600),
             retention_every: Duration::from_secs(3_600),
             drain_max: Duration::from_secs(5),

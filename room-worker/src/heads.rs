@@ -35,6 +35,9 @@ impl Writer {
         self.next_heads = now + HEADS_EVERY;
         let mut heads: Vec<(RoomId, Seq)> = Vec::new();
         let mut busy = std::mem::take(&mut self.busy.rooms);
+        for room in &busy {
+            self.weigh(room);
+        }
         busy.retain(|room| {
             let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else {
                 return false;

@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use hubbub_core::ports::bus::Bus;
@@ -67,6 +68,8 @@ pub struct Ports {
 pub(crate) struct Tier {
     ports: Ports,
     config: Config,
+    /// About how many bytes the rooms in memory take, of all partitions.
+    rooms_bytes: AtomicUsize,
 }
 
 /// How long a partition rests whose task ended by a defect.
@@ -81,7 +84,7 @@ pub async fn serve(ports: Ports, config: Config, shutdown: CancellationToken) {
     metrics::describe();
     let partitions = config.partitions;
     ::metrics::gauge!(metrics::PARTITIONS.name).set(partitions.count());
-    let tier = Arc::new(Tier { ports, config });
+    let tier = Arc::new(Tier { ports, config, rooms_bytes: AtomicUsize::new(0) });
     let mut tasks = JoinSet::new();
     let mut by_task = HashMap::new();
     let (sweep, ends) = (trimming::sweep(tier.clone()), shutdown.clone());

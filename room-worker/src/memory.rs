@@ -1,5 +1,6 @@
 //! Which rooms are in memory: opened at the first ask, put out when nobody asks any more.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hubbub_core::ids::RoomId;
@@ -37,7 +38,9 @@ impl Writer {
         self.rooms.insert(room.clone(), Slot::opening(turn.now));
         ::metrics::gauge!(metrics::ROOMS_OPEN.name).increment(1);
         if self.rooms.len() > self.tier.config.open_rooms_max_each() {
-            self.put_out_longest_idle();
+            // Several at once, so that the next ones find room without a search.
+            let some = (self.rooms.len() / PUT_OUT_PART).max(1);
+            self.put_out_longest_idle(|rooms, _| rooms >= some);
         }
         true
     }
@@ -56,6 +59,7 @@ impl Writer {
                 if let Some(slot) = self.rooms.get_mut(&room) {
                     slot.open = Some(Box::new(OpenRoom::new(opened)));
                 }
+                self.weigh(&room);
                 let turn = self.now();
                 self.decide(&room, None, &turn);
             }
@@ -81,7 +85,8 @@ impl Writer {
     }
 
     pub(crate) fn forget(&mut self, room: &RoomId) {
-        if self.rooms.remove(room).is_some() {
+        if let Some(slot) = self.rooms.remove(room) {
+            self.account(slot.bytes, 0);
             ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(1);
         }
     }
@@ -96,16 +101,54 @@ impl Writer {
         gone.iter().for_each(|room| self.put_out(room));
     }
 
-    fn put_out_longest_idle(&mut self) {
-        let quiet = self.rooms.iter().filter(|(_, slot)| slot.is_quiet());
-        let mut quiet: Vec<_> = quiet.map(|(room, slot)| (slot.last_used, room.clone())).collect();
-        // Several at once, so that the next ones find room without a search.
-        let count = (self.rooms.len() / PUT_OUT_PART).max(1).min(quiet.len());
-        if count < quiet.len() {
-            quiet.select_nth_unstable_by_key(count, |(last_used, _)| *last_used);
+    /// Puts rooms out of memory if those of all partitions take more than they may: this one's part of what is over, and some more.
+    /// One that is asked for all the time is read again the next moment, so it is looked at once a second and not at each entry.
+    pub(crate) fn put_out_what_is_over(&mut self) {
+        let all = self.tier.rooms_bytes.load(Ordering::Relaxed);
+        let over = all.saturating_sub(self.tier.config.rooms_bytes_max);
+        if over > 0 {
+            let share = self.bytes as f64 / all as f64;
+            let some = (over as f64 * share) as usize + self.bytes / PUT_OUT_PART;
+            self.put_out_longest_idle(|_, bytes| bytes >= some);
         }
-        quiet.truncate(count);
-        quiet.iter().for_each(|(_, room)| self.put_out(room));
+    }
+
+    /// Puts quiet rooms out of memory, the longest idle first, until so many rooms or bytes are enough.
+    fn put_out_longest_idle(&mut self, is_enough: impl Fn(usize, usize) -> bool) {
+        let quiet = self.rooms.iter().filter(|(_, slot)| slot.is_quiet());
+        let mut quiet: Vec<_> =
+            quiet.map(|(room, slot)| (slot.last_used, slot.bytes, room.clone())).collect();
+        quiet.sort_unstable_by_key(|(last_used, ..)| *last_used);
+        let (mut rooms, mut bytes) = (0, 0);
+        for (_, its_bytes, room) in quiet {
+            if is_enough(rooms, bytes) {
+                return;
+            }
+            (rooms, bytes) = (rooms + 1, bytes + its_bytes);
+            self.put_out(&room);
+        }
+    }
+
+    /// Takes note of how much memory a room takes by now.
+    pub(crate) fn weigh(&mut self, room: &RoomId) {
+        let Some(slot) = self.rooms.get_mut(room) else { return };
+        let bytes = slot.size();
+        let before = std::mem::replace(&mut slot.bytes, bytes);
+        self.account(before, bytes);
+    }
+
+    fn account(&mut self, before: usize, bytes: usize) {
+        self.bytes = self.bytes - before + bytes;
+        // It wraps where there are fewer now.
+        self.tier.rooms_bytes.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
+        ::metrics::gauge!(metrics::ROOMS_BYTES.name).increment(bytes as f64 - before as f64);
+    }
+
+    /// All of it goes.
+    pub(crate) fn weighs_nothing(&mut self) {
+        let all = || self.rooms.values().map(|slot| slot.bytes).sum::<usize>();
+        debug_assert!(std::thread::panicking() || self.bytes == all(), "{} {}", self.bytes, all());
+        self.account(self.bytes, 0);
     }
 
     /// Puts a quiet room out of memory: at once, or when its mark is brought up to its log.

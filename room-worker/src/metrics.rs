@@ -44,6 +44,9 @@ pub const TURN_SECONDS: Metric = metric(
 /// Gauge.
 pub const ROOMS_OPEN: Metric = metric("hubbub_worker_rooms_open", Unit::Count, "rooms in memory");
 /// Gauge.
+pub const ROOMS_BYTES: Metric =
+    metric("hubbub_worker_rooms_bytes", Unit::Bytes, "about how much memory the rooms in memory take");
+/// Gauge.
 pub const ASKS_HELD: Metric =
     metric("hubbub_worker_asks_held", Unit::Count, "asks taken and not answered yet, the inbox included");
 /// Counter.
@@ -95,7 +98,7 @@ pub fn describe() {
     for m in [COMMIT_SECONDS, BATCH_ENTRIES, TURN_SECONDS] {
         metrics::describe_histogram!(m.name, m.unit, m.description);
     }
-    for m in [ROOMS_OPEN, ASKS_HELD, PARTITIONS_HELD, PARTITIONS] {
+    for m in [ROOMS_OPEN, ROOMS_BYTES, ASKS_HELD, PARTITIONS_HELD, PARTITIONS] {
         metrics::describe_gauge!(m.name, m.unit, m.description);
     }
     // There from the start: one that is missing is a tier that is missing, and the first of something is a change.

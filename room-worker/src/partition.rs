@@ -109,6 +109,8 @@ pub(crate) struct Writer {
     pub(crate) outcomes: Outcomes,
     /// Asks that the gauge shows as held.
     shown_held: usize,
+    /// What its rooms take of memory, as far as they were weighed.
+    pub(crate) bytes: usize,
     pub(crate) next_sweep: Instant,
     pub(crate) busy: Busy,
     pub(crate) next_heads: Instant,
@@ -138,6 +140,7 @@ impl Writer {
             covering: None,
             outcomes: Outcomes::default(),
             shown_held: 0,
+            bytes: 0,
             next_sweep: Instant::now() + SWEEP_EVERY,
             busy: Busy::default(),
             next_heads: Instant::now() + HEADS_EVERY,
@@ -162,6 +165,7 @@ impl Writer {
                 () = &mut heads => {
                     self.say_heads();
                     self.drop_late();
+                    self.put_out_what_is_over();
                     heads.as_mut().reset(self.next_heads);
                     if self.next_heads >= self.next_sweep {
                         self.sweep();
@@ -349,6 +353,7 @@ impl Writer {
         if let Some(slot) = self.rooms.get_mut(room) {
             slot.learn(keys);
         }
+        self.weigh(room);
         let turn = self.now();
         self.decide(room, None, &turn);
     }
@@ -356,6 +361,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.weighs_nothing();
         ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(self.rooms.len() as f64);
         ::metrics::gauge!(metrics::ASKS_HELD.name).decrement(self.shown_held as f64);
     }

@@ -31,6 +31,9 @@ const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Most entries that a sync sends along.
 const NEWEST_MAX: u32 = 1_000;
 
+/// About how many bytes an open room takes by itself, with its places in tables.
+const OPEN_BYTES: usize = 1_024;
+
 /// An ask that is not decided yet.
 pub(crate) struct Waiting {
     pub(crate) ask: Arc<Ask>,
@@ -67,6 +70,8 @@ pub(crate) struct Slot {
     /// `None` until the first touch is done.
     pub(crate) open: Option<Box<OpenRoom>>,
     reading_keys: bool,
+    /// What it is known to take of memory.
+    pub(crate) bytes: usize,
     pub(crate) last_used: Instant,
     /// To be put out of memory as soon as its mark is brought up; until somebody asks for it.
     pub(crate) leaving: bool,
@@ -82,7 +87,14 @@ pub(crate) struct Turn {
 
 impl Slot {
     pub(crate) fn opening(now: Instant) -> Self {
-        Self { waiting: VecDeque::new(), open: None, reading_keys: false, last_used: now, leaving: false }
+        Self {
+            waiting: VecDeque::new(),
+            open: None,
+            reading_keys: false,
+            bytes: 0,
+            last_used: now,
+            leaving: false,
+        }
     }
 
     /// Puts an ask behind those that wait. It is dropped, and so refused, when too many do.
@@ -124,6 +136,11 @@ impl Slot {
             (Some((from, entries)), Some(open)) => open.room.learn_keys(from, &entries),
             _ => self.waiting.clear(),
         }
+    }
+
+    /// About how many bytes of memory the room takes, but for what is under way.
+    pub(crate) fn size(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| OPEN_BYTES + open.room.size() + open.committed.size())
     }
 
     /// Whether nothing of the room is under way.

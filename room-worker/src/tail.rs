@@ -33,6 +33,11 @@ impl Tail {
         }
     }
 
+    /// About how many bytes of memory it takes.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes + self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// The newest `count` entries up to and with `head`; fewer, or none, when they are not here any more.
     pub(crate) fn newest(&self, head: Seq, count: usize) -> impl Iterator<Item = &Entry> {
         let first = self.entries.front().map_or(u64::MAX, |e| e.seq.0);

@@ -52,11 +52,8 @@ async fn work(
         store: reached.store.clone(),
         leases: Arc::new(NatsLeases::new(&reached.bus)),
     };
-    let config = Config {
-        members_max: usize::try_from(settings.members_max)?,
-        placement: Placement::Shared(roster),
-        ..Config::new(node.id.clone(), partitions)
-    };
+    let config =
+        Config { placement: Placement::Shared(roster), ..settings.rooms(node.id.clone(), partitions) };
     let fit = reached.clone();
     let signs = give_signs_of_life(
         reached.bus.clone(),

@@ -170,6 +170,8 @@ macro_rules! settings_of {
         "Rooms" => {
             /// Members that one room may have; then forbidden.
             members_max: u64 = Count::between(1, 100_000_000), env ["MEMBERS_MAX"], default "1000000";
+            /// Memory for rooms in use; beyond it those idle for the longest are put out (none given: 1/4 of its cgroup's limit, or 1GiB).
+            rooms_memory_max: Option<u64> = Optional(Bytes::between(MIB, 1024 * 1024 * MIB)), env ["ROOMS_MEMORY_MAX"], default "";
         }
         }
     };

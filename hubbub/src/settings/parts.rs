@@ -8,7 +8,7 @@ use hubbub_adapters::accounts::{BuiltInOptions, Rate};
 use hubbub_adapters::broker::AmqpOptions;
 use hubbub_adapters::bus::{NatsOptions, NatsTls};
 use hubbub_adapters::store::{CqlOptions, CqlTls};
-use hubbub_core::ids::NodeId;
+use hubbub_core::ids::{NodeId, Partitions};
 use hubbub_core::ports::accounts::Secret as Password;
 use hubbub_gateway::admin::credentials::Credentials;
 use hubbub_gateway::config::{Config, Origins as AllowedFrom};
@@ -321,6 +321,26 @@ macro_rules! gateway {
         })*
     };
 }
+
+macro_rules! rooms {
+    ($($settings:ty)*) => {
+        $(impl $settings {
+            /// The worker's part, for this run and so many partitions.
+            pub fn rooms(&self, node: NodeId, partitions: Partitions) -> hubbub_room_worker::Config {
+                let usual = hubbub_room_worker::Config::new(node, partitions);
+                let memory = self.rooms_memory_max.or_else(|| Some(memory_limit()? / 4));
+                // The table bounds them far below their target types.
+                hubbub_room_worker::Config {
+                    members_max: self.members_max as usize,
+                    rooms_bytes_max: memory.map_or(usual.rooms_bytes_max, |bytes| bytes as usize),
+                    ..usual
+                }
+            }
+        })*
+    };
+}
+
+rooms!(Settings WorkerSettings);
 
 macro_rules! admin {
     ($($settings:ty)*) => {

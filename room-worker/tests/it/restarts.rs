@@ -227,3 +227,37 @@ async fn a_room_put_out_of_memory_comes_back_as_it_was() {
     assert!(opened.load(Ordering::Relaxed) > 100, "rooms went and came");
     assert_eq!(world.store.segments(room("room-0")).await.unwrap().len(), 1);
 }
+
+/// By number there may be many more: it is members, keys and the newest entries that take so much.
+#[tokio::test]
+async fn rooms_that_take_more_memory_than_they_may_are_put_out_of_it() {
+    const ROOMS_BYTES_MAX: usize = 100 * 1024;
+    let world = World::new();
+    let opened = Arc::new(AtomicUsize::new(0));
+    let plan_opened = opened.clone();
+    let store = world.faulty(move |op| {
+        plan_opened.fetch_add(usize::from(op == Op::Segments), Ordering::Relaxed);
+        Fault::None
+    });
+    let worker = world.worker_with(store, Arc::new(LocalLeases::default()), |config| {
+        config.rooms_bytes_max = ROOMS_BYTES_MAX;
+    });
+    let long = "x".repeat(4_000);
+    let rooms = [room("a"), room("b")];
+    for room in &rooms {
+        world.made(room.as_str(), "ann").await;
+        for n in 0..ROOMS_BYTES_MAX / 2 / long.len() + 1 {
+            world.kept(room, "ann", say(&long, Some(&format!("k{n}")), None)).await;
+        }
+    }
+    assert_eq!(opened.load(Ordering::Relaxed), 2);
+    let put_out = async {
+        while opened.load(Ordering::Relaxed) == 2 {
+            for room in &rooms {
+                assert_eq!(world.kept(room, "ann", say(&long, Some("k0"), None)).await, 2);
+            }
+        }
+    };
+    tokio::time::timeout(DEADLINE, put_out).await.expect("one is put out, and comes back as it was");
+    worker.shut_down().await;
+}

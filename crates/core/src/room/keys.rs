@@ -29,8 +29,10 @@ impl KeyHash {
 /// Where and when a key's entry came.
 pub(super) type Place = (Seq, Millis);
 
+/// About how many bytes a keyed entry takes.
+const KEY_BYTES: usize = 80;
+
 /// Keys of all entries after `known_from`, at most the newest [`REPEAT_WINDOW`] entries' worth.
-/// About 80 bytes a keyed entry.
 #[derive(Debug, Clone)]
 pub(super) struct KeyWindow {
     known_from: Seq,
@@ -45,6 +47,11 @@ impl KeyWindow {
 
     pub(super) fn known_from(&self) -> Seq {
         self.known_from
+    }
+
+    /// About how many bytes of memory they take.
+    pub(super) fn size(&self) -> usize {
+        self.by_seq.len() * KEY_BYTES
     }
 
     pub(super) fn find(&self, key: KeyHash) -> Option<Place> {

@@ -189,6 +189,9 @@ pub struct Decision {
     pub rests_on: Seq,
 }
 
+/// About how many bytes a user takes in one of a room's tables, with the id.
+const USER_BYTES: usize = 120;
+
 /// The state of one room at the end of its log.
 #[derive(Debug, Clone)]
 pub struct Room {
@@ -525,6 +528,11 @@ impl Room {
     /// The log's last entry that says that something was erased, committed or not; 0 if there is none.
     pub fn erased(&self) -> Seq {
         self.erased
+    }
+
+    /// About how many bytes of memory it takes.
+    pub fn size(&self) -> usize {
+        (self.members.len() + self.erasures.len()) * USER_BYTES + self.keys.size()
     }
 
     /// The members at the head, in no order.
