@@ -9,7 +9,7 @@ use hubbub_core::entry::{Entry, Says};
 use hubbub_core::ids::{Key, Millis, Seq};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::leases::Leases;
-use hubbub_core::ports::store::{Append, Segment};
+use hubbub_core::ports::store::{Append, Segment, Store};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_wire::tier::act::Told;
 use tokio::time::Instant;
@@ -200,16 +200,22 @@ async fn a_room_with_a_gap_in_its_committed_log_is_not_opened() {
     second.shut_down().await;
 }
 
+/// The store, and how many rooms were opened from it.
+fn counts_opened(world: &World) -> (Arc<dyn Store>, Arc<AtomicUsize>) {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let count = opened.clone();
+    let store = world.faulty(move |op| {
+        count.fetch_add(usize::from(op == Op::Segments), Ordering::Relaxed);
+        Fault::None
+    });
+    (store, opened)
+}
+
 /// A room put out of memory comes back as it was, also in the same epoch.
 #[tokio::test]
 async fn a_room_put_out_of_memory_comes_back_as_it_was() {
     let world = World::new();
-    let opened = Arc::new(AtomicUsize::new(0));
-    let plan_opened = opened.clone();
-    let store = world.faulty(move |op| {
-        plan_opened.fetch_add(usize::from(op == Op::Segments), Ordering::Relaxed);
-        Fault::None
-    });
+    let (store, opened) = counts_opened(&world);
     let worker = world.worker_with(store, Arc::new(LocalLeases::default()), |config| {
         config.open_rooms_max = 4;
     });
@@ -233,12 +239,7 @@ async fn a_room_put_out_of_memory_comes_back_as_it_was() {
 async fn rooms_that_take_more_memory_than_they_may_are_put_out_of_it() {
     const ROOMS_BYTES_MAX: usize = 100 * 1024;
     let world = World::new();
-    let opened = Arc::new(AtomicUsize::new(0));
-    let plan_opened = opened.clone();
-    let store = world.faulty(move |op| {
-        plan_opened.fetch_add(usize::from(op == Op::Segments), Ordering::Relaxed);
-        Fault::None
-    });
+    let (store, opened) = counts_opened(&world);
     let worker = world.worker_with(store, Arc::new(LocalLeases::default()), |config| {
         config.rooms_bytes_max = ROOMS_BYTES_MAX;
     });
