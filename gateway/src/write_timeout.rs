@@ -12,12 +12,16 @@ use tokio::time::{Sleep, sleep};
 /// Bytes that wait in the kernel beside those on their way: then it says that there is room when half of them are gone, and not when a
 /// third of a buffer of mebibytes is. So who reads slowly is seen to read. The local socket behind TLS has no such setting.
 const WAITING_BYTES: u32 = 64 * 1024;
+/// A write up to which that does not matter: all that the answer to an upgrade takes, and it would be set for each of these in vain.
+const SHORT_BYTES: usize = 4 * 1024;
 
 /// A socket that fails when nothing more could be written to it for a time. As `tokio-io-timeout`'s, but it can be taken apart again, which
 /// an upgrade to WebSocket needs.
 pub struct WriteTimeout {
     stream: TcpStream,
     within: Duration,
+    /// Whether it has no more than [`WAITING_BYTES`].
+    bounded: bool,
     /// Runs while the kernel takes nothing.
     late: Option<Pin<Box<Sleep>>>,
 }
@@ -25,14 +29,22 @@ pub struct WriteTimeout {
 impl WriteTimeout {
     /// Over this socket.
     pub fn new(stream: TcpStream, within: Duration) -> Self {
-        set_waiting_bytes(&stream, WAITING_BYTES);
-        Self { stream, within, late: None }
+        Self { stream, within, bounded: false, late: None }
     }
 
     /// The socket as it was: whoever takes it has a way of their own with who does not read.
     pub fn into_inner(self) -> TcpStream {
-        set_waiting_bytes(&self.stream, 0);
+        if self.bounded {
+            set_waiting_bytes(&self.stream, 0);
+        }
         self.stream
+    }
+
+    /// So much is about to be written.
+    fn bound(&mut self, bytes: usize) {
+        if bytes > SHORT_BYTES && !std::mem::replace(&mut self.bounded, true) {
+            set_waiting_bytes(&self.stream, WAITING_BYTES);
+        }
     }
 
     /// What became of a write, or that it took too long.
@@ -66,6 +78,7 @@ impl AsyncRead for WriteTimeout {
 
 impl AsyncWrite for WriteTimeout {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.bound(bytes.len());
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.in_time(cx, written)
     }
@@ -75,6 +88,7 @@ impl AsyncWrite for WriteTimeout {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.bound(parts.iter().map(|part| part.len()).sum());
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, parts);
         self.in_time(cx, written)
     }

@@ -1,9 +1,8 @@
 //! The threads that read: a few, each with a connection of its own, so that no read ever blocks the runtime.
 
+use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use hubbub_core::ports::PortFuture;
@@ -14,6 +13,7 @@ use tokio::sync::oneshot;
 use super::failure::{failed, unavailable};
 use super::metrics::{Meters, note_damage};
 use super::open::connect_reader;
+use super::queue::Refused;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
@@ -22,26 +22,28 @@ const WAITING_MAX: usize = 4_096;
 
 /// The pool of reading threads.
 pub(super) struct Readers {
-    /// `None` once the pool is closed.
-    jobs: Option<SyncSender<Job>>,
+    jobs: Arc<Jobs>,
     threads: Vec<JoinHandle<()>>,
     meters: Meters,
 }
 
 impl Readers {
     pub(super) fn start(file: &Path, count: usize, meters: Meters) -> Stored<Self> {
-        let (jobs, waiting) = sync_channel::<Job>(WAITING_MAX);
-        let waiting = Arc::new(Mutex::new(waiting));
-        let mut threads = Vec::new();
+        let mut readers = Self { jobs: Arc::default(), threads: Vec::new(), meters };
         for n in 0..count.max(1) {
-            let (db, waiting) = (connect_reader(file)?, waiting.clone());
+            let (db, jobs) = (connect_reader(file)?, readers.jobs.clone());
+            let work = move || {
+                while let Some(job) = jobs.take() {
+                    job(&db);
+                }
+            };
             let thread = std::thread::Builder::new()
                 .name(format!("store-read-{n}"))
-                .spawn(move || work(&db, &waiting))
+                .spawn(work)
                 .map_err(unavailable)?;
-            threads.push(thread);
+            readers.threads.push(thread);
         }
-        Ok(Self { jobs: Some(jobs), threads, meters })
+        Ok(readers)
     }
 
     /// Runs `read` on one of the threads. It begins after this call.
@@ -63,14 +65,13 @@ impl Readers {
             }
             _ = reply.send(result);
         });
-        let sent = self.jobs.as_ref().map(|jobs| jobs.try_send(job));
-        let refused = match sent {
-            Some(Ok(())) => None,
-            Some(Err(TrySendError::Full(_))) => {
+        let refused = match self.jobs.put(job) {
+            Ok(()) => None,
+            Err(Refused::Full) => {
                 self.meters.reads_refused.increment(1);
                 Some("too many reads wait")
             }
-            Some(Err(TrySendError::Disconnected(_))) | None => Some("the store is closed"),
+            Err(Refused::Closed) => Some("the store is closed"),
         };
         Box::pin(async move {
             if let Some(refused) = refused {
@@ -94,7 +95,7 @@ impl Readers {
 
     /// Ends the threads after the reads that wait.
     pub(super) fn close(&mut self) {
-        self.jobs = None;
+        self.jobs.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a reading thread of the store panicked");
@@ -103,19 +104,79 @@ impl Readers {
     }
 }
 
-fn work(db: &Connection, waiting: &Mutex<Receiver<Job>>) {
-    loop {
-        let job = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match job {
-            Ok(job) => job(db),
-            Err(_) => return,
+/// Reads that wait for a thread. A wake costs as much as a short read: so while one thread is on its way to them nobody else is
+/// woken, and it wakes the next if there is more than it takes.
+#[derive(Default)]
+struct Jobs {
+    state: Mutex<Waiting>,
+    there: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    /// Threads that sleep, and whether one of them was woken.
+    idle: usize,
+    woken: bool,
+    closed: bool,
+}
+
+impl Jobs {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing that can panic happens under the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, job: Job) -> Result<(), Refused> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refused::Closed);
         }
+        if state.jobs.len() >= WAITING_MAX {
+            return Err(Refused::Full);
+        }
+        state.jobs.push_back(job);
+        self.wake_one(state);
+        Ok(())
+    }
+
+    fn wake_one(&self, mut state: MutexGuard<'_, Waiting>) {
+        if state.idle > 0 && !std::mem::replace(&mut state.woken, true) {
+            drop(state);
+            self.there.notify_one();
+        }
+    }
+
+    /// The next one; `None` when there is none and none will come.
+    fn take(&self) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                if !state.jobs.is_empty() {
+                    self.wake_one(state);
+                }
+                return Some(job);
+            }
+            if state.closed {
+                return None;
+            }
+            state.idle += 1;
+            state = self.there.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            state.woken = false;
+        }
+    }
+
+    /// No more are taken.
+    fn close(&self) {
+        self.lock().closed = true;
+        self.there.notify_all();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::sync::{Arc, Barrier, mpsc};
     use std::time::Duration;
 
     use hubbub_core::entry::{Entry, Says};
@@ -124,6 +185,39 @@ mod tests {
     use hubbub_core::ports::store::{Append, MemberChange, Projection, Read, Segment, Store, Trim};
 
     use super::super::{EmbeddedStore, Options, log};
+    use super::Jobs;
+
+    /// Each of two waits for the other: a thread that sleeps beside one that waits would do so for ever.
+    #[test]
+    fn no_thread_sleeps_while_a_job_waits() {
+        let jobs = Arc::new(Jobs::default());
+        let db = || rusqlite::Connection::open_in_memory().unwrap();
+        let threads = [db(), db()].map(|db| {
+            let jobs = jobs.clone();
+            std::thread::spawn(move || {
+                while let Some(job) = jobs.take() {
+                    job(&db);
+                }
+            })
+        });
+        for _ in 0..1_000 {
+            let both = Arc::new(Barrier::new(2));
+            let (done, all_done) = mpsc::channel();
+            for _ in 0..2 {
+                let (both, done) = (both.clone(), done.clone());
+                let meet = move |_: &rusqlite::Connection| {
+                    both.wait();
+                    done.send(()).unwrap();
+                };
+                jobs.put(Box::new(meet)).unwrap();
+            }
+            for _ in 0..2 {
+                all_done.recv_timeout(Duration::from_secs(20)).expect("both are at it");
+            }
+        }
+        jobs.close();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    }
 
     fn room() -> RoomId {
         RoomId::parse("lobby").unwrap()
