@@ -69,6 +69,16 @@ The tiers that run here, a YAML list: name (the subcommand), key (in values), an
 {{- if and $v.botBridge.enabled (not (or $v.amqp.settings $v.amqp.urlSecret)) -}}
 {{- fail "botBridge needs the broker: set amqp.urlSecret, or amqp.settings" -}}
 {{- end -}}
+{{- if $v.amqp.urlSecret -}}
+{{- if $v.amqp.passwordSecret -}}
+{{- fail "amqp.urlSecret has the password in it: leave amqp.passwordSecret out" -}}
+{{- end -}}
+{{- range $named := list "amqp-server" "amqp-protocol" "amqp-port" "amqp-username" -}}
+{{- if hasKey $v.amqp.settings $named -}}
+{{- fail (printf "amqp.urlSecret names the broker: leave %s out of amqp.settings" $named) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- range $name, $of := dict "nats" $v.nats "cql" $v.cql -}}
 {{- if and $of.user (not $of.passwordSecret) -}}
 {{- fail (printf "%s.user needs %s.passwordSecret" $name $name) -}}
