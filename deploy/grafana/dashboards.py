@@ -47,7 +47,7 @@ PROCESS = [
     panel("CPU of a process", (rate("process_cpu_seconds_total", "instance"), "{{instance}}"), unit="percentunit",
           note="1 is a core. A room-worker has one thread, a gateway one more for each of --instances above one."),
     panel("Memory of a process", (gauge("process_resident_memory_bytes", "instance"), "{{instance}}"), unit="bytes"),
-    panel("Open files", (gauge("process_open_fds", "instance"), "{{instance}}"), note="A connection is one: below `ulimit -n`."),
+    panel("Open files", (gauge("process_open_fds", "instance"), "{{instance}}"), note="A connection is one: below `process_max_fds`."),
 ]
 DATABASE = [
     panel("Database: p99", *quantiles("hubbub_cql_seconds", "op"), unit="s"),

@@ -33,6 +33,8 @@ use crate::ws::upgrade;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// How long a client may take for a request's head, and how long a connection may be idle between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is said that connections can't be accepted.
+const SAID_AGAIN: Duration = Duration::from_secs(1);
 /// Between two closes of a drain, at most: a few connections need no window.
 const FEW_APART: Duration = Duration::from_millis(20);
 /// Sockets on their way to a shard of another thread.
@@ -85,6 +87,7 @@ pub async fn serve(
     };
     send_at_once(&listener)?;
     let next = AtomicUsize::new(0);
+    let mut said: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -94,7 +97,11 @@ pub async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file handles, most likely: those that close make room.
-                tracing::error!(%error, "could not accept a connection");
+                metrics::counter!(crate::metrics::REFUSED, "reason" => "not_accepted").increment(1);
+                if said.is_none_or(|said| said.elapsed() >= SAID_AGAIN) {
+                    said = Some(Instant::now());
+                    tracing::error!(%error, "could not accept a connection");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, Command};
 use hubbub_adapters::store::CqlOpenError;
 use hubbub_node::config::{FromTable, Loaded, Sources};
+use hubbub_node::process::allow_open_files;
 use hubbub_node::signals::{Ended, Shutdown, Signals, run_until_drained};
 use hubbub_node::telemetry::{self, Metrics};
 use hubbub_node::trace::export::Exporting;
@@ -90,6 +91,7 @@ fn serve<S: Telemetry>(
     rest: impl Fn() + Send + Sync + 'static,
     work: impl AsyncFnOnce(S, Metrics, CancellationToken) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
+    allow_open_files();
     let settings = loaded.settings;
     let metrics = telemetry::start(settings.filter(), settings.format())?;
     for warning in loaded.warnings {

@@ -1,7 +1,9 @@
-//! What the process costs, as Prometheus knows it from every program: read from `/proc`, left out where there is none.
+//! What the process costs and what it may have, as Prometheus knows it from every program: read from `/proc`, left out where there is none.
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Clock ticks a second in `/proc/self/stat`: 100 on every Linux that Rust's standard library runs on.
 const TICKS_A_SECOND: f64 = 100.0;
@@ -15,6 +17,8 @@ pub struct ProcessCost {
     pub cpu_seconds: Option<f64>,
     /// Open file descriptors.
     pub open_fds: Option<u64>,
+    /// How many it may have.
+    pub max_fds: Option<u64>,
 }
 
 impl ProcessCost {
@@ -28,6 +32,7 @@ impl ProcessCost {
             open_fds: std::fs::read_dir("/proc/self/fd")
                 .ok()
                 .map(|fds| (fds.count() as u64).saturating_sub(1)),
+            max_fds: open_files_max(),
         }
     }
 
@@ -40,7 +45,7 @@ impl ProcessCost {
         };
         let started = started.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs_f64());
         let resident = self.resident_bytes.map(|bytes| bytes as f64);
-        let fds = self.open_fds.map(|fds| fds as f64);
+        let [fds, max_fds] = [self.open_fds, self.max_fds].map(|fds| fds.map(|fds| fds as f64));
         add(
             "process_cpu_seconds_total",
             "counter",
@@ -49,8 +54,24 @@ impl ProcessCost {
         );
         add("process_resident_memory_bytes", "gauge", "Resident memory, in bytes.", resident);
         add("process_open_fds", "gauge", "Open file descriptors.", fds);
+        add("process_max_fds", "gauge", "Maximum number of open file descriptors.", max_fds);
         add("process_start_time_seconds", "gauge", "Start of the process, in Unix seconds.", started);
     }
+}
+
+/// Lets the process have as many open files as it may let itself have. A connection is one, and what a shell or a container gives it
+/// to begin with is often 1,024, for the sake of programs that use `select`.
+pub fn allow_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Where the system does not keep its word it is as before, and connections are refused sooner.
+        _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}
+
+/// How many open files the process may have; `None` for any number.
+pub fn open_files_max() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 /// Memory that the process holds now.
@@ -103,7 +124,7 @@ mod tests {
             text.contains("\nprocess_open_fds 7\n") && text.contains("process_start_time_seconds 0\n"),
             "{text}"
         );
-        assert!(!text.contains("memory"));
+        assert!(!text.contains("memory") && !text.contains("max_fds"));
     }
 
     #[cfg(target_os = "linux")]
@@ -112,5 +133,6 @@ mod tests {
         let cost = ProcessCost::now();
         assert!(cost.resident_bytes.is_some_and(|bytes| bytes > 100_000), "{cost:?}");
         assert!(cost.cpu_seconds.is_some() && cost.open_fds.is_some_and(|fds| fds >= 3), "{cost:?}");
+        assert!(cost.max_fds.is_none_or(|max| cost.open_fds < Some(max)), "{cost:?}");
     }
 }

@@ -15,7 +15,7 @@ use hubbub_gateway::config::{Config, Origins as AllowedFrom};
 use hubbub_gateway::forwarded::Proxies;
 use hubbub_gateway::tls::Tls;
 use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
-use hubbub_node::process::memory_limit;
+use hubbub_node::process::{memory_limit, open_files_max};
 use hubbub_node::telemetry::LogFormat;
 use hubbub_node::trace::Sampling;
 use hubbub_node::trace::export::Options as TraceOptions;
@@ -271,11 +271,36 @@ pub(crate) fn read(setting: &str, path: &Path) -> Result<String, WrongSettings> 
     text.map_err(|error| WrongSettings(format!("{setting}: can't read {}: {error}", path.display())))
 }
 
+/// As many connections as there are to be, or as fit in the files that the process may have open: one that can't be accepted is told
+/// nothing, and with no file left nobody is told that it is alive either.
+fn connections_that_fit(wanted: u64, has_tls: bool) -> u64 {
+    let Some(files) = open_files_max() else { return wanted };
+    let fit = fit_in(files, has_tls);
+    if fit < wanted {
+        tracing::info!(
+            connections = fit,
+            files,
+            "takes as many connections as fit in the files that it may have open (ulimit -Hn), not --connections-max"
+        );
+    }
+    wanted.min(fit)
+}
+
+fn fit_in(files: u64, has_tls: bool) -> u64 {
+    /// What else is open: the store, who asks by HTTP; and as more such come where there are more connections.
+    const BESIDE: u64 = 64;
+    const BESIDE_PART: u64 = 16;
+    // With TLS there is a pair of local sockets behind the client's.
+    let each = if has_tls { 3 } else { 1 };
+    ((files - files / BESIDE_PART).saturating_sub(BESIDE) / each).max(1)
+}
+
 macro_rules! gateway {
     ($($settings:ty: $durability:literal, $resync_every:expr, $rebalance:expr;)*) => {
         $(impl $settings {
     /// The gateway's part, with the TLS that was read.
     pub fn gateway(&self, tls: Option<Tls>) -> Config {
+        let connections_max = connections_that_fit(self.connections_max, tls.is_some());
         // The table bounds every number far below its target type.
         Config {
             durability: $durability,
@@ -298,7 +323,7 @@ macro_rules! gateway {
             slow_consumer_timeout: self.slow_consumer_timeout,
             resume_entries_max: self.resume_entries_max,
             rooms_of_user_max: self.rooms_of_user_max as usize,
-            connections_max: self.connections_max as usize,
+            connections_max: connections_max as usize,
             memory_max: self.memory_max.or_else(|| Some(memory_limit()? / 10 * 9)),
             lag_max: self.loop_lag_max,
             rebalance_per_second: {

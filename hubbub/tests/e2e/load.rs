@@ -1,10 +1,11 @@
 //! A server that has too much to carry says so to who comes and to the load balancer, while those who are there go on.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use hubbub_client::Error;
 use hubbub_client::raw::{Frame, Raw};
-use hubbub_testkit::{Hubbub, Person, Signal, eventually, in_time};
+use hubbub_testkit::{Hubbub, Person, Signal, Start, eventually, in_time};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -125,6 +126,35 @@ async fn closes(raw: &mut Raw, expected: u16) {
             return;
         }
     }
+}
+
+/// A shell's limit that counts for what it starts, and the one up to which that may raise it.
+const FILES: (u64, u64) = (100, 250);
+
+#[tokio::test]
+async fn as_many_connections_are_taken_as_fit_in_the_files_that_may_be_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let limited = folder.path().join("limited");
+    let (soft, hard) = FILES;
+    let script = format!(
+        "#!/bin/sh\nulimit -Sn {soft}\nulimit -Hn {hard}\nexec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_hubbub")
+    );
+    std::fs::write(&limited, script).unwrap();
+    std::fs::set_permissions(&limited, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let server = Hubbub::start(Start::program(limited)).await.unwrap();
+    let room = Room::with_owner(&server, "ann").await;
+    let mut others = Vec::new();
+    while let Ok(one) = room.ann.raw().await {
+        others.push(one);
+        assert!((others.len() as u64) < hard, "they don't fit");
+    }
+    assert!(others.len() as u64 > soft, "only {}", others.len());
+    takes_nobody(&server, &room.ann, "connections").await;
+    assert!(refused_for(&server, "full").await && !refused_for(&server, "not_accepted").await);
+    room.owner.send_text(&room.id, "we go on", None).await.unwrap();
+    drop(others);
+    takes_all(&server, &room.ann).await;
 }
 
 #[tokio::test]
