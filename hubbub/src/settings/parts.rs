@@ -274,13 +274,15 @@ pub(crate) fn read(setting: &str, path: &Path) -> Result<String, WrongSettings> 
 /// As many connections as there are to be, or as fit in the files that the process may have open: one that can't be accepted is told
 /// nothing, and with no file left nobody is told that it is alive either.
 fn connections_that_fit(wanted: u64, has_tls: bool) -> u64 {
+    /// Fewer are hardly what somebody wants who has not said so.
+    const FEW: u64 = 10_000;
     let Some(files) = open_files_max() else { return wanted };
     let fit = fit_in(files, has_tls);
-    if fit < wanted {
-        tracing::info!(
+    if fit < wanted.min(FEW) {
+        tracing::warn!(
             connections = fit,
             files,
-            "takes as many connections as fit in the files that it may have open (ulimit -Hn), not --connections-max"
+            "takes only so many connections, for no more fit in the files that it may have open: raise ulimit -Hn"
         );
     }
     wanted.min(fit)

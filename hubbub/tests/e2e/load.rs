@@ -153,6 +153,7 @@ async fn as_many_connections_are_taken_as_fit_in_the_files_that_may_be_open() {
     takes_nobody(&server, &room.ann, "connections").await;
     assert!(refused_for(&server, "full").await && !refused_for(&server, "not_accepted").await);
     room.owner.send_text(&room.id, "we go on", None).await.unwrap();
+    assert!(server.log().contains("raise ulimit -Hn"), "{}", server.log());
     drop(others);
     takes_all(&server, &room.ann).await;
 }

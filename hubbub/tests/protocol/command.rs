@@ -250,7 +250,7 @@ async fn sigterm_says_bye_and_ends_with_0() {
 }
 
 #[test]
-fn in_production_the_first_line_is_a_log_entry() {
+fn in_production_all_that_is_said_at_the_start_is_log_entries() {
     let start: Start = program().with("--env=production").with("--log-format=json");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let log = runtime.block_on(async { Hubbub::start(start).await.unwrap().log() });
@@ -258,5 +258,5 @@ fn in_production_the_first_line_is_a_log_entry() {
         let entry: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
         assert!(entry["level"].is_string(), "{line}");
     }
-    assert!(log.lines().next().is_some_and(|line| line.contains("hubbub serves")), "{log}");
+    assert!(log.lines().any(|line| line.contains("hubbub serves")), "{log}");
 }
