@@ -32,8 +32,9 @@ impl Readers {
         let mut readers = Self { jobs: Arc::default(), threads: Vec::new(), meters };
         for n in 0..count.max(1) {
             let (db, jobs) = (connect_reader(file)?, readers.jobs.clone());
+            let at_work = AtWork::begin(jobs);
             let work = move || {
-                while let Some(job) = jobs.take() {
+                while let Some(job) = at_work.0.take() {
                     job(&db);
                 }
             };
@@ -104,6 +105,12 @@ impl Readers {
     }
 }
 
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// Reads that wait for a thread. A wake costs as much as a short read: so while one thread is on its way to them nobody else is
 /// woken, and it wakes the next if there is more than it takes.
 #[derive(Default)]
@@ -112,9 +119,34 @@ struct Jobs {
     there: Condvar,
 }
 
+/// One thread at it. When the last is gone, and be it by a panic, nobody waits for it.
+struct AtWork(Arc<Jobs>);
+
+impl AtWork {
+    fn begin(jobs: Arc<Jobs>) -> Self {
+        jobs.lock().threads += 1;
+        Self(jobs)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.threads -= 1;
+        if state.threads == 0 {
+            state.closed = true;
+            let dropped = std::mem::take(&mut state.jobs);
+            drop(state);
+            // Each is answered by that.
+            drop(dropped);
+        }
+    }
+}
+
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Job>,
+    threads: usize,
     /// Threads that sleep, and whether one of them was woken.
     idle: usize,
     woken: bool,
@@ -184,8 +216,29 @@ mod tests {
     use hubbub_core::limits::Content;
     use hubbub_core::ports::store::{Append, MemberChange, Projection, Read, Segment, Store, Trim};
 
+    use super::super::metrics::Meters;
     use super::super::{EmbeddedStore, Options, log};
-    use super::Jobs;
+    use super::{AtWork, Jobs, Readers};
+
+    #[tokio::test]
+    async fn a_panic_of_the_last_thread_leaves_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(EmbeddedStore::open(folder.path(), Options::default()).unwrap());
+        let file = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let file = file.into_iter().find(|path| path.extension().is_some_and(|it| it == "db")).unwrap();
+        let readers = Readers::start(&file, 1, Meters::new()).unwrap();
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        let panics = readers.run::<(), _>(move |_| {
+            goes_on.recv().unwrap();
+            panic!("a defect")
+        });
+        let waits = readers.run(|_| Ok(()));
+        go_on.send(()).unwrap();
+        let all =
+            async { (panics.await.is_err(), waits.await.is_err(), readers.run(|_| Ok(())).await.is_err()) };
+        let told = tokio::time::timeout(Duration::from_secs(20), all).await.expect("each is answered");
+        assert_eq!(told, (true, true, true));
+    }
 
     /// Each of two waits for the other: a thread that sleeps beside one that waits would do so for ever.
     #[test]
@@ -193,9 +246,9 @@ mod tests {
         let jobs = Arc::new(Jobs::default());
         let db = || rusqlite::Connection::open_in_memory().unwrap();
         let threads = [db(), db()].map(|db| {
-            let jobs = jobs.clone();
+            let at_work = AtWork::begin(jobs.clone());
             std::thread::spawn(move || {
-                while let Some(job) = jobs.take() {
+                while let Some(job) = at_work.0.take() {
                     job(&db);
                 }
             })
