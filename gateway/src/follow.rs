@@ -20,7 +20,7 @@ use crate::shard::{Chore, Shard, State};
 const AT_ONCE: usize = 16;
 /// Pauses before those are read again that could not be: the first, and the longest.
 const RETRY: Duration = Duration::from_millis(500);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+const RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// Users of a shard of whom a join may not have been heard.
 #[derive(Default)]
@@ -99,12 +99,14 @@ impl Shard {
         if self.with(|state| !state.users.contains_key(user)) {
             return Ok(());
         }
+        let mut followed = Ok(());
         for joined in self.gateway.asker.rooms_of(user.clone()).await? {
             if self.with(|state| state.is_unheard(user, &joined.room, joined.seq)) {
-                self.try_to_follow(user, &joined.room, joined.seq).await?;
+                // One that can't be read, perhaps for long, keeps them out of no other.
+                followed = self.try_to_follow(user, &joined.room, joined.seq).await.and(followed);
             }
         }
-        Ok(())
+        followed
     }
 }
 

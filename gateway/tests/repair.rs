@@ -47,8 +47,8 @@ struct Lossy {
     watchers: Mutex<Vec<LossWatcher>>,
     /// Holds the answer to the next question for a room's head until it is sent on.
     holds_sync: Mutex<Option<oneshot::Receiver<()>>>,
-    /// Questions for a room's head get no answer.
-    loses_syncs: AtomicBool,
+    /// Questions for the heads of these rooms get no answer.
+    loses_syncs: Mutex<Vec<RoomId>>,
     /// Reads that were answered.
     reads: Arc<AtomicUsize>,
     /// What is answered to whoever asks for a user's rooms, however old it is.
@@ -86,9 +86,10 @@ impl Bus for Lossy {
     }
 
     fn ask(&self, subject: &Subject, message: Message, timeout: Duration, answered: Answered) {
-        let is_sync = parcel::header::<Ask>(&mut message.payload.clone())
-            .is_ok_and(|ask| matches!(ask.what, What::Sync { .. }));
-        if is_sync && self.loses_syncs.load(SeqCst) {
+        let ask = parcel::header::<Ask>(&mut message.payload.clone()).ok();
+        let sync = ask.filter(|ask| matches!(ask.what, What::Sync { .. }));
+        let is_sync = sync.is_some();
+        if sync.is_some_and(|ask| self.loses_syncs.lock().unwrap().contains(&ask.room)) {
             return answered(Err(BusError::TimedOut));
         }
         let held = if is_sync { self.holds_sync.lock().unwrap().take() } else { None };
@@ -320,18 +321,36 @@ fn says(text: &str) -> Verb {
 }
 
 /// A room that is not live here, and who made it.
-async fn made_elsewhere(chat: &Chat) -> (RoomId, User) {
-    let room = RoomId::parse("tea").unwrap();
+async fn made_elsewhere(chat: &Chat, id: &str) -> (RoomId, User) {
+    let room = RoomId::parse(id).unwrap();
     let bob = User { id: UserId::parse("bob").unwrap(), name: "Bob".into() };
     elsewhere(chat, &room, &bob, Verb::Create { name: "tea".into(), topic: "".into() }).await;
     (room, bob)
+}
+
+/// A room that can't be read, perhaps for long, keeps nobody out of the others.
+#[tokio::test]
+async fn a_lost_join_is_found_beside_one_whose_room_can_not_be_read() {
+    let config = Config { action_timeout: Duration::from_millis(500), ..Config::default() };
+    let mut chat = Chat::start(config).await;
+    chat.bus.loses_joins.store(true, SeqCst);
+    let ann = User { id: chat.client.welcome().user.id.clone(), name: "Ann".into() };
+    let (unread, bob) = made_elsewhere(&chat, "a").await;
+    let (room, _) = made_elsewhere(&chat, "b").await;
+    for room in [&unread, &room] {
+        elsewhere(&chat, room, &ann, Verb::Join).await;
+    }
+    chat.bus.loses_syncs.lock().unwrap().push(unread);
+    chat.bus.tell_of_losses();
+    elsewhere(&chat, &room, &bob, says("hello")).await;
+    assert_eq!(chat.next_text().await, "hello");
 }
 
 /// The room is not live here, so that nothing that comes later shows that a join was missed.
 #[tokio::test]
 async fn a_join_that_was_lost_is_found_once_it_is_known_that_something_was() {
     let mut chat = Chat::start(Config::default()).await;
-    let (room, bob) = made_elsewhere(&chat).await;
+    let (room, bob) = made_elsewhere(&chat, "tea").await;
     let ann = User { id: chat.client.welcome().user.id.clone(), name: "Ann".into() };
     chat.bus.loses_joins.store(true, SeqCst);
     elsewhere(&chat, &room, &ann, Verb::Join).await;
@@ -347,10 +366,10 @@ async fn a_room_that_could_not_be_followed_is_followed_later() {
     let config = Config { action_timeout: Duration::from_millis(500), ..Config::default() };
     let mut chat = Chat::start(config).await;
     chat.bus.loses_joins.store(true, SeqCst);
-    let (room, bob) = made_elsewhere(&chat).await;
-    chat.bus.loses_syncs.store(true, SeqCst);
+    let (room, bob) = made_elsewhere(&chat, "tea").await;
+    chat.bus.loses_syncs.lock().unwrap().push(room.clone());
     chat.client.join(&room).await.unwrap();
-    chat.bus.loses_syncs.store(false, SeqCst);
+    chat.bus.loses_syncs.lock().unwrap().clear();
     elsewhere(&chat, &room, &bob, says("hello")).await;
     assert_eq!(chat.next_text().await, "hello");
 }

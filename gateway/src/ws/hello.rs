@@ -494,7 +494,8 @@ mod tests {
         let mut told = Vec::new();
         client.read_to_end(&mut told).await.unwrap();
         let told = String::from_utf8_lossy(&told);
-        let seqs: Vec<_> = told.split("\"seq\":").skip(1).map(|rest| &rest[..1]).collect();
-        assert_eq!(seqs, ["6", "7", "8", "9"], "{told}");
+        let number = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
+        let seqs: Vec<u64> = told.split("\"seq\":").skip(1).map(number).collect();
+        assert_eq!(seqs, [6, 7, 8, 9], "{told}");
     }
 }
