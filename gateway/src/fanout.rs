@@ -94,6 +94,15 @@ impl Turn {
         self.to.iter().any(|(s, _)| *s == slot)
     }
 
+    /// What the connection of `user` at `slot` would be sent by now.
+    pub fn part(&self, slot: u32, dialect: Dialect, room: &RoomId, user: &UserId) -> Bytes {
+        let place = |list: &[(u32, usize)]| list.iter().find(|(s, _)| *s == slot).map(|(_, place)| *place);
+        let (from, to) = (place(&self.from).unwrap_or(0), place(&self.to).unwrap_or(self.items.len()));
+        let mut out = Vec::new();
+        append_own(&mut out, &self.items[from..to], dialect, room, user, true);
+        out.into()
+    }
+
     /// A connection went away: its slot may be used again within this turn.
     pub fn forget(&mut self, slot: u32) {
         self.from.retain(|(s, _)| *s != slot);
@@ -266,12 +275,7 @@ impl Encoded {
             return made.clone();
         }
         let mut out = Vec::with_capacity(self.bytes + 80);
-        for item in &self.items[from..to] {
-            match item {
-                Item::Passing(passes) if !passing || passes.not_for() == Some(user) => {}
-                item => item.append(&mut out, dialect, &self.room, Some(user)),
-            }
-        }
+        append_own(&mut out, &self.items[from..to], dialect, &self.room, user, passing);
         let out = Bytes::from(out);
         if all {
             self.special[at].made[dialect as usize] = Some(out.clone());
@@ -289,6 +293,23 @@ impl Encoded {
             }
         }
         out.into()
+    }
+}
+
+/// Appends the frames of items as `user`'s own connections see them.
+fn append_own(
+    out: &mut Vec<u8>,
+    items: &[Item],
+    dialect: Dialect,
+    room: &RoomId,
+    user: &UserId,
+    passing: bool,
+) {
+    for item in items {
+        match item {
+            Item::Passing(passes) if !passing || passes.not_for() == Some(user) => {}
+            item => item.append(out, dialect, room, Some(user)),
+        }
     }
 }
 

@@ -26,6 +26,20 @@ impl State {
         self.send_turn(room, |here| here.resting = false);
     }
 
+    /// Puts what a connection's rooms will send at the end of their turns behind what waits for it: of one that leaves them now.
+    pub fn push_heard(&mut self, id: ConnectionId) {
+        let connection =
+            self.connections.get_mut(id.slot as usize).filter(|connection| connection.serial == id.serial);
+        let Some(connection) = connection.filter(|connection| !connection.out.is_blocked()) else { return };
+        let Some(account) = &connection.account else { return };
+        let dialect = connection.dialect();
+        for (room, _) in connection.rooms.iter().filter(|(_, standing)| matches!(standing, Standing::Live(_)))
+        {
+            let Some(here) = self.rooms.get(room) else { continue };
+            connection.out.push(here.turn.part(id.slot, dialect, room, &account.user.id));
+        }
+    }
+
     /// A connection with more bytes waiting than its budget is left out from here on and told `behind` once it has read them.
     fn send_turn(&mut self, room: &RoomId, note: impl FnOnce(&mut RoomHere)) -> usize {
         let Some(here) = self.rooms.get_mut(room) else { return 0 };

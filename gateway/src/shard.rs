@@ -543,7 +543,8 @@ impl State {
             return;
         }
         metrics::counter!(crate::metrics::CLOSED, "reason" => reason).increment(1);
-        // What was answered is told, as far as the socket takes it now.
+        // What it was answered and what was heard of its rooms is told, as far as the socket takes it now: not every client can resume.
+        self.push_heard(id);
         self.flush_connection(id);
         let Some(connection) = self.connection(id) else { return };
         connection.say_bye(code, reason, reconnect_after_ms);

@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use hubbub_core::entry::{Kept, RoomFacts};
-use hubbub_core::ids::{Epoch, LogId};
+use hubbub_core::ids::{Epoch, LogId, Millis, User};
+use hubbub_core::ports::accounts::{Account, Role};
 use hubbub_core::room::RoomInfo;
 use hubbub_wire::tier::act::Synced;
 use hubbub_wire::tier::event::RoomMade;
@@ -13,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::config::Config;
+use crate::dialect::Passes;
 use crate::http::tests::state;
 use crate::member::{Standing, Transport};
 
@@ -73,6 +75,27 @@ async fn when_a_join_does_not_fit_in_what_may_wait_it_is_read_who_joined_what() 
     // Whoever reads begins only when this task waits.
     assert_eq!(doubts(Heard::Heads(Payload::default())), None);
     assert_eq!(doubts(Heard::Joined(Payload::default())), Some(HashSet::from([ann])));
+}
+
+#[tokio::test]
+async fn who_is_told_bye_is_told_first_what_their_rooms_were() {
+    let room = RoomId::parse("lobby").unwrap();
+    let user = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+    let account = Arc::new(Account { user, roles: vec![Role::User], expires_at: Millis(0) });
+    shard(Config::default()).with(|state| {
+        let told = |state: &mut State, standing: Standing| {
+            let (account, rooms) = (Some(account.clone()), vec![(room.clone(), standing)]);
+            let id = state.insert(|serial| Connection { account, rooms, ..unread(serial) });
+            let here = state.rooms.entry(room.clone()).or_default();
+            here.members = vec![id.slot];
+            state.pass(&room, Passes::Count(7));
+            state.close(id, CloseCode::GoingAway, 1_000);
+            state.connection(id).unwrap().out.waiting()
+        };
+        let only_bye = told(state, Standing::CatchingUp);
+        assert!(only_bye > 0);
+        assert!(told(state, Standing::Live(0)) > only_bye);
+    });
 }
 
 #[tokio::test]
