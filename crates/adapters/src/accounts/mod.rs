@@ -7,6 +7,7 @@ use hubbub_core::ports::accounts::AccountsError;
 
 mod auth_server;
 mod builtin;
+mod cache;
 mod client;
 mod foreign;
 mod jwt;

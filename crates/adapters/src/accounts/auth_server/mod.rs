@@ -22,17 +22,16 @@ use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, BuiltInAcco
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::cache::{Cache, Hasher, TokenHash};
 use super::client::{CallError, HttpClient, HttpOptions, url};
 use super::metrics::{ServiceMeters, of_failure};
 use super::option::BadOption;
 use super::{foreign, now, unavailable};
 
 mod breaker;
-mod cache;
 mod verdict;
 
 use breaker::{Breaker, Change};
-use cache::{Cache, Hasher, TokenHash};
 use verdict::Verdict;
 
 /// Where the account service answers, under its base address.
@@ -116,8 +115,6 @@ impl AuthServer {
     /// An address that is not http or https, or has a user, a query or a fragment; certificates that can't be read.
     pub fn new(base: &str, options: AuthServerOptions) -> Result<Self, BadOption> {
         let client = HttpClient::new(url::under(BASE, base, PATH)?, &options.http)?;
-        let mut key = [0; 64];
-        getrandom::fill(&mut key).map_err(|error| BadOption::new("the random source", error.to_string()))?;
         let state = State {
             valid: Cache::new(options.cached_max),
             refused: Cache::new(options.cached_max),
@@ -128,7 +125,7 @@ impl AuthServer {
         Ok(Self(Arc::new(Inner {
             client,
             options,
-            hasher: Hasher::new(&key),
+            hasher: Hasher::random()?,
             started: Instant::now(),
             state: Mutex::new(state),
             meters: ServiceMeters::new(),

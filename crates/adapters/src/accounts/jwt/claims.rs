@@ -25,7 +25,8 @@ struct Claims {
 /// What every token must keep to, whatever its key.
 pub struct Rules {
     validation: Validation,
-    leeway: Millis,
+    /// By how much longer a token counts.
+    pub leeway: Millis,
 }
 
 impl Rules {

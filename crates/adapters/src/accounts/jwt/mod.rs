@@ -4,8 +4,8 @@
 //! mean something), `exp`, and where they are there `nbf` and `iat`; `iss` and `aud` by options. Anything else is `InvalidToken`;
 //! why is logged at *debug*, without the token.
 //!
-//! The algorithm is the key's; see [`key`]. Checking costs no call but for a key that is not known yet; see [`jwks`]. Nothing is
-//! kept of a token, and one can't be called back before its end.
+//! The algorithm is the key's; see [`key`]. Checking costs no call but for a key that is not known yet; see [`jwks`]. What a good
+//! token says is [kept](checked) for as long as its key is; one can't be called back before its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,12 @@ use super::metrics::KeyMeters;
 use super::option::BadOption;
 use super::{foreign, now, unavailable};
 
+mod checked;
 mod claims;
 mod jwks;
 mod key;
 
+use checked::Checked;
 use claims::Rules;
 pub use jwks::JwksOptions;
 use jwks::{Jwks, NoKey};
@@ -66,6 +68,7 @@ enum Keys {
 pub struct Jwt {
     keys: Keys,
     rules: Rules,
+    checked: Checked,
     meters: Arc<KeyMeters>,
 }
 
@@ -73,7 +76,7 @@ impl Jwt {
     /// Accounts by these keys. Nothing is fetched yet.
     ///
     /// # Errors
-    /// A key that can't be used, an address that is not http or https, certificates that can't be read.
+    /// A key that can't be used, an address that is not http or https, certificates that can't be read, no randomness to be had.
     pub fn new(keys: JwtKeys, options: JwtOptions) -> Result<Self, BadOption> {
         let meters = Arc::new(KeyMeters::new());
         let one = |option, key: Result<Key, &'static str>| match key {
@@ -86,12 +89,12 @@ impl Jwt {
             JwtKeys::Jwks(url) => Keys::Set(Jwks::new("JWKS_URL", &url, options.jwks, meters.clone())?),
         };
         let rules = Rules::new(options.issuer.as_deref(), options.audience.as_deref(), options.leeway);
-        Ok(Self { keys, rules, meters })
+        Ok(Self { keys, rules, checked: Checked::new()?, meters })
     }
 
     async fn account_of(&self, token: &Secret) -> Result<Account, AccountsError> {
         let answer = match self.key_of(token).await {
-            Ok(key) => self.rules.check(token, &key, now()).map_err(refused),
+            Ok(key) => self.checked.account(&self.rules, token, &key, now()).map_err(refused),
             Err(error) => Err(error),
         };
         self.meters.check(match &answer {

@@ -10,6 +10,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use hubbub_core::ports::accounts::Secret;
 use sha2::Sha256;
 
+use super::option::BadOption;
+
 /// Stands for a token. All of HMAC-SHA-256, so that no two tokens that anybody can find share an account.
 pub type TokenHash = [u8; 32];
 
@@ -20,6 +22,16 @@ impl Hasher {
     /// `key`: as long as SHA-256's block, which is the length that HMAC takes as it is.
     pub fn new(key: &[u8; 64]) -> Self {
         Self(Hmac::new(key.into()))
+    }
+
+    /// With a key of its own.
+    ///
+    /// # Errors
+    /// Where there is no randomness to be had.
+    pub fn random() -> Result<Self, BadOption> {
+        let mut key = [0; 64];
+        getrandom::fill(&mut key).map_err(|error| BadOption::new("the random source", error.to_string()))?;
+        Ok(Self::new(&key))
     }
 
     pub fn hash(&self, token: &Secret) -> TokenHash {
