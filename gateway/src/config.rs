@@ -57,6 +57,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Bytes of memory that the process holds; then 503, and 1013 for who did not say hello yet. `None` for no limit.
     pub memory_max: Option<u64>,
+    /// Bytes of rooms' newest entries that are kept, by all event loops together; looked at once a second.
+    pub recent_bytes_max: usize,
     /// How late an event loop may be, three seconds in a row; then as for memory. Zero for no limit.
     pub lag_max: Duration,
     /// Connections that are sent to other gateways a second where there are more than this one's share; 0 for none.
@@ -103,6 +105,7 @@ impl Default for Config {
             rooms_of_user_max: 1_000,
             connections_max: 1_000_000,
             memory_max: None,
+            recent_bytes_max: 256 * 1024 * 1024,
             lag_max: Duration::from_secs(1),
             rebalance_per_second: 20,
             connections_of_user_max: 1_000,

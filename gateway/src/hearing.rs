@@ -74,7 +74,7 @@ impl State {
                         let erased = first.kind == Kind::Erased || entry.kind == Kind::Erased;
                         !erased && first.json != entry.json
                     };
-                    if here.recent_at(entry.seq).is_some_and(is_other) {
+                    if here.recent.at(entry.seq).is_some_and(is_other) {
                         metrics::counter!(crate::metrics::FORKS).increment(1);
                         tracing::error!(%room, seq = %entry.seq, "two contents for one seq");
                     }
@@ -117,9 +117,9 @@ impl State {
         }
         if entry.kind == Kind::Erase {
             synced.erased = entry.seq;
-            here.obey(room, &entry);
+            here.recent.obey(room, &entry);
         }
-        here.remember(entry.clone());
+        here.recent.keep(entry.clone());
         let left = (entry.kind == Kind::Leave).then(|| entry.user.clone());
         here.turn.push(entry);
         let full = here.turn.is_full();

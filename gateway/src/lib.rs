@@ -19,6 +19,7 @@ pub mod fanout;
 pub mod flush;
 pub mod round;
 pub mod load;
+pub mod recent;
 pub mod resume;
 pub mod follow;
 pub mod open;

@@ -38,6 +38,8 @@ pub const BEHIND: &str = "hubbub_gateway_behind_total";
 pub const SYNCS: &str = "hubbub_gateway_syncs_total";
 /// Rooms with members here.
 pub const ROOMS: &str = "hubbub_gateway_rooms";
+/// Bytes of rooms' newest entries that are kept.
+pub const RECENT_BYTES: &str = "hubbub_gateway_recent_bytes";
 /// Two contents for one seq: must stay 0.
 pub const FORKS: &str = "hubbub_gateway_forks_total";
 /// Other gateways that live.
@@ -74,6 +76,7 @@ pub fn describe() {
     describe_counter!(BEHIND, Unit::Count, "times a slow consumer was told behind");
     describe_counter!(SYNCS, Unit::Count, "rooms read again from their holder, by cause");
     describe_gauge!(ROOMS, Unit::Count, "rooms with members on this gateway");
+    describe_gauge!(RECENT_BYTES, Unit::Bytes, "the newest entries of rooms that are kept here");
     describe_gauge!(PEERS, Unit::Count, "other gateways that live");
     describe_counter!(PEER_SNAPSHOTS, Unit::Count, "times another gateway was asked for all its users");
     describe_counter!(PEER_UNREADABLE, Unit::Count, "messages of other gateways that could not be read");

@@ -133,7 +133,7 @@ impl State {
         if head > position {
             snapshot.entries.retain(|entry| entry.seq <= position);
         } else {
-            let since = self.rooms.get(room).and_then(|here| here.recent_after(head, position));
+            let since = self.rooms.get(room).and_then(|here| here.recent.after(head, position));
             let Some(mut since) = since else { return Meeting::TooOld };
             snapshot.entries.append(&mut since);
             obey_all(room, &mut snapshot.entries);
@@ -188,7 +188,7 @@ mod tests {
                 state.insert(|serial| Connection { socket, account: Some(account.into()), ..unread(serial) });
             let here = state.rooms.entry(room.clone()).or_default();
             here.begin(synced(&room, 1));
-            here.remember(newest);
+            here.recent.keep(newest);
             state.go_live(id, &room);
             id
         });

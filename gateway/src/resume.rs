@@ -222,7 +222,7 @@ impl State {
         match &mut here.synced {
             None => {
                 here.begin(synced);
-                newest.into_iter().for_each(|entry| here.remember(entry));
+                newest.into_iter().for_each(|entry| here.recent.keep(entry));
                 self.take_held(room);
                 None
             }
@@ -337,7 +337,7 @@ impl State {
         if !here.keeps_all_after(*from) {
             return Step::TooLate;
         }
-        match here.recent_after(*from, position) {
+        match here.recent.after(*from, position) {
             None => Step::Fetch(read_to),
             Some(missed) => {
                 self.push_missed(id, room, &missed, from, member);

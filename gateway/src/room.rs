@@ -16,10 +16,8 @@ use tokio::sync::oneshot;
 use crate::error::Failure;
 use crate::fanout::Turn;
 use crate::member::Second;
+use crate::recent::Recent;
 
-/// Newest entries kept here, to answer `open` at an exact place and to resume without a read.
-const RECENT_ENTRIES_MAX: usize = 64;
-const RECENT_BYTES_MAX: usize = 64 * 1024;
 /// Entries that came before their turn; beyond it they are dropped and read again.
 const AHEAD_ENTRIES_MAX: usize = 1_024;
 
@@ -88,11 +86,11 @@ pub struct RoomHere {
     pub count_changed: bool,
     /// What it was told last.
     pub count_told: Option<u64>,
+    /// Its newest entries.
+    pub recent: Recent,
     /// Spans of batches that no member was sent yet, with the last seq of each.
     delivering: Vec<(Seq, Span)>,
     ahead: BTreeMap<Seq, Entry>,
-    recent: VecDeque<Entry>,
-    recent_bytes: usize,
     /// The leaves of late, and when they were heard.
     left: VecDeque<(Instant, UserId, Seq)>,
 }
@@ -122,16 +120,6 @@ impl RoomHere {
         None
     }
 
-    /// Keeps an entry among the newest.
-    pub fn remember(&mut self, entry: Entry) {
-        self.recent_bytes += entry.json.len();
-        self.recent.push_back(entry);
-        while self.recent.len() > RECENT_ENTRIES_MAX || self.recent_bytes > RECENT_BYTES_MAX {
-            let Some(oldest) = self.recent.pop_front() else { return };
-            self.recent_bytes -= oldest.json.len();
-        }
-    }
-
     /// Keeps in mind who left, for longer than the lists may take to say so and a hello to look at them.
     pub fn note_leave(&mut self, entry: &Entry, now: Instant) {
         while self.left.pop_front_if(|(heard, ..)| now - *heard > LISTS_LATE_MAX).is_some() {}
@@ -143,12 +131,6 @@ impl RoomHere {
         self.left.iter().any(|(_, who, left)| who == user && *left > joined)
     }
 
-    /// Forgets what an entry says is erased.
-    pub fn obey(&mut self, room: &RoomId, order: &Entry) {
-        self.recent.iter_mut().for_each(|entry| _ = entry.obey(room, order));
-        self.recent_bytes = self.recent.iter().map(|entry| entry.json.len()).sum();
-    }
-
     /// Whether all that comes after `seq` is there to be read.
     pub fn keeps_all_after(&self, seq: Seq) -> bool {
         self.synced.as_ref().is_none_or(|synced| synced.first <= seq.next())
@@ -156,8 +138,7 @@ impl RoomHere {
 
     /// Forgets the newest: the log is another one.
     pub fn forget_recent(&mut self) {
-        self.recent.clear();
-        self.recent_bytes = 0;
+        self.recent = Recent::default();
         self.ahead.clear();
         self.delivering.clear();
     }
@@ -175,22 +156,6 @@ impl RoomHere {
     pub fn take_deliveries(&mut self) -> Vec<(Seq, Span)> {
         let position = self.synced.as_ref().map_or(Seq(0), |synced| synced.position.0);
         self.delivering.extract_if(.., |(last, _)| *last <= position).collect()
-    }
-
-    /// All entries after `after` up to `to`, if they are among the newest.
-    pub fn recent_after(&self, after: Seq, to: Seq) -> Option<Vec<Entry>> {
-        if after >= to {
-            return Some(Vec::new());
-        }
-        let first = self.recent.front()?.seq;
-        let last = self.recent.back()?.seq;
-        (first <= after.next() && last >= to)
-            .then(|| self.recent.iter().filter(|e| e.seq > after && e.seq <= to).cloned().collect())
-    }
-
-    /// The remembered entry at `seq`.
-    pub fn recent_at(&self, seq: Seq) -> Option<&Entry> {
-        self.recent.iter().find(|entry| entry.seq == seq)
     }
 
     /// Takes what a holder says of the room for the first time.

@@ -206,6 +206,8 @@ pub struct State {
     pub(crate) meters: Meters,
     /// What the gauges show of its connections: bytes that wait, and for how many.
     pub(crate) shown_waiting: (usize, usize),
+    /// And bytes of its rooms' newest entries.
+    pub(crate) shown_recent: usize,
     pub(crate) too_slow: TooSlow,
     /// Whether something came about that somebody may wait for: a connection has read all, or tries another transport.
     pub(crate) settled: bool,
@@ -250,6 +252,7 @@ impl Shard {
             chores: Vec::new(),
             counts: Counts::default(),
             shown_waiting: (0, 0),
+            shown_recent: 0,
             too_slow: TooSlow::default(),
             settled: false,
             meters: Meters::new(),

@@ -85,6 +85,7 @@ impl Shard {
         let now = self.now();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let wall = Millis(wall.as_millis() as u64);
+        let config = &self.gateway.config;
         self.with(|state| {
             state.now = now;
             let due: Vec<_> = state
@@ -101,7 +102,8 @@ impl Shard {
             state.show_waiting();
             state.send_away(self.gateway.take_to_send_away(self.index));
             state.drop_empty_rooms(EMPTY_ROOM);
-            if let Some(every) = self.gateway.config.resync_every {
+            state.bound_recent(config.recent_bytes_max / config.shards);
+            if let Some(every) = config.resync_every {
                 state.sync_those_due(every);
             }
             if now.is_multiple_of(COUNT_EVERY) {

@@ -469,7 +469,7 @@ mod tests {
             state.user(&ann.id).connections.push(id);
             let here = state.rooms.entry(room.clone()).or_default();
             here.begin(synced(&room, 1));
-            [5, 6, 7].into_iter().for_each(|seq| here.remember(said(seq)));
+            [5, 6, 7].into_iter().for_each(|seq| here.recent.keep(said(seq)));
             state.go_live(id, &room);
             // It is told with the end of the turn, which is not yet.
             state.take_entries(&room, vec![said(8)]);

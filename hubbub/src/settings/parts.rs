@@ -303,6 +303,8 @@ macro_rules! gateway {
     /// The gateway's part, with the TLS that was read.
     pub fn gateway(&self, tls: Option<Tls>) -> Config {
         let connections_max = connections_that_fit(self.connections_max, tls.is_some());
+        let memory_max = self.memory_max.or_else(|| Some(memory_limit()? / 10 * 9));
+        let usual = Config::default();
         // The table bounds every number far below its target type.
         Config {
             durability: $durability,
@@ -326,7 +328,8 @@ macro_rules! gateway {
             resume_entries_max: self.resume_entries_max,
             rooms_of_user_max: self.rooms_of_user_max as usize,
             connections_max: connections_max as usize,
-            memory_max: self.memory_max.or_else(|| Some(memory_limit()? / 10 * 9)),
+            memory_max,
+            recent_bytes_max: memory_max.map_or(usual.recent_bytes_max, |max| max as usize / 8),
             lag_max: self.loop_lag_max,
             rebalance_per_second: {
                 let per_second: fn(&Self) -> u64 = $rebalance;
@@ -342,7 +345,7 @@ macro_rules! gateway {
             drain_window: self.drain_window,
             bot_whole_token: self.bot_whole_token,
             resync_every: $resync_every,
-            ..Config::default()
+            ..usual
         }
     }
         })*
