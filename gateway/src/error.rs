@@ -67,6 +67,7 @@ impl Failure {
             Self::Accounts(error) => match error {
                 AccountsError::InvalidToken | AccountsError::InvalidCredentials => Code::Unauthorized,
                 AccountsError::AddressTaken => Code::Conflict,
+                AccountsError::BadField { is_long: true, .. } => Code::TooLarge,
                 AccountsError::BadField { .. } => Code::BadRequest,
                 AccountsError::RateLimited { .. } => Code::RateLimited,
                 AccountsError::Unavailable { .. } => Code::Unavailable,

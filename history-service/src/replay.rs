@@ -108,19 +108,23 @@ impl<'a> Page<'a> {
     }
 
     fn look_at(&mut self, entry: &Entry) {
-        self.scanned += 1;
         let kinds = &self.replay.kinds;
-        if kinds.is_empty() || kinds.iter().any(|name| entry.kind.is_named(name)) {
+        let is_wanted = kinds.is_empty() || kinds.iter().any(|name| entry.kind.is_named(name));
+        let seq = entry.seq.0;
+        let (previous, following) = match self.replay.range {
+            Range::Before(_) => (seq + 1, seq - 1),
+            Range::After(_) => (seq - 1, seq + 1),
+        };
+        if is_wanted && !self.entries.is_empty() && self.bytes + entry.json.len() > PAGE_BYTES_MAX {
+            (self.next, self.more) = (None, Some(Seq(previous)));
+            return;
+        }
+        self.scanned += 1;
+        if is_wanted {
             self.bytes += entry.json.len();
             self.entries.push(entry.clone());
         }
-        let seq = entry.seq.0;
-        let following = match self.replay.range {
-            Range::Before(_) => seq - 1,
-            Range::After(_) => seq + 1,
-        };
-        let is_full =
-            self.entries.len() >= self.limit || self.bytes >= PAGE_BYTES_MAX || self.scanned >= SCANNED_MAX;
+        let is_full = self.entries.len() >= self.limit || self.scanned >= SCANNED_MAX;
         self.next = self.log.contains(&following).then_some(following);
         if is_full && self.next.take().is_some() {
             self.more = Some(entry.seq);

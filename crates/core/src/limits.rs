@@ -152,6 +152,9 @@ impl Content {
             && padding <= 2
             && digits.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'+' || *b == b'/');
         match well_formed {
+            true if body.len() / 4 * 3 - padding > IMAGE_BYTES_MAX => {
+                Err(BadText::TooLong { field: "image", max: IMAGE_BYTES_MAX, unit: "bytes" })
+            }
             true => Ok(Self::Image(url)),
             false => Err(BadText::NotAnImage),
         }
@@ -226,8 +229,13 @@ mod tests {
         ] {
             assert_eq!(Content::image(bad.into()), Err(BadText::NotAnImage), "{bad}");
         }
-        let big = format!("data:image/png;base64,{}", "A".repeat(IMAGE_URL_BYTES_MAX));
-        assert!(matches!(Content::image(big), Err(BadText::TooLong { .. })));
+        for (last, is_taken) in [("AA==", true), ("AAA=", false), (&*"A".repeat(IMAGE_URL_BYTES_MAX), false)]
+        {
+            let image = format!("data:image/webp;base64,{}{last}", "A".repeat(IMAGE_BYTES_MAX / 3 * 4));
+            let too_long =
+                matches!(Content::image(image), Err(BadText::TooLong { max: IMAGE_BYTES_MAX, .. }));
+            assert_eq!(too_long, !is_taken, "{}", last.len());
+        }
     }
 
     #[test]

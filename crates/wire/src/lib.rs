@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod amqp;
 pub mod native;
+pub mod object;
 pub mod seed;
 pub mod socketio;
 pub mod tier;

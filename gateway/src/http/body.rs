@@ -7,11 +7,12 @@ use axum::extract::{FromRequest, Request};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use hubbub_wire::object;
 use serde::de::DeserializeOwned;
 
 use super::HttpState;
 use super::caller::LetIn;
-use super::fault::{Fault, unreadable};
+use super::fault::{Fault, bad_field, unreadable};
 
 /// Bytes of a body that has no picture in it.
 pub const SMALL_BYTES_MAX: usize = 16 * 1024;
@@ -55,7 +56,10 @@ async fn read_json<T: DeserializeOwned>(request: Request, max: usize) -> Result<
     if let Some(let_in) = let_in {
         let_in.still()?;
     }
-    serde_json::from_slice(&bytes).map_err(|error| unreadable(format!("the body can't be read: {error}")))
+    object::read_bytes(&bytes).map_err(|unread| match unread.field {
+        Some(field) => bad_field(field, unread.message),
+        None => unreadable(format!("the body {}", unread.message)),
+    })
 }
 
 /// The bytes of a body of up to `max`.
@@ -112,7 +116,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_up_to_its_limit_is_read_and_one_byte_more_is_not() {
-        let text = format!("\"{}\"", "x".repeat(98));
+        let text = format!("{{\"x\":\"{}\"}}", "x".repeat(92));
         assert!(read(post("application/json; charset=utf-8", text.clone()), 100).await.is_ok());
         assert_eq!(read(post("application/json", text), 99).await, Err(Fault::BodyTooLarge(99)));
         let endless =
@@ -143,7 +147,7 @@ mod tests {
             assert_eq!(read(post(content_type, "{}"), 100).await, Err(Fault::NotJson), "{content_type}");
         }
         let deep = "[".repeat(10_000);
-        for text in [&b""[..], b"{", b"\xff\xfe", b"\"\xc3\x28\"", deep.as_bytes()] {
+        for text in [&b""[..], b"[]", b"{", b"\xff\xfe", b"\"\xc3\x28\"", deep.as_bytes()] {
             let problem = read(post("application/json", text.to_vec()), 20_000).await.unwrap_err();
             assert_eq!(problem.kind().status, 400, "{text:?}");
         }

@@ -130,7 +130,11 @@ pub fn key(headers: &HeaderMap, in_body: Option<&str>) -> Result<Option<Key>, Fa
 
 /// The draft of the header has the key in double quotes, most clients have not: both are taken, and mean the same key.
 fn key_in(headers: &HeaderMap) -> Result<Option<Key>, Fault> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.any(|other| other != value) {
+        return Err(bad_field("Idempotency-Key", "there are two headers Idempotency-Key, and they differ"));
+    }
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| bad_field("Idempotency-Key", "Idempotency-Key must be UTF-8"))?;
     let quoted = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
@@ -161,6 +165,17 @@ mod tests {
             assert_eq!(keyed(bad, None), Err(Some("Idempotency-Key".into())), "{bad:?}");
         }
         assert_eq!(key(&HeaderMap::new(), None), Ok(None));
+    }
+
+    #[test]
+    fn of_two_keys_in_headers_none_counts_unless_they_are_the_same() {
+        for (other, is_taken) in [("k-1", true), ("k-2", false)] {
+            let mut headers = HeaderMap::new();
+            for key in ["k-1", other] {
+                headers.append("idempotency-key", http::HeaderValue::from_static(key));
+            }
+            assert_eq!(key(&headers, None).is_ok(), is_taken, "{other}");
+        }
     }
 
     #[test]

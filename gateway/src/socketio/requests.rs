@@ -241,10 +241,10 @@ impl Gateway {
             let passed_over = skip.min(read.entries.len());
             skip -= passed_over;
             for entry in read.entries.into_iter().rev().skip(passed_over) {
-                if bytes > PAGE_BYTES_MAX {
+                bytes += entry.json.len();
+                if bytes > PAGE_BYTES_MAX && !messages.is_empty() {
                     return Ok(messages);
                 }
-                bytes += entry.json.len();
                 messages.push(entry);
             }
             match read.next {

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::Query;
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use hubbub_core::code::Code;
 use hubbub_core::ports::accounts::Secret;
 use hubbub_wire::native::request::BadRequest;
@@ -86,6 +86,13 @@ fn accept(
     if let Some(refusal) = shard.gateway.refusal() {
         return Err((refusal.reason(), refusal.failure(), None));
     }
+    if request.version() < Version::HTTP_11 || !has_one_key(request.headers()) {
+        return Err((
+            "handshake",
+            bad("the handshake must be HTTP/1.1 with one Sec-WebSocket-Key of 16 bytes in base64"),
+            None,
+        ));
+    }
     let token = token(request);
     let (parts, _) = fastwebsockets::upgrade::upgrade(&mut *request)
         .map_err(|error| ("handshake", bad(&error.to_string()), None))?;
@@ -97,6 +104,18 @@ fn accept(
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
     Ok((response, token))
+}
+
+/// Whether there is one `Sec-WebSocket-Key` as RFC 6455, section 4.1, wants it: 16 bytes, which are 22 digits of base64 and padding.
+fn has_one_key(headers: &HeaderMap) -> bool {
+    let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let is_key = |key: &HeaderValue| {
+        key.as_bytes()
+            .strip_suffix(b"==")
+            .is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
+    };
+    keys.next().is_some_and(is_key) && keys.next().is_none()
 }
 
 /// The token that came with the upgrade.
@@ -210,6 +229,22 @@ mod tests {
         headers.insert(header::ORIGIN, origin.parse().unwrap());
         headers.insert(header::HOST, host.parse().unwrap());
         headers
+    }
+
+    #[test]
+    fn a_handshake_has_one_key_of_16_bytes() {
+        let good = "dGhlIHNhbXBsZSBub25jZQ==";
+        for (keys, is_taken) in [
+            (&[good][..], true),
+            (&[], false),
+            (&[good, good], false),
+            (&["abc"], false),
+            (&["dGhlIHNhbXBsZSBub25j====="], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            keys.iter().for_each(|key| _ = headers.append(header::SEC_WEBSOCKET_KEY, key.parse().unwrap()));
+            assert_eq!(has_one_key(&headers), is_taken, "{keys:?}");
+        }
     }
 
     #[test]

@@ -120,10 +120,16 @@ async fn a_page_of_pictures_fits_the_bus() {
     let to = Some(read_to(1, 30));
     for range in [Range::After(Seq(0)), Range::Before(Seq(31))] {
         let first = world.ask(&Query::Replay(replay(&lobby, range, 100, to))).await.unwrap().1;
-        assert!((PAGE_BYTES_MAX..PAYLOAD_BYTES_MAX).contains(&first.size()), "{} bytes", first.size());
+        // Beside entries of half of it and more there is a header.
+        assert!(
+            (PAGE_BYTES_MAX / 2..PAGE_BYTES_MAX + 4_096).contains(&first.size()),
+            "{} bytes",
+            first.size()
+        );
+        assert!(first.size() < PAYLOAD_BYTES_MAX);
         let (found, pages) = world.walk(replay(&lobby, range, 100, to)).await;
         assert_eq!(found, log);
-        assert!(pages < 14, "{pages} pages");
+        assert!(pages <= 15, "{pages} pages");
     }
 }
 

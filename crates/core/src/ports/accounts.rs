@@ -77,6 +77,8 @@ pub enum AccountsError {
         field: &'static str,
         /// What is wrong with it.
         what: &'static str,
+        /// Whether it is over a limit of size.
+        is_long: bool,
     },
     /// Too many attempts.
     #[error("too many attempts; try again later")]

@@ -16,6 +16,7 @@ use hubbub_core::ports::accounts::Secret;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::object::{self, Unread};
 use crate::tier::query::{PAGE_ENTRIES_MAX, Range};
 
 /// Longest `ref`, in bytes of the string.
@@ -46,9 +47,10 @@ impl BadRequest {
     }
 }
 
-impl From<serde_json::Error> for BadRequest {
-    fn from(error: serde_json::Error) -> Self {
-        Self { code: Code::BadRequest, field: None, message: error.to_string() }
+impl From<Unread> for BadRequest {
+    fn from(Unread { field, message }: Unread) -> Self {
+        let message = if field.is_some() { message } else { format!("the request {message}") };
+        Self { code: Code::BadRequest, field, message }
     }
 }
 
@@ -207,17 +209,18 @@ struct Reference<'a> {
 /// Reads one frame's text.
 pub fn parse(text: &str) -> Frame {
     // What does not say it anywhere is none, and need not be read for that.
-    if text.contains("\"send\"")
+    if text.starts_with('{')
+        && text.contains("\"send\"")
         && let Ok(send) = serde_json::from_str::<Send<'_>>(text)
         && send.type_name.as_deref() == Some("send")
     {
         return named(send.reference, || send.check());
     }
-    let envelope = match serde_json::from_str::<Envelope<'_>>(text) {
+    let envelope = match object::read::<Envelope<'_>>(text) {
         Ok(envelope) => envelope,
         Err(error) => {
             // A `type` of another kind must not cost the client its `ref`.
-            let reference = serde_json::from_str::<Reference<'_>>(text).ok().and_then(|r| r.reference);
+            let reference = object::read::<Reference<'_>>(text).ok().and_then(|r| r.reference);
             let reference = reference.and_then(|raw| check_ref(raw).ok());
             return Frame { reference, request: Err(error.into()) };
         }
@@ -254,7 +257,7 @@ fn check_ref(raw: &RawValue) -> Result<Box<RawValue>, BadRequest> {
 
 fn parse_type(name: &str, text: &str) -> Result<Request, BadRequest> {
     match name {
-        "send" => serde_json::from_str::<Send<'_>>(text)?.check(),
+        "send" => object::read::<Send<'_>>(text)?.check(),
         "typing" => parse_typing(text),
         "ping" => Ok(Request::Ping),
         "hello" => parse_hello(text),
@@ -326,7 +329,7 @@ struct RoomField<'a> {
 }
 
 fn parse_room(text: &str) -> Result<RoomId, BadRequest> {
-    let fields: RoomField<'_> = serde_json::from_str(text)?;
+    let fields: RoomField<'_> = object::read(text)?;
     id("room", fields.room, RoomId::parse)
 }
 
@@ -338,7 +341,7 @@ fn parse_hello(text: &str) -> Result<Request, BadRequest> {
         log: Option<String>,
         client: Option<String>,
     }
-    let fields: Fields = serde_json::from_str(text)?;
+    let fields: Fields = object::read(text)?;
     let rooms = fields.rooms.unwrap_or_default();
     if rooms.len() > RESUME_ROOMS_MAX {
         return Err(BadRequest::field("rooms", format!("at most {RESUME_ROOMS_MAX} rooms can be resumed")));
@@ -364,7 +367,7 @@ fn parse_create(text: &str) -> Result<Request, BadRequest> {
         #[serde(borrow)]
         key: Text<'a>,
     }
-    let fields: Fields<'_> = serde_json::from_str(text)?;
+    let fields: Fields<'_> = object::read(text)?;
     Ok(Request::Create {
         name: check_name(&need("name", fields.name)?)?,
         topic: check_topic(fields.topic.as_deref().unwrap_or_default())?,
@@ -378,7 +381,7 @@ fn parse_rooms(text: &str) -> Result<Request, BadRequest> {
         cursor: Option<String>,
         limit: Option<u32>,
     }
-    let fields: Fields = serde_json::from_str(text)?;
+    let fields: Fields = object::read(text)?;
     Ok(Request::Rooms { cursor: fields.cursor, limit: limit(fields.limit, LIST_DEFAULT, LIST_MAX)? })
 }
 
@@ -390,7 +393,7 @@ fn parse_kick(text: &str) -> Result<Request, BadRequest> {
         #[serde(borrow)]
         user: Text<'a>,
     }
-    let fields: Fields<'_> = serde_json::from_str(text)?;
+    let fields: Fields<'_> = object::read(text)?;
     Ok(Request::Kick(id("room", fields.room, RoomId::parse)?, id("user", fields.user, UserId::parse)?))
 }
 
@@ -402,7 +405,7 @@ fn parse_topic(text: &str) -> Result<Request, BadRequest> {
         #[serde(borrow)]
         topic: Text<'a>,
     }
-    let fields: Fields<'_> = serde_json::from_str(text)?;
+    let fields: Fields<'_> = object::read(text)?;
     Ok(Request::Topic(id("room", fields.room, RoomId::parse)?, check_topic(&need("topic", fields.topic)?)?))
 }
 
@@ -413,7 +416,7 @@ fn parse_open(text: &str) -> Result<Request, BadRequest> {
         room: Text<'a>,
         limit: Option<u32>,
     }
-    let fields: Fields<'_> = serde_json::from_str(text)?;
+    let fields: Fields<'_> = object::read(text)?;
     Ok(Request::Open {
         room: id("room", fields.room, RoomId::parse)?,
         limit: limit(fields.limit, LIST_DEFAULT, LIST_MAX)?,
@@ -446,7 +449,7 @@ fn parse_typing(text: &str) -> Result<Request, BadRequest> {
         room: Text<'a>,
         on: Option<bool>,
     }
-    let fields: Fields<'_> = serde_json::from_str(text)?;
+    let fields: Fields<'_> = object::read(text)?;
     Ok(Request::Typing { room: id("room", fields.room, RoomId::parse)?, on: fields.on.unwrap_or(true) })
 }
 
@@ -460,7 +463,7 @@ fn parse_history(text: &str) -> Result<Request, BadRequest> {
         limit: Option<u32>,
         kinds: Option<Vec<String>>,
     }
-    let fields: Fields<'_> = serde_json::from_str(text)?;
+    let fields: Fields<'_> = object::read(text)?;
     let range = range(fields.before, fields.after)?;
     Ok(Request::History {
         room: id("room", fields.room, RoomId::parse)?,
@@ -483,7 +486,13 @@ pub fn range(before: Option<Seq>, after: Option<Seq>) -> Result<Range, BadReques
 fn kinds(kinds: Vec<String>) -> Result<Vec<String>, BadRequest> {
     const KNOWN: [&str; 11] =
         ["message", "join", "leave", "topic", "erase", "retention", "text", "link", "image", "bot", "erased"];
-    match kinds.iter().all(|kind| KNOWN.contains(&kind.as_str())) && kinds.len() <= KNOWN.len() {
+    if kinds.len() > KNOWN.len() {
+        return Err(BadRequest::field(
+            "kinds",
+            format!("there are {} kinds, each to be named once", KNOWN.len()),
+        ));
+    }
+    match kinds.iter().all(|kind| KNOWN.contains(&kind.as_str())) {
         true => Ok(kinds),
         false => Err(BadRequest::field("kinds", format!("kinds are of {}", KNOWN.join(", ")))),
     }
@@ -498,7 +507,7 @@ fn parse_members(text: &str) -> Result<Request, BadRequest> {
         cursor: Text<'a>,
         limit: Option<u32>,
     }
-    let fields: Fields<'_> = serde_json::from_str(text)?;
+    let fields: Fields<'_> = object::read(text)?;
     Ok(Request::Members {
         room: id("room", fields.room, RoomId::parse)?,
         cursor: optional("cursor", fields.cursor, UserId::parse)?,
@@ -511,7 +520,7 @@ fn parse_watch(text: &str) -> Result<Request, BadRequest> {
     struct Fields {
         directory: Option<bool>,
     }
-    let fields: Fields = serde_json::from_str(text)?;
+    let fields: Fields = object::read(text)?;
     let directory = fields.directory.ok_or_else(|| BadRequest::field("directory", "directory is missing"))?;
     Ok(Request::Watch { directory })
 }

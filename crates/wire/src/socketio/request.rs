@@ -12,6 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::native::request::{BadRequest, Text, id, limit, need, optional};
+use crate::object;
 use crate::seed::Attempt;
 use crate::tier::query::PAGE_ENTRIES_MAX;
 
@@ -74,7 +75,7 @@ pub struct Page {
 /// the JSON is no event at all.
 pub fn parse(data: &str) -> Option<(Attempt, Result<Request, BadRequest>)> {
     // Most are messages: they are read in one pass. Whatever is not as it should be is looked at again, so that it can be said.
-    if data.starts_with("[\"message\",")
+    if data.starts_with("[\"message\",{")
         && let Ok((_, fields)) = serde_json::from_str::<(IgnoredAny, Message<'_>)>(data)
     {
         return Some((Attempt::Send, fields.request()));
@@ -92,7 +93,7 @@ pub fn parse(data: &str) -> Option<(Attempt, Result<Request, BadRequest>)> {
 
 fn parse_fields(name: &str, fields: &str) -> Result<Request, BadRequest> {
     match name {
-        "message" => serde_json::from_str::<Message<'_>>(fields)?.request(),
+        "message" => object::read::<Message<'_>>(fields)?.request(),
         "writing" => parse_writing(fields),
         "switch" => Ok(Request::Switch(parse_page(fields)?)),
         "history" => Ok(Request::History(parse_page(fields)?)),
@@ -118,7 +119,7 @@ fn parse_room(fields: &str) -> Result<RoomId, BadRequest> {
         #[serde(borrow)]
         chatroom: Text<'a>,
     }
-    let fields: Fields<'_> = serde_json::from_str(fields)?;
+    let fields: Fields<'_> = object::read(fields)?;
     room(fields.chatroom)
 }
 
@@ -130,7 +131,7 @@ fn parse_page(fields: &str) -> Result<Page, BadRequest> {
         skip: Option<u32>,
         limit: Option<u32>,
     }
-    let fields: Fields<'_> = serde_json::from_str(fields)?;
+    let fields: Fields<'_> = object::read(fields)?;
     let skip = fields.skip.unwrap_or(0);
     if skip > SKIP_MAX {
         return Err(BadRequest::field("skip", format!("at most {SKIP_MAX} messages can be skipped")));
@@ -153,7 +154,7 @@ fn parse_writing(fields: &str) -> Result<Request, BadRequest> {
         chatroom: Text<'a>,
         status: Option<Status>,
     }
-    let fields: Fields<'_> = serde_json::from_str(fields)?;
+    let fields: Fields<'_> = object::read(fields)?;
     let on = !matches!(fields.status, Some(Status::Number(0) | Status::Truth(false)));
     Ok(Request::Writing { room: room(fields.chatroom)?, on })
 }
@@ -166,7 +167,7 @@ fn parse_chatroom(fields: &str) -> Result<Request, BadRequest> {
         #[serde(borrow)]
         topic: Text<'a>,
     }
-    let fields: Fields<'_> = serde_json::from_str(fields)?;
+    let fields: Fields<'_> = object::read(fields)?;
     let name = check_name(&need("name", fields.name)?)?;
     Ok(Request::Chatroom { name, topic: check_topic(fields.topic.as_deref().unwrap_or_default())? })
 }

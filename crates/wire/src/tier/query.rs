@@ -14,7 +14,7 @@ const OVERHEAD: usize = 256;
 
 /// Most entries of one page.
 pub const PAGE_ENTRIES_MAX: u32 = 1_000;
-/// Bytes of entries after which a page ends, so that it fits the bus with its largest entry.
+/// Most bytes of a page's entries, but for one that is larger alone: so it fits the bus, and what clients take by default.
 pub const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 /// Before this seq are all: the largest that any store can count to.

@@ -22,6 +22,7 @@ pub fn check_email(text: &str) -> Result<String, AccountsError> {
         false => Err(AccountsError::BadField {
             field: "email",
             what: "must be an address such as name@example.org, of up to 254 bytes",
+            is_long: false,
         }),
     }
 }
@@ -30,7 +31,11 @@ pub fn check_email(text: &str) -> Result<String, AccountsError> {
 pub fn check_password(password: &Secret) -> Result<(), AccountsError> {
     match PASSWORD_BYTES.contains(&password.reveal().len()) {
         true => Ok(()),
-        false => Err(AccountsError::BadField { field: "password", what: "must be 8 to 256 bytes long" }),
+        false => Err(AccountsError::BadField {
+            field: "password",
+            what: "must be 8 to 256 bytes long",
+            is_long: false,
+        }),
     }
 }
 
@@ -38,6 +43,7 @@ pub fn check_password(password: &Secret) -> Result<(), AccountsError> {
 pub fn check_name(text: &str) -> Result<Arc<str>, AccountsError> {
     limits::check_name(text).map_err(|bad| AccountsError::BadField {
         field: "name",
+        is_long: matches!(bad, BadText::TooLong { .. }),
         what: match bad {
             BadText::Empty { .. } | BadText::NotAnImage => "must not be empty",
             BadText::TooLong { .. } => "must be up to 80 characters long",

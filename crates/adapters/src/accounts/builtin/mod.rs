@@ -5,9 +5,10 @@
 //!
 //! # Limits on trying
 //! - *A caller* (an IPv4 address, or the /64 of an IPv6 one) has a budget of logins, right or wrong, and one of registrations.
-//! - *An account* has a budget of wrong passwords. Each login takes from it before the password is checked, so that a
-//!   thousand at once find no more than the budget, and a right one gives it back. An address without an account has the
-//!   same budget, so that the limit does not tell the two apart. The price: who keeps failing keeps the owner out as well.
+//! - *A caller at an account* has a budget of wrong passwords, and all callers together have [`CALLERS`] times as much at it. Each
+//!   login takes from both before the password is checked, so that a thousand at once find no more than the budget, and a right
+//!   one gives it back. An address without an account has the same budgets, so that the limit does not tell the two apart. So who keeps
+//!   failing does not keep the owner out, unless they are many callers: that is the price.
 //! - *The process* hashes only so many passwords at once; see [`hashing`].
 
 use std::hash::{BuildHasher, RandomState};
@@ -37,6 +38,8 @@ use tokens::{KEY_BYTES, Tokens};
 
 /// What the key that signs tokens is called in the store.
 pub const TOKEN_KEY: &str = "token_key";
+/// Callers who fail at one account, from whom on they take from each other.
+const CALLERS: u32 = 10;
 /// When to come back if the line for hashing is full: it moves by some 50 a core in that time.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -53,7 +56,7 @@ pub struct BuiltInOptions {
     pub logins: Rate,
     /// Registrations a caller.
     pub registrations: Rate,
-    /// Wrong passwords an account.
+    /// Wrong passwords a caller and account; all callers together may give ten times as many.
     pub failures: Rate,
 }
 
@@ -81,6 +84,7 @@ pub struct BuiltIn {
     logins: Mutex<Budgets>,
     registrations: Mutex<Budgets>,
     failures: Mutex<Budgets>,
+    failures_of_all: Mutex<Budgets>,
 }
 
 impl BuiltIn {
@@ -96,6 +100,8 @@ impl BuiltIn {
         let hasher =
             Hasher::start(options.hashing_max, options.hashing_waiting_max).await.map_err(refused)?;
         let budgets = |rate| Mutex::new(Budgets::new(rate, KEYS_MAX));
+        let Rate { burst, interval } = options.failures;
+        let of_all = Rate { burst: burst.max(1).saturating_mul(CALLERS), interval: interval / CALLERS };
         Ok(Self {
             store,
             tokens: Tokens::new(&key, options.token_ttl),
@@ -105,6 +111,7 @@ impl BuiltIn {
             logins: budgets(options.logins),
             registrations: budgets(options.registrations),
             failures: budgets(options.failures),
+            failures_of_all: budgets(of_all),
         })
     }
 
@@ -157,11 +164,14 @@ impl BuiltIn {
         // No account has such an address or password, so this tells nothing about any.
         let Ok(email) = fields::check_email(&email) else { return Err(AccountsError::InvalidCredentials) };
         fields::check_password(&password).map_err(|_| AccountsError::InvalidCredentials)?;
-        let account = self.keys.hash_one(&email);
-        self.spend(&self.failures, account)?;
+        let (account, callers) = (self.keys.hash_one(&email), self.keys.hash_one((&email, one_client(from))));
+        let give_back = |budgets: &Mutex<Budgets>, key| lock(budgets).refund(key, self.started.elapsed());
+        self.spend(&self.failures, callers)?;
+        self.spend(&self.failures_of_all, account).inspect_err(|_| give_back(&self.failures, callers))?;
         let result = self.check_password(email, password).await;
         if !matches!(result, Err(AccountsError::InvalidCredentials)) {
-            lock(&self.failures).refund(account, self.started.elapsed());
+            give_back(&self.failures, callers);
+            give_back(&self.failures_of_all, account);
         }
         result
     }

@@ -110,6 +110,20 @@ async fn many_guesses_at_once_find_no_more_than_the_budget() {
 }
 
 #[tokio::test]
+async fn who_keeps_failing_keeps_the_owner_out_only_if_they_are_many() {
+    let (_, accounts) = open(BuiltInOptions { failures: once_a_minute(), ..Default::default() }).await;
+    accounts.register(registration("ana@example.org"), HERE).await.unwrap();
+    for caller in 1..=10 {
+        let from = IpAddr::from([192, 0, 2, caller]);
+        assert_eq!(log_in(&accounts, "a wrong password", from).await, Err(AccountsError::InvalidCredentials));
+        let again = log_in(&accounts, "a wrong password", from).await;
+        assert!(matches!(again, Err(AccountsError::RateLimited { .. })), "{again:?}");
+        let owner = log_in(&accounts, "a right password", HERE).await;
+        assert_eq!(owner.is_ok(), caller < 10, "after {caller}: {owner:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_is_away_refuses_nobody_and_costs_nobody() {
     let options = BuiltInOptions { failures: once_a_minute(), ..Default::default() };
     let (store, accounts) = open(options).await;
