@@ -68,7 +68,9 @@ async fn read_json<T: DeserializeOwned>(request: Request, max: usize) -> Result<
 /// When it is larger, too slow, or cut short.
 pub async fn whole(request: Request, max: usize) -> Result<Bytes, Fault> {
     let declared = declared_len(request.headers());
-    if declared.is_some_and(|len| len > max.saturating_mul(DISCARD_TIMES)) {
+    // Who waits to be told to go on has nothing on its way.
+    let times = if request.headers().contains_key(header::EXPECT) { 1 } else { DISCARD_TIMES };
+    if declared.is_some_and(|len| len > max.saturating_mul(times)) {
         return Err(Fault::BodyTooLarge(max));
     }
     let whole = collect(request.into_body(), max);
@@ -132,6 +134,15 @@ mod tests {
             Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()),
         );
         request.headers_mut().insert(header::CONTENT_LENGTH, "2147483648".parse().unwrap());
+        assert_eq!(read(request, 100).await, Err(Fault::BodyTooLarge(100)));
+    }
+
+    #[tokio::test]
+    async fn who_waits_to_go_on_is_not_told_to_send_too_much() {
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let mut request = post("application/json", never);
+        request.headers_mut().insert(header::CONTENT_LENGTH, 101.into());
+        request.headers_mut().insert(header::EXPECT, "100-continue".parse().unwrap());
         assert_eq!(read(request, 100).await, Err(Fault::BodyTooLarge(100)));
     }
 
