@@ -27,7 +27,9 @@ pub async fn print(
         true => {
             let options = settings.database()?;
             let opening = Box::pin(CqlStore::open_existing(&options));
-            let Some(store) = shutdown.run_until_cancelled(opening).await else { return Ok(()) };
+            let Some(store) = shutdown.run_until_cancelled(opening).await else {
+                anyhow::bail!("stopped before its end; run it again")
+            };
             let store = store?.with_context(|| no_store_in(&options))?;
             // As a gateway that begins would.
             store.shared_secret(TOKEN_KEY, BuiltIn::new_key()?).await?

@@ -146,7 +146,7 @@ fn postman() -> ExitCode {
         .about(about);
     match command.try_get_matches_from(std::env::args_os().skip(1)) {
         Ok(_) => {
-            print!("{}", postman::collection());
+            process::say(postman::collection());
             ExitCode::SUCCESS
         }
         Err(answer) => {

@@ -1,5 +1,7 @@
 //! What every process does: read its settings, start its logs, work until it is told to end, and say how it ended.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Arg, ArgAction, Command};
@@ -23,6 +25,11 @@ const EXIT_FAILED: u8 = 1;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct WrongSettings(pub String);
+
+/// Prints an answer. Whoever closed the other end, as `head` does, does not want to know more.
+pub(crate) fn say(answer: impl Display) {
+    let _ = write!(std::io::stdout(), "{answer}");
+}
 
 /// Runs a process: `work` is given its settings, its metrics and what says that it is to end.
 pub fn run<S: FromTable + Telemetry>(
@@ -49,7 +56,7 @@ pub fn run_with_rests<S: FromTable + Telemetry>(
     let loaded: Loaded<S> = match sources.load(command) {
         Ok(loaded) => loaded,
         Err(answer) if answer.is_answer() => {
-            print!("{answer}");
+            say(&answer);
             return ExitCode::SUCCESS;
         }
         Err(error) => {
@@ -59,11 +66,11 @@ pub fn run_with_rests<S: FromTable + Telemetry>(
     };
     match loaded.matches.subcommand() {
         Some(("config", flags)) if flags.get_flag("json") => {
-            println!("{:#}", loaded.in_force.to_json());
+            say(format_args!("{:#}\n", loaded.in_force.to_json()));
             return ExitCode::SUCCESS;
         }
         Some(("config", _)) => {
-            print!("{}", loaded.in_force);
+            say(&loaded.in_force);
             return ExitCode::SUCCESS;
         }
         Some((tier, _)) => {

@@ -113,7 +113,8 @@ fn is_free(
 }
 
 fn unavailable(partition: Partition, inside: &str) {
-    tracing::warn!(%partition, inside, "leases are not available; trying again");
+    // The adapter says it once for all.
+    tracing::debug!(%partition, inside, "leases are not available; trying again");
 }
 
 impl Held {

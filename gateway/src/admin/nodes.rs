@@ -118,7 +118,7 @@ pub(super) async fn drain(
     };
     if !force && !admin.ports.reported.all().iter().any(stands_in) {
         let message = format!(
-            "this is the only {} that is ready: without it the service stops; say force if that is meant",
+            "this is the only {} that is ready: without it the service stops; say so by --force (\"force\": true) if that is meant",
             role.as_str()
         );
         return Err(refusal(Code::Conflict, Some("force"), message));

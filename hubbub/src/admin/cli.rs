@@ -17,7 +17,7 @@ use super::call::{Api, Failed, understood};
 use super::erase::erase;
 use super::retention::retention;
 use super::tables;
-use crate::process::EXIT_USAGE;
+use crate::process::{EXIT_USAGE, say};
 
 /// The server said no, or that it can't.
 const EXIT_REFUSED: u8 = 1;
@@ -193,11 +193,11 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     };
     match runtime.block_on(Box::pin(carry_out(&api, &matches))) {
         Ok((_, answer)) if matches.get_flag("json") => {
-            println!("{answer:#}");
+            say(format_args!("{answer:#}\n"));
             ExitCode::SUCCESS
         }
         Ok((text, _)) => {
-            print!("{text}");
+            say(&text);
             ExitCode::SUCCESS
         }
         Err(Failed::Refused(why)) => {

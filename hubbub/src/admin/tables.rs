@@ -114,7 +114,7 @@ pub(super) fn nodes(all: &Nodes) -> String {
             &all.lost_partitions,
             "are held by a process that was not heard of for ten minutes: where room-workers live, they take them",
         ),
-        (&all.unknown_partitions, "are held by it is not known whom: the leases can't be read; look at NATS"),
+        (&all.unknown_partitions, "may be held or not: the leases can't be read; look at NATS"),
     ] {
         if !partitions.is_empty() {
             _ = writeln!(text, "partitions {} of {} {what}", ranges(partitions), all.partitions);

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hubbub_adapters::bus::NatsBus;
-use hubbub_adapters::store::CqlStore;
-use hubbub_core::ids::{NodeId, Partitions};
+use hubbub_adapters::store::{CqlOptions, CqlStore};
+use hubbub_core::ids::{LogId, NodeId, Partitions};
 use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_core::ports::store::{Store, StoreError};
 use hubbub_node::agent::{Agent, Insight};
@@ -89,6 +89,7 @@ impl Node {
         };
         // Boxed: they are large, and there is one of each.
         let (bus, store) = tokio::try_join!(Box::pin(bus), Box::pin(store))?;
+        compare_stores(&bus, store.log_id(), &settings.database()?).await?;
         let (bus, store) = (Arc::new(bus), Arc::new(store));
         tracing::info!(node = %self.id, tier = self.role.as_str(), "reached NATS and the database");
         Ok(Arc::new(Reached { bus, store, well: Mutex::new(Some(Instant::now())) }))
@@ -169,6 +170,27 @@ impl Reached {
     }
 }
 
+/// That the cluster's rooms are read from the store that this process was told of, if anybody reads them yet. A process with another one
+/// would hold partitions and take messages, which nobody would find again.
+async fn compare_stores(bus: &NatsBus, ours: LogId, options: &CqlOptions) -> anyhow::Result<()> {
+    let question = parcel::pack(&Query::Facts);
+    let Ok(mut answer) = bus.request(&Subject::Query, question.into(), FACTS_MAX).await else {
+        return Ok(());
+    };
+    match parcel::header(&mut answer) {
+        Ok(Found::Facts { log, .. }) if log != ours => Err(WrongSettings(format!(
+            "the cluster {:?} on this NATS keeps its rooms in another store than the keyspace {} of the database at {}: \
+             --cql (CQL_NODES) or --cql-keyspace (CQL_KEYSPACE) is another one's, or --cluster (CLUSTER) or --nats (NATS_URL) is; \
+             after hubbub restored all processes of the cluster have to be stopped before the first is started",
+            options.cluster,
+            options.keyspace,
+            options.nodes.join(","),
+        ))
+        .into()),
+        _ => Ok(()),
+    }
+}
+
 /// How many partitions this cluster has: as the store says, which refuses whoever was told another number.
 pub(crate) async fn agreed_partitions(store: &dyn Store, told: Option<u64>) -> anyhow::Result<Partitions> {
     let candidate = told.map_or(Ok(PARTITIONS), u16::try_from)?;
@@ -224,9 +246,10 @@ pub async fn schema(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let options = settings.database()?;
-    if let Some(store) = shutdown.run_until_cancelled(CqlStore::open(&options)).await {
-        store?;
-        tracing::info!(keyspace = options.keyspace, "the tables are there");
+    match shutdown.run_until_cancelled(CqlStore::open(&options)).await {
+        Some(store) => _ = store?,
+        None => anyhow::bail!("stopped before its end; run it again"),
     }
+    tracing::info!(keyspace = options.keyspace, "the tables are there");
     Ok(())
 }

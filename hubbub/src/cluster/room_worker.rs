@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use hubbub_adapters::leases::NatsLeases;
+use hubbub_core::ids::Partition;
+use hubbub_core::ports::leases::{LeaseError, Leases};
+use hubbub_node::health::Health;
 use hubbub_node::roster::{Roster, give_signs_of_life};
 use hubbub_node::telemetry::Metrics;
 use hubbub_room_worker::placement::Placement;
@@ -11,7 +14,7 @@ use hubbub_wire::tier::agent::Role;
 use hubbub_wire::tier::node::Tier;
 use tokio_util::sync::CancellationToken;
 
-use super::{Node, agreed_partitions, door};
+use super::{CHECK_EVERY, Node, agreed_partitions, door};
 use crate::settings::WorkerSettings;
 
 /// Serves until `shutdown`.
@@ -47,11 +50,8 @@ async fn work(
     };
     let Some(started) = shutdown.run_until_cancelled(start).await else { return Ok(()) };
     let (reached, partitions, (roster, _heard)) = started?;
-    let ports = Ports {
-        bus: reached.bus.clone(),
-        store: reached.store.clone(),
-        leases: Arc::new(NatsLeases::new(&reached.bus)),
-    };
+    let leases = Arc::new(NatsLeases::new(&reached.bus));
+    let ports = Ports { bus: reached.bus.clone(), store: reached.store.clone(), leases: leases.clone() };
     let config =
         Config { placement: Placement::Shared(roster), ..settings.rooms(node.id.clone(), partitions) };
     let fit = reached.clone();
@@ -69,7 +69,20 @@ async fn work(
     tokio::select! {
         served = serve => { served?; }
         () = node.watch(&reached, shutdown) => {}
+        () = watch_leases(&*leases, &node.health) => {}
     }
     tracing::info!("drained; its partitions are given back");
     Ok(())
+}
+
+/// Keeps it known whether leases can be had: without them a worker that begins can hold nothing.
+async fn watch_leases(leases: &dyn Leases, health: &Health) {
+    let condition = health.condition("leases", "not asked yet");
+    loop {
+        match leases.read(Partition(0)).await {
+            Ok(_) | Err(LeaseError::Changed) => _ = condition.is_met(),
+            Err(LeaseError::Unavailable { inside }) => _ = condition.is_not_met(&inside),
+        }
+        tokio::time::sleep(CHECK_EVERY).await;
+    }
 }

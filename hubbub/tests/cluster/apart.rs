@@ -69,6 +69,11 @@ async fn who_was_told_another_number_or_cluster_refuses_to_start_and_an_import_g
         told_off(cluster.tier(tier).with("--cluster=other"), "is the store of the cluster").await;
     }
     told_off(cluster.tier("gateway").with("--cluster=other"), "is the store of the cluster").await;
+    let mistyped = Keyspace::shared().await.unwrap();
+    for tier in ["room-worker", "history-service", "gateway"] {
+        told_off(cluster.tier_by(tier, &cluster.nats_urls(), &mistyped), "keeps its rooms in another store")
+            .await;
+    }
     let fresh = Keyspace::shared().await.unwrap();
     agreed_with_the_workers(&cluster.keyspace, &fresh);
     // An import may be the first to say it.

@@ -25,6 +25,8 @@ pub struct NatsLeases {
     replicas: usize,
     /// Whether the bucket was compared with that.
     compared: AtomicBool,
+    /// Whether the last operation found it away, which is said once and not for each partition.
+    away: AtomicBool,
     store: Mutex<Option<kv::Store>>,
 }
 
@@ -53,7 +55,14 @@ impl NatsLeases {
         let mut context = jetstream::new(client);
         context.set_timeout(OPERATION_MAX);
         let bucket = format!("{prefix}_leases");
-        Self { context, bucket, replicas, compared: AtomicBool::new(false), store: Mutex::default() }
+        Self {
+            context,
+            bucket,
+            replicas,
+            compared: AtomicBool::new(false),
+            away: AtomicBool::new(false),
+            store: Mutex::default(),
+        }
     }
 
     async fn store(&self) -> Result<kv::Store, LeaseError> {
@@ -110,8 +119,18 @@ impl NatsLeases {
     ) -> Result<T, LeaseError> {
         let done = tokio::time::timeout(OPERATION_MAX, async { act(self.store().await?).await }).await;
         let done = done.unwrap_or_else(|_| Err(unavailable("no answer in time")));
-        if matches!(done, Err(LeaseError::Unavailable { .. })) {
-            *self.store.lock().await = None;
+        match &done {
+            Err(LeaseError::Unavailable { inside }) => {
+                if !self.away.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        inside,
+                        "leases are not available; who holds some stays, and it is tried again"
+                    );
+                }
+                *self.store.lock().await = None;
+            }
+            _ if self.away.swap(false, Ordering::Relaxed) => tracing::info!("leases are available again"),
+            _ => {}
         }
         done
     }

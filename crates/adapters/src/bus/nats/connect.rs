@@ -45,6 +45,9 @@ fn pause(attempts: usize) -> Duration {
     doubled.min(PAUSE_LAST).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
+/// A server that answered two of these in a row with silence is away: one that hangs, and closes nothing.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
 /// Connects, however long it takes. A line in the log says what it waits for.
 pub(super) async fn connect(options: &NatsOptions, losses: &std::sync::Arc<Losses>) -> Client {
     for attempt in 0.. {
@@ -53,7 +56,7 @@ pub(super) async fn connect(options: &NatsOptions, losses: &std::sync::Arc<Losse
             .name(&options.name)
             .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .connection_timeout(Duration::from_secs(3))
-            .ping_interval(Duration::from_secs(5))
+            .ping_interval(PING_EVERY)
             .reconnect_delay_callback(pause)
             .event_callback(move |event| {
                 let told = told.clone();
@@ -74,7 +77,9 @@ pub(super) async fn connect(options: &NatsOptions, losses: &std::sync::Arc<Losse
         match connecting.connect(options.servers.as_slice()).await {
             Ok(client) => return client,
             Err(error) if attempt == 0 || attempt % 10 == 9 => {
-                tracing::warn!(%error, "waits for NATS");
+                // Without what a URL may have of a password.
+                let servers: Vec<_> = options.servers.iter().map(|url| url.rsplit('@').next()).collect();
+                tracing::warn!(%error, ?servers, "waits for NATS");
             }
             Err(_) => {}
         }

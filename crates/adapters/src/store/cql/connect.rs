@@ -62,13 +62,16 @@ fn pause(attempt: u32) -> Duration {
 
 /// Does `step` until it is done, however long it takes. A line in the log says what it waits for. What is damaged, or not for us,
 /// does not get better by waiting.
-pub(super) async fn patiently<T>(step: impl AsyncFn() -> Result<T, CqlOpenError>) -> Result<T, CqlOpenError> {
+pub(super) async fn patiently<T>(
+    nodes: &[String],
+    step: impl AsyncFn() -> Result<T, CqlOpenError>,
+) -> Result<T, CqlOpenError> {
     let mut attempt = 0;
     loop {
         match step().await {
             Err(CqlOpenError::Store(StoreError::Unavailable { inside })) => {
                 if attempt == 0 || attempt % 10 == 9 {
-                    tracing::warn!(error = inside, "waits for the database");
+                    tracing::warn!(error = inside, ?nodes, "waits for the database");
                 }
             }
             done => return done,

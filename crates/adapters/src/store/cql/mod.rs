@@ -88,15 +88,15 @@ impl CqlStore {
             let session = connect::connect(options).await?;
             Ok(schema::has_begun(&session, &options.keyspace).await?)
         };
-        match Box::pin(patiently(has_begun)).await? {
+        match Box::pin(patiently(&options.nodes, has_begun)).await? {
             true => Self::open(options).await.map(Some),
             false => Ok(None),
         }
     }
 
     async fn opened(options: &CqlOptions) -> Result<Self, CqlOpenError> {
-        let db = patiently(async || Self::prepare(options).await).await?;
-        let (log_id, cluster, version) = patiently(async || {
+        let db = patiently(&options.nodes, async || Self::prepare(options).await).await?;
+        let (log_id, cluster, version) = patiently(&options.nodes, async || {
             let candidate = uuid::Uuid::new_v4().as_bytes().to_vec();
             let log_id = accounts::shared(&db, LOG_ID, candidate).await?;
             let cluster = accounts::shared(&db, "cluster", options.cluster.clone().into_bytes()).await?;

@@ -24,7 +24,7 @@ const OTHERS_MAX: LevelFilter = LevelFilter::INFO;
 /// Libraries whose `info` is for those who write them: of theirs only this, unless more than `info` is asked for. While a
 /// server is away they would say so every second, and we say it once.
 const QUIET: [(&str, LevelFilter); 3] =
-    [("scylla", LevelFilter::OFF), ("async_nats", LevelFilter::ERROR), ("lapin", LevelFilter::OFF)];
+    [("scylla", LevelFilter::OFF), ("async_nats", LevelFilter::OFF), ("lapin", LevelFilter::OFF)];
 
 /// What operators do: logged whatever the level, for it is asked for when it is too late to ask for it.
 const AUDIT: &str = "audit";
