@@ -2,7 +2,7 @@
 
 use hubbub_client::Event;
 use hubbub_core::code::Code;
-use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Start, in_time};
+use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Start, eventually, in_time};
 
 use crate::import::{agreed_with_the_workers, into_the_database};
 use crate::world::{Quiet, plan, with_own_database};
@@ -81,6 +81,25 @@ async fn who_was_told_another_number_or_cluster_refuses_to_start_and_an_import_g
     told_off(worker.with("--partitions=5"), "start it with --partitions 4").await;
     // In the same cluster, for another one would take long to start.
     into_the_database(&mut quiet.cluster).await;
+}
+
+#[tokio::test]
+async fn a_worker_that_can_have_no_lease_is_not_ready_and_says_so_once() {
+    let quiet = Quiet::of(small(plan().await)).await;
+    let (cluster, fresh) = (&quiet.cluster, Keyspace::shared().await.unwrap());
+    // One server of NATS keeps nothing three times.
+    let nats =
+        [format!("--nats={}", cluster.nats_urls()), "--nats-replicas=3".into(), "--cluster=third".into()];
+    let worker = Start::program(env!("CARGO_BIN_EXE_hubbub")).as_tier("room-worker");
+    let worker = fresh.flags().iter().chain(&nats).fold(worker, |worker, flag| worker.with(flag));
+    let worker = Hubbub::start_unready(worker).await.unwrap();
+    let unmet = async || {
+        let answer = worker.get("/readyz", None).await.ok()?;
+        (answer.status == 503 && answer.text.contains("replicas")).then_some(())
+    };
+    eventually("it says what it lacks", unmet).await;
+    let log = worker.log();
+    assert_eq!(log.matches("leases are not available").count(), 1, "{log}");
 }
 
 #[tokio::test]
