@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use hubbub_core::code::CloseCode;
+use hubbub_core::code::{CloseCode, Code};
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::map::FastMap;
 use hubbub_core::ports::bus::{Message, Payload};
@@ -21,6 +21,7 @@ use slab::Slab;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::Gateway;
+use crate::error::Failure;
 use crate::fanout::UserNumber;
 use crate::follow::Doubted;
 use crate::held::TooSlow;
@@ -531,6 +532,15 @@ impl State {
     /// Closes a connection with a code, after a `bye` that says when to come back.
     pub fn close(&mut self, id: ConnectionId, code: CloseCode, reconnect_after_ms: u64) {
         self.close_because(id, code, code.reason(), reconnect_after_ms);
+    }
+
+    /// Closes a connection whose token does not let it in.
+    pub fn turn_away(&mut self, id: ConnectionId, failure: &Failure) {
+        match failure {
+            Failure::Banned => self.close_because(id, CloseCode::NotAuthenticated, "banned", 0),
+            failure if failure.code() == Code::Unavailable => self.close(id, CloseCode::TryAgainLater, 1_000),
+            _ => self.close(id, CloseCode::NotAuthenticated, 1_000),
+        }
     }
 
     /// As [`State::close`], with a reason of its own in the `bye`.

@@ -121,11 +121,7 @@ impl Shard {
         tracing::debug!(?id, error = %failure, "a Socket.IO connection was not let in");
         metrics::counter!(crate::metrics::FAILED, "code" => failure.code().as_str(), "door" => "socketio")
             .increment(1);
-        let code = match failure.code() {
-            Code::Unavailable => CloseCode::TryAgainLater,
-            _ => CloseCode::NotAuthenticated,
-        };
-        self.with(|state| state.close(id, code, 1_000));
+        self.with(|state| state.turn_away(id, failure));
     }
 
     /// Tells a connection of all rooms, and from now on of each that is made. As slowly as it reads.

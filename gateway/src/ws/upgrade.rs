@@ -208,12 +208,8 @@ async fn admitted(reader: Reader, first: Bytes, token: Secret) {
         Err(
             failure @ (Failure::Unavailable | Failure::Accounts(_) | Failure::RoleMissing | Failure::Banned),
         ) => {
-            let code = match failure.code() {
-                Code::Unavailable => hubbub_core::code::CloseCode::TryAgainLater,
-                _ => hubbub_core::code::CloseCode::NotAuthenticated,
-            };
             shard.fail(id, &None, &failure);
-            shard.with(|state| state.close(id, code, 1_000));
+            shard.with(|state| state.turn_away(id, &failure));
         }
         Err(failure) => _ = shard.fail(id, &None, &failure),
     }

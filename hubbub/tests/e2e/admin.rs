@@ -198,6 +198,16 @@ async fn a_banned_user_is_kept_out_over_restarts_until_the_ban_is_lifted() {
         }
         let refused = hello(&bob).await;
         assert_eq!((&refused["code"], &refused["message"]), (&"forbidden".into(), &sentence), "{refused}");
+        let mut upgraded =
+            hubbub_client::raw::Raw::connect(&server.ws_url(), Some(&bob.token)).await.unwrap();
+        let told =
+            [in_time("an error", upgraded.next_json()).await, in_time("a bye", upgraded.next_json()).await];
+        let [error, bye] = told.map(Result::unwrap);
+        assert_eq!(
+            (&error["code"], &bye["reason"]),
+            (&"forbidden".into(), &"banned".into()),
+            "{error} {bye}"
+        );
         assert_eq!(asked(&server, &bob).await, (403, sentence.clone()));
         let answer = server.post("/v1/accounts/login", None, &login).await.unwrap();
         assert_eq!((answer.status, &answer.json()["detail"]), (403, &sentence), "{answer:?}");

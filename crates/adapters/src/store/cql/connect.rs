@@ -107,22 +107,32 @@ pub(super) async fn connect(options: &CqlOptions) -> Result<Session, CqlOpenErro
         builder = builder.tls_context(Some(Arc::new(client_config(tls)?)));
     }
     let session = builder.build().await.map_err(unavailable)?;
-    if options.datacenter.is_none() {
-        let state = session.get_cluster_state();
-        one_datacenter(state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref()))?;
-    }
+    let state = session.get_cluster_state();
+    let of_nodes = state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref());
+    check_datacenter(options.datacenter.as_deref(), of_nodes)?;
     Ok(session)
 }
 
-/// Without a preference the driver asks nodes of all datacenters, and what a quorum of one has acknowledged another one's may lack.
-fn one_datacenter<'a>(of_nodes: impl Iterator<Item = &'a str>) -> Result<(), CqlOpenError> {
+/// Without a preference the driver asks nodes of all datacenters, and what a quorum of one has acknowledged another one's may lack. With one
+/// that is nowhere it asks nobody.
+fn check_datacenter<'a>(
+    named: Option<&str>,
+    of_nodes: impl Iterator<Item = &'a str>,
+) -> Result<(), CqlOpenError> {
     let datacenters: BTreeSet<&str> = of_nodes.collect();
-    match datacenters.len() {
-        0 | 1 => Ok(()),
-        _ => Err(CqlOpenError::Setting(format!(
+    let all = || datacenters.iter().copied().collect::<Vec<_>>().join(", ");
+    match named {
+        None if datacenters.len() > 1 => Err(CqlOpenError::Setting(format!(
             "the database is in several datacenters ({}): name one by --cql-datacenter (CQL_DATACENTER)",
-            datacenters.into_iter().collect::<Vec<_>>().join(", ")
+            all()
         ))),
+        Some(named) if !datacenters.is_empty() && !datacenters.contains(named) => {
+            Err(CqlOpenError::Setting(format!(
+                "no node of the database is in the datacenter {named:?}, which --cql-datacenter (CQL_DATACENTER) names; there are in {}",
+                all()
+            )))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -156,14 +166,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_datacenters_want_one_named() {
-        one_datacenter(["a", "a"].into_iter()).unwrap();
-        one_datacenter([].into_iter()).unwrap();
-        let refused = one_datacenter(["b", "a", "b"].into_iter()).unwrap_err();
-        assert!(matches!(refused, CqlOpenError::Setting(_)), "{refused:?}");
-        assert_eq!(
-            refused.to_string(),
-            "the database is in several datacenters (a, b): name one by --cql-datacenter (CQL_DATACENTER)"
-        );
+    fn several_datacenters_want_one_named_that_is_there() {
+        for (named, of_nodes, refused) in [
+            (None, &["a", "a"][..], None),
+            (None, &[], None),
+            (Some("a"), &[], None),
+            (Some("a"), &["b", "a"], None),
+            (None, &["b", "a", "b"], Some("the database is in several datacenters (a, b)")),
+            (Some("c"), &["b", "a"], Some("no node of the database is in the datacenter \"c\"")),
+        ] {
+            let checked = check_datacenter(named, of_nodes.iter().copied());
+            match refused {
+                None => assert!(checked.is_ok(), "{checked:?}"),
+                Some(why) => {
+                    let error = checked.unwrap_err();
+                    assert!(
+                        matches!(error, CqlOpenError::Setting(_)) && error.to_string().starts_with(why),
+                        "{error}"
+                    );
+                }
+            }
+        }
     }
 }
