@@ -119,6 +119,8 @@ fn found_in_words(found: &str) -> String {
     match found {
         "map" => "an object".into(),
         "sequence" => "a list".into(),
+        // What it says may be long, or a secret in the wrong field.
+        found if found.starts_with("string ") => "a string".into(),
         found => found.replace('`', ""),
     }
 }
@@ -162,7 +164,7 @@ mod tests {
             (
                 r#"{"name":"x","rooms":{"r":"1"}}"#,
                 Some("rooms"),
-                "rooms must be a whole number, not string \"1\"",
+                "rooms must be a whole number, not a string",
             ),
             (r#"{"name":"x","rooms":[]}"#, Some("rooms"), "rooms must be an object, not a list"),
             (r#"{"name":"x","kinds":["a",{}]}"#, Some("kinds"), "kinds must be a string, not an object"),

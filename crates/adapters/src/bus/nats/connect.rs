@@ -78,7 +78,8 @@ pub(super) async fn connect(options: &NatsOptions, losses: &std::sync::Arc<Losse
             Ok(client) => return client,
             Err(error) if attempt == 0 || attempt % 10 == 9 => {
                 // Without what a URL may have of a password.
-                let servers: Vec<_> = options.servers.iter().map(|url| url.rsplit('@').next()).collect();
+                let servers: Vec<_> =
+                    options.servers.iter().filter_map(|url| url.rsplit('@').next()).collect();
                 tracing::warn!(%error, ?servers, "waits for NATS");
             }
             Err(_) => {}
