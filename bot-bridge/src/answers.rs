@@ -322,7 +322,8 @@ mod tests {
         let (catalog, _) = Catalog::shared(bus.clone()).await.unwrap();
         let broker = Arc::new(LocalBroker::new().0);
         let ports = Ports { bus, broker, accounts: Arc::new(Bots), banned: Arc::default() };
-        let config = Config { partitions: Partitions::new(1).unwrap(), own_bot, answers_per_second: 10_000 };
+        let partitions = Partitions::new(1).unwrap();
+        let config = Config { partitions, node: None, own_bot, answers_per_second: 10_000 };
         Answers::new(ports, config, catalog, Arc::default(), CancellationToken::new())
     }
 

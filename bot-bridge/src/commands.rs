@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::Shared;
+use hubbub_core::ids::NodeId;
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::broker::{Broker, BrokerError, Outgoing};
-use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Reply, Subject, Subscription};
+use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Reply, Server, Subject, Subscription};
 use hubbub_wire::amqp;
 use hubbub_wire::tier::bots::{AskBots, Command, ToldBots};
 use hubbub_wire::tier::parcel;
@@ -44,18 +45,27 @@ impl Commands {
         Self { broker, catalog, sent: Arc::new(Mutex::new(Bounded::new(REMEMBERED_MAX))) }
     }
 
-    /// Has requests come here.
-    pub async fn listen(&self, bus: &dyn Bus) -> Result<(Asked, Subscription), BusError> {
+    /// Has requests come here, those to any bridge and those to this `node`.
+    pub async fn listen(
+        &self,
+        bus: &dyn Bus,
+        node: Option<NodeId>,
+    ) -> Result<(Asked, Vec<Subscription>), BusError> {
         let (to, asked) = mpsc::channel(ASKED_MAX);
-        let serve = move |message: Message, reply: Reply| match to.try_send((message.payload, reply)) {
-            Ok(()) => {}
-            Err(
-                mpsc::error::TrySendError::Full((_, reply)) | mpsc::error::TrySendError::Closed((_, reply)),
-            ) => {
-                reply.send(parcel::pack(&ToldBots::Unavailable));
-            }
-        };
-        let served = bus.serve(Subject::Bots, Arc::new(serve)).await?;
+        let serve: Server =
+            Arc::new(move |message: Message, reply: Reply| match to.try_send((message.payload, reply)) {
+                Ok(()) => {}
+                Err(
+                    mpsc::error::TrySendError::Full((_, reply))
+                    | mpsc::error::TrySendError::Closed((_, reply)),
+                ) => {
+                    reply.send(parcel::pack(&ToldBots::Unavailable));
+                }
+            });
+        let mut served = vec![bus.serve(Subject::Bots, serve.clone()).await?];
+        if let Some(node) = node {
+            served.push(bus.serve(Subject::Node(node), serve).await?);
+        }
         Ok((asked, served))
     }
 

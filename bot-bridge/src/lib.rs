@@ -16,7 +16,7 @@ mod metrics;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_core::ids::{Partitions, User};
+use hubbub_core::ids::{NodeId, Partitions, User};
 use hubbub_core::ports::accounts::{Accounts, Secret};
 use hubbub_core::ports::broker::Broker;
 use hubbub_core::ports::bus::{Bus, BusError, Listener, Message, Subject};
@@ -52,6 +52,8 @@ pub struct Ports {
 pub struct Config {
     /// How many partitions there are.
     pub partitions: Partitions,
+    /// The node that it is to gateways, if it is one of several.
+    pub node: Option<NodeId>,
     /// The bot inside this process, if there is one: its token is known here alone.
     pub own_bot: Option<(Secret, User)>,
     /// Answers of one bot to one room a second, in the long run; ten times as many at once.
@@ -67,7 +69,7 @@ pub async fn serve(ports: Ports, config: Config, end: CancellationToken) -> Resu
     let tasks = TaskTracker::new();
     let (catalog, _heard) = Catalog::shared(ports.bus.clone()).await?;
     let commands = Commands::new(ports.broker.clone(), catalog.clone());
-    let (asked, served) = commands.listen(&*ports.bus).await?;
+    let (asked, served) = commands.listen(&*ports.bus, config.node.clone()).await?;
     let revoked = Arc::new(Revoked::default());
     let _told =
         ports.bus.listen(Subject::Control, hear_control(revoked.clone(), ports.banned.clone())).await?;

@@ -24,6 +24,8 @@ use tokio::time::Instant;
 
 use crate::error::Failure;
 use crate::metrics;
+use crate::peers::Cluster;
+use crate::pool::{Pool, Turn};
 
 /// Pause before the first retry to a partition that nobody holds just now; it doubles, with jitter.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
@@ -54,13 +56,22 @@ pub struct Page {
 pub struct Asker {
     bus: Arc<dyn Bus>,
     partitions: Partitions,
+    readers: Pool,
+    bridges: Pool,
     timeout: Duration,
 }
 
 impl Asker {
     /// Asks over `bus`, each time for at most `timeout`.
-    pub fn new(bus: Arc<dyn Bus>, partitions: Partitions, timeout: Duration) -> Self {
-        Self { bus, partitions, timeout }
+    pub fn new(
+        bus: Arc<dyn Bus>,
+        partitions: Partitions,
+        timeout: Duration,
+        cluster: Option<&Cluster>,
+    ) -> Self {
+        let readers = Pool::new(Subject::Query, cluster.map(|cluster| cluster.readers.clone()));
+        let bridges = Pool::new(Subject::Bots, cluster.map(|cluster| cluster.bridges.clone()));
+        Self { bus, partitions, readers, bridges, timeout }
     }
 
     /// How many partitions there are.
@@ -181,12 +192,12 @@ impl Asker {
         trace: Option<TraceContext>,
         then: impl FnOnce(Result<(Told, Payload), Failure>) + Send + 'static,
     ) {
-        let subject = Subject::Act(self.partitions.of(&room));
+        let whom = Whom::Holder(Subject::Act(self.partitions.of(&room)));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let twice = may_be_asked_twice(&what);
         let payload = Payload::whole(Ask { room, what, timeout_ms });
         let message = Message { payload, traces: trace.into_iter().collect() };
-        self.request_then(subject, message, twice, self.nobody(), then);
+        self.request_then(whom, message, twice, self.nobody(), then);
     }
 
     fn ask(
@@ -206,7 +217,7 @@ impl Asker {
     /// is also asked again when nobody answered for a while, or the one who was asked is the wrong one by now.
     fn request_then<T: Header>(
         &self,
-        subject: Subject,
+        mut whom: Whom,
         message: Message,
         twice: bool,
         nobody: (Duration, Failure),
@@ -215,8 +226,8 @@ impl Asker {
         let began = Instant::now();
         let patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
         let (bus, timeout) = (self.bus.clone(), self.timeout);
-        let first = message.clone();
-        let again = Again { bus, subject: subject.clone(), message, twice, nobody, began, timeout, patience };
+        let (subject, first) = (whom.subject(), message.clone());
+        let again = Again { bus, whom, message, twice, nobody, began, timeout, patience };
         let answered = move |answer| match judge(answer, twice) {
             ControlFlow::Break(done) => then(done),
             ControlFlow::Continue(missed) => {
@@ -228,17 +239,17 @@ impl Asker {
 
     fn request<T: Header>(
         &self,
-        subject: Subject,
+        whom: Whom,
         message: Message,
         twice: bool,
         nobody: (Duration, Failure),
     ) -> impl Future<Output = Result<(T, Payload), Failure>> + 'static + use<T> {
-        answer_of(|then| self.request_then(subject, message, twice, nobody, then))
+        answer_of(|then| self.request_then(whom, message, twice, nobody, then))
     }
 
     async fn query(&self, query: Query) -> Result<(Found, Payload), Failure> {
-        let (found, payload) =
-            self.request(Subject::Query, Payload::whole(query).into(), true, self.nobody()).await?;
+        let whom = Whom::OneOf(self.readers.turn());
+        let (found, payload) = self.request(whom, Payload::whole(query).into(), true, self.nobody()).await?;
         match found {
             Found::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Found::BadCursor => Err(Failure::Bad(hubbub_wire::native::request::BadRequest {
@@ -287,7 +298,8 @@ impl Asker {
 
     fn ask_bots(&self, ask: AskBots) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
         let nobody = (NO_BRIDGE_MAX, Failure::NoBots);
-        let told = self.request(Subject::Bots, parcel::pack(&ask).into(), true, nobody);
+        let whom = Whom::OneOf(self.bridges.turn());
+        let told = self.request(whom, parcel::pack(&ask).into(), true, nobody);
         async move { Ok(told.await?.0) }
     }
 
@@ -353,10 +365,27 @@ fn answer_of<T: Send + 'static>(ask: impl FnOnce(Tell<T>)) -> AnswerOf<T> {
     told.map(|told| told.unwrap_or(Err(Failure::Unavailable)))
 }
 
+/// Who is asked.
+enum Whom {
+    /// Who holds a partition, by its subject.
+    Holder(Subject),
+    /// Any of several, each time another one.
+    OneOf(Turn),
+}
+
+impl Whom {
+    fn subject(&mut self) -> Subject {
+        match self {
+            Self::Holder(subject) => subject.clone(),
+            Self::OneOf(turn) => turn.next(),
+        }
+    }
+}
+
 /// A request whose first try was in vain.
 struct Again {
     bus: Arc<dyn Bus>,
-    subject: Subject,
+    whom: Whom,
     message: Message,
     twice: bool,
     nobody: (Duration, Failure),
@@ -379,7 +408,8 @@ impl Again {
                 return Err(Failure::Unavailable);
             }
             counter!(metrics::ASKED_AGAIN).increment(1);
-            let answer = self.bus.request(&self.subject, self.message.clone(), self.patience.min(left));
+            let answer =
+                self.bus.request(&self.whom.subject(), self.message.clone(), self.patience.min(left));
             match judge(answer.await, self.twice) {
                 ControlFlow::Break(done) => return done,
                 ControlFlow::Continue(next) => missed = next,
@@ -488,9 +518,13 @@ pub fn room_id(user: &UserId, key: Option<&Key>) -> RoomId {
 #[cfg(test)]
 mod tests {
     use hubbub_adapters::bus::LocalBus;
-    use hubbub_core::ids::Millis;
-    use hubbub_core::ports::bus::Reply;
+    use hubbub_core::ids::{Millis, NodeId};
+    use hubbub_core::ports::bus::{Reply, Subscription};
+    use hubbub_node::roster::{Roster, give_signs_of_life};
+    use hubbub_wire::tier::node::Tier;
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
 
@@ -506,7 +540,7 @@ mod tests {
     /// A holder that dies with the first question; the next one answers.
     async fn asked_of_one_that_dies(verb: Verb) -> (Result<Answer, Failure>, usize) {
         let bus = Arc::new(LocalBus::default());
-        let asker = Asker::new(bus.clone(), Partitions::new(1).unwrap(), Duration::from_secs(5));
+        let asker = Asker::new(bus.clone(), Partitions::new(1).unwrap(), Duration::from_secs(5), None);
         let held: Arc<Mutex<Vec<Reply>>> = Arc::default();
         let questions = held.clone();
         let serve = move |_, reply: Reply| {
@@ -531,6 +565,78 @@ mod tests {
         assert_eq!((answer.unwrap(), waited), (Answer::Kept { seq: Seq(7), at: Some(Millis(1)) }, 1));
         let (answer, waited) = asked_of_one_that_dies(said(None)).await;
         assert_eq!((answer.unwrap_err(), waited), (Failure::Unavailable, 5));
+    }
+
+    /// One of several servers of a shared subject; how often it was asked.
+    async fn server(
+        bus: &Arc<LocalBus>,
+        subject: Subject,
+        answers: bool,
+    ) -> (Arc<AtomicUsize>, Subscription) {
+        let asked = Arc::<AtomicUsize>::default();
+        let (counts, unanswered) = (asked.clone(), Mutex::new(Vec::new()));
+        let serve = move |_, reply: Reply| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            match answers {
+                true => reply.send(Payload::whole(Found::Members { members: vec![], next: None })),
+                false => unanswered.lock().unwrap().push(reply),
+            }
+        };
+        let served = bus.serve(subject, Arc::new(serve)).await.unwrap();
+        (asked, served)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_go_by_turns_to_those_who_live_and_again_to_another_one() {
+        let bus = Arc::new(LocalBus::default());
+        let roster = async |tier| Roster::listen(&*bus, tier).await.unwrap();
+        let ((gateways, _), (readers, _heard)) =
+            (roster(Tier::Gateway).await, roster(Tier::HistoryService).await);
+        let node = |name| NodeId::parse(name).unwrap();
+        let cluster = Cluster { node: node("g"), roster: gateways.clone(), readers, bridges: gateways };
+        let (partitions, timeout) = (Partitions::new(1).unwrap(), Duration::from_secs(5));
+        let asker = Asker::new(bus.clone(), partitions, timeout, Some(&cluster));
+        let read = async || asker.members(RoomId::parse("a").unwrap(), None, 1).await.map(drop);
+
+        let (any, _any) = server(&bus, Subject::Query, true).await;
+        assert_eq!(read().await, Ok(()), "nobody is known to live");
+        assert_eq!(any.load(Ordering::Relaxed), 1);
+
+        let (hangs, _hangs) = server(&bus, Subject::Node(node("a")), false).await;
+        let (well, _well) = server(&bus, Subject::Node(node("b")), true).await;
+        let stops = CancellationToken::new();
+        for (name, end) in [("a", &stops), ("b", &CancellationToken::new())] {
+            let signs = give_signs_of_life(
+                bus.clone(),
+                node(name),
+                Tier::HistoryService,
+                || true,
+                CancellationToken::new(),
+            );
+            tokio::spawn(end.clone().run_until_cancelled_owned(signs));
+        }
+        until_living(&cluster.readers, 2).await;
+        for _ in 0..10 {
+            assert_eq!(read().await, Ok(()));
+        }
+        let asked = [&any, &hangs, &well].map(|asked| asked.load(Ordering::Relaxed));
+        assert_eq!(asked, [1, 5, 10], "who met the one that hangs came to the other one");
+
+        // It falls silent without a word, as one that was frozen.
+        stops.cancel();
+        until_living(&cluster.readers, 1).await;
+        let before = hangs.load(Ordering::Relaxed);
+        for _ in 0..10 {
+            assert_eq!(read().await, Ok(()));
+        }
+        assert_eq!(hangs.load(Ordering::Relaxed), before);
+    }
+
+    async fn until_living(roster: &Roster, count: usize) {
+        while roster.living().len() != count {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            tokio::task::yield_now().await;
+        }
     }
 
     #[test]

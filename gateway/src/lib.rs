@@ -34,6 +34,7 @@ pub mod forwarded;
 pub mod sweep;
 pub mod presence;
 pub mod peers;
+mod pool;
 pub mod revoked;
 pub mod typing;
 pub mod metrics;
@@ -128,7 +129,12 @@ impl Gateway {
     pub fn new(config: Config, ports: Ports) -> Arc<Self> {
         metrics::describe();
         Arc::new(Self {
-            asker: Asker::new(ports.bus.clone(), ports.partitions, config.action_timeout),
+            asker: Asker::new(
+                ports.bus.clone(),
+                ports.partitions,
+                config.action_timeout,
+                ports.cluster.as_ref(),
+            ),
             bus: ports.bus,
             accounts: ports.accounts,
             presence: Presence::default(),

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hubbub_core::ids::Partitions;
-use hubbub_core::ports::bus::{Bus, Message, Payload, Reply, Subject};
+use hubbub_core::ids::{NodeId, Partitions};
+use hubbub_core::ports::bus::{Bus, Message, Payload, Reply, Server, Subject, Subscription};
 use hubbub_core::ports::store::Store;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Query};
@@ -33,6 +33,8 @@ use error::Failure;
 pub struct Config {
     /// How many partitions there are: the holder of a room is found by it.
     pub partitions: Partitions,
+    /// The node that it is to gateways, if it is one of several.
+    pub node: Option<NodeId>,
     /// Most reads at a time.
     pub reads_max: usize,
     /// Most reads that wait for their turn, about half a KiB each. Above it a read is answered `unavailable` at once. All who were
@@ -49,6 +51,7 @@ impl Config {
     pub fn new(partitions: Partitions) -> Self {
         Self {
             partitions,
+            node: None,
             reads_max: 64,
             queue_max: 16_384,
             timeout: Duration::from_secs(5),
@@ -91,7 +94,8 @@ pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shu
             asked.reply.send(Payload::whole(Found::Unavailable));
         }
     });
-    let Some(serving) = shutdown.run_until_cancelled(listen(&*bus, server)).await else { return };
+    let listen = listen(&*bus, &config, server);
+    let Some(serving) = shutdown.run_until_cancelled(listen).await else { return };
     let reads = Arc::new(Semaphore::new(config.reads_max.max(1)));
     let blocks = blocks::Blocks::new(store.clone(), config.cache_bytes_max);
     let tier = Arc::new(Tier { bus, store, config, blocks });
@@ -117,17 +121,18 @@ pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shu
     while running.join_next().await.is_some() {}
 }
 
-async fn listen(
-    bus: &dyn Bus,
-    server: hubbub_core::ports::bus::Server,
-) -> hubbub_core::ports::bus::Subscription {
-    loop {
-        match bus.serve(Subject::Query, server.clone()).await {
-            Ok(serving) => return serving,
-            Err(error) => tracing::warn!(%error, "can't serve reads yet"),
+async fn listen(bus: &dyn Bus, config: &Config, server: Server) -> Vec<Subscription> {
+    let mut serving = Vec::new();
+    for subject in [Some(Subject::Query), config.node.clone().map(Subject::Node)].into_iter().flatten() {
+        loop {
+            match bus.serve(subject.clone(), server.clone()).await {
+                Ok(served) => break serving.push(served),
+                Err(error) => tracing::warn!(%error, "can't serve reads yet"),
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    serving
 }
 
 async fn answer(tier: Arc<Tier>, asked: Asked) {

@@ -269,7 +269,7 @@ impl Bots {
         let (accounts, banned) = (gateway.accounts.clone(), gateway.banned.clone());
         let serve = |broker: Arc<dyn BrokerPort>, own_bot| {
             let ports = hubbub_bot_bridge::Ports { bus, broker, accounts, banned };
-            let config = hubbub_bot_bridge::Config { partitions, own_bot, answers_per_second };
+            let config = hubbub_bot_bridge::Config { partitions, node: None, own_bot, answers_per_second };
             hubbub_bot_bridge::serve(ports, config, end)
         };
         match self {

@@ -46,6 +46,13 @@ impl Roster {
         living
     }
 
+    /// One of those who live, for each number in a row another one.
+    pub fn one_living(&self, turn: usize) -> Option<NodeId> {
+        let mut living = self.living();
+        let nth = turn.checked_rem(living.len())?;
+        Some(living.swap_remove(nth))
+    }
+
     /// Whether the node lives.
     pub fn lives(&self, node: &NodeId) -> bool {
         self.lock().get(node).is_some_and(|heard| heard.elapsed() < silence_max())

@@ -41,6 +41,10 @@ pub struct Cluster {
     pub node: NodeId,
     /// The gateways that live.
     pub roster: Arc<Roster>,
+    /// The history services that live.
+    pub readers: Arc<Roster>,
+    /// The bridges to bots that live.
+    pub bridges: Arc<Roster>,
 }
 
 /// The other gateways, as this one knows them.

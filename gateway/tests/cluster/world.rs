@@ -143,7 +143,7 @@ pub struct Door {
     drain: CancellationToken,
     leaving: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
-    _heard: Subscription,
+    _heard: [Subscription; 3],
 }
 
 impl Door {
@@ -270,6 +270,8 @@ impl World {
         });
         let node = NodeId::parse(name).unwrap();
         let (roster, heard) = Roster::listen(&*line, Tier::Gateway).await.unwrap();
+        let (readers, readers_heard) = Roster::listen(&*line, Tier::HistoryService).await.unwrap();
+        let (bridges, bridges_heard) = Roster::listen(&*line, Tier::BotBridge).await.unwrap();
         let leaving = self.end.child_token();
         let signs = give_signs_of_life(line.clone(), node.clone(), Tier::Gateway, || true, leaving.clone());
         tokio::spawn(signs);
@@ -278,7 +280,7 @@ impl World {
             accounts: self.accounts.clone(),
             partitions: self.partitions,
             banned: Arc::default(),
-            cluster: Some(Cluster { node, roster }),
+            cluster: Some(Cluster { node, roster, readers, bridges }),
         };
         let gateway = Gateway::new(config, ports);
         let state = HttpState {
@@ -291,7 +293,16 @@ impl World {
         let url = format!("ws://{}/v1/ws", socket.local_addr().unwrap());
         let drain = self.end.child_token();
         let serving = tokio::spawn(listener::serve(gateway.clone(), socket, router.clone(), drain.clone()));
-        Door { line, gateway, url, router, drain, leaving, serving, _heard: heard }
+        Door {
+            line,
+            gateway,
+            url,
+            router,
+            drain,
+            leaving,
+            serving,
+            _heard: [heard, readers_heard, bridges_heard],
+        }
     }
 
     /// Gateways that know each other.

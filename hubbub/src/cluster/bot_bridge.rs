@@ -8,8 +8,10 @@ use hubbub_bot_bridge::{Config, Ports};
 use hubbub_core::ports::broker::Broker as _;
 use hubbub_node::bans::Banned;
 use hubbub_node::health::Condition;
+use hubbub_node::roster::give_signs_of_life;
 use hubbub_node::telemetry::Metrics;
 use hubbub_wire::tier::agent::Role;
+use hubbub_wire::tier::node::Tier;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, door, partitions};
@@ -61,13 +63,26 @@ async fn work(
     let ports = Ports { bus: reached.bus.clone(), broker: broker.clone(), accounts, banned: banned.clone() };
     let config = Config {
         partitions,
+        node: Some(node.id.clone()),
         own_bot: None,
         // Bounded by its setting.
         answers_per_second: settings.bot_answers_per_second as u32,
     };
     node.serving.is_met();
     tracing::info!("bot-bridge serves");
-    let serve = hubbub_bot_bridge::serve(ports, config, shutdown.clone());
+    // Commands are better with a bridge that has its broker.
+    let fit = broker.clone();
+    let signs = give_signs_of_life(
+        reached.bus.clone(),
+        node.id.clone(),
+        Tier::BotBridge,
+        move || fit.trouble().is_none(),
+        shutdown.clone(),
+    );
+    let serve = async {
+        let (served, ()) = tokio::join!(hubbub_bot_bridge::serve(ports, config, shutdown.clone()), signs);
+        served
+    };
     tokio::select! {
         served = node.shown(&reached, (address, None), shutdown, serve) => served??,
         () = banned.keep_reading(&*reached.store, |_| {}) => {}

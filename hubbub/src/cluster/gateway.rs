@@ -101,7 +101,7 @@ struct Started {
     reached: Arc<Reached>,
     gateway: Arc<Gateway>,
     reported: Arc<Reported>,
-    _heard: [Subscription; 2],
+    _heard: [Subscription; 4],
 }
 
 async fn start(
@@ -115,9 +115,12 @@ async fn start(
     let accounts = accounts.open(reached.store.clone()).await?;
     let banned = Banned::read(&*reached.store).await?;
     let (roster, roster_heard) = Roster::listen(&*reached.bus, Tier::Gateway).await?;
+    let (readers, readers_heard) = Roster::listen(&*reached.bus, Tier::HistoryService).await?;
+    let (bridges, bridges_heard) = Roster::listen(&*reached.bus, Tier::BotBridge).await?;
     let (reported, reports_heard) = Reported::listen(&*reached.bus).await?;
-    let cluster = Some(Cluster { node: node.id.clone(), roster });
+    let cluster = Some(Cluster { node: node.id.clone(), roster, readers, bridges });
     let ports = Ports { bus: reached.bus.clone(), accounts, partitions, banned, cluster };
     let gateway = Gateway::new(settings.gateway(tls), ports);
-    Ok(Started { gateway, reached, reported, _heard: [roster_heard, reports_heard] })
+    let heard = [roster_heard, readers_heard, bridges_heard, reports_heard];
+    Ok(Started { gateway, reached, reported, _heard: heard })
 }

@@ -1,8 +1,10 @@
 //! A history service as a process.
 
 use hubbub_history_service::Config;
+use hubbub_node::roster::give_signs_of_life;
 use hubbub_node::telemetry::Metrics;
 use hubbub_wire::tier::agent::Role;
+use hubbub_wire::tier::node::Tier;
 use tokio_util::sync::CancellationToken;
 
 use super::{Node, agreed_partitions, door};
@@ -42,10 +44,19 @@ async fn work(
     let (reached, partitions) = started?;
     node.serving.is_met();
     tracing::info!(partitions = partitions.count(), "history-service serves");
-    let (bus, store, config) = (reached.bus.clone(), reached.store.clone(), Config::new(partitions));
-    let serve = hubbub_history_service::serve(bus, store, config, shutdown.clone());
+    let (bus, store, fit) = (reached.bus.clone(), reached.store.clone(), reached.clone());
+    let config = Config { node: Some(node.id.clone()), ..Config::new(partitions) };
+    let signs = give_signs_of_life(
+        bus.clone(),
+        node.id.clone(),
+        Tier::HistoryService,
+        move || fit.is_fit(),
+        shutdown.clone(),
+    );
+    let serve =
+        async { tokio::join!(hubbub_history_service::serve(bus, store, config, shutdown.clone()), signs) };
     tokio::select! {
-        served = node.shown(&reached, (address, None), shutdown, serve) => served?,
+        served = node.shown(&reached, (address, None), shutdown, serve) => { served?; }
         () = node.watch(&reached, shutdown) => {}
     }
     tracing::info!("drained; all reads are answered");

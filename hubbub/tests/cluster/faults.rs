@@ -7,10 +7,14 @@ use hubbub_core::code::Code;
 use hubbub_core::ids::Seq;
 use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Proxy, Signal, eventually, in_time};
 
-use crate::world::{World, plan, with_own_database};
+use crate::world::{Quiet, World, plan, with_own_database};
 
 /// A metric of a worker: partitions that it holds.
 const HELD: &str = "hubbub_worker_partitions_held";
+/// A metric of a gateway: questions that it asked again.
+const ASKED_AGAIN: &str = "hubbub_gateway_asked_again_total";
+/// A metric of a history service: what it was asked.
+const READS: &str = "hubbub_history_reads_total";
 /// Entries of a block, as a history service reads them.
 const BLOCK: u64 = 250;
 
@@ -145,6 +149,32 @@ async fn a_worker_that_was_paused_tells_nothing_when_it_wakes() {
         world.heals().await;
     }
     world.end().await;
+}
+
+#[tokio::test]
+async fn a_history_service_that_hangs_fails_no_read_and_is_soon_asked_no_more() {
+    let Quiet { cluster, .. } = &Quiet::of(plan().await).await;
+    let gateway = &cluster.gateways[0];
+    let (reader, _events) = Person::register(gateway, "reader").await.unwrap().connect().await.unwrap();
+    let reads = async || {
+        for _ in 0..40 {
+            in_time("a read", reader.rooms(None, None)).await.unwrap();
+        }
+    };
+    cluster.histories[0].signal(Signal::STOP).unwrap();
+    eventually("no read meets the one that hangs", async || {
+        let before = gateway.metric(ASKED_AGAIN).await.unwrap();
+        reads().await;
+        (gateway.metric(ASKED_AGAIN).await.unwrap() == before).then_some(())
+    })
+    .await;
+    cluster.histories[0].signal(Signal::CONT).unwrap();
+    let before = cluster.histories[0].metric(READS).await.unwrap_or_default();
+    eventually("it gets its part again", async || {
+        reads().await;
+        (cluster.histories[0].metric(READS).await.ok()? >= before + 40.0).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -179,7 +179,8 @@ pub enum Subject {
     Presence,
     /// What all nodes must know at once: a token that was revoked, a user who was banned.
     Control,
-    /// Questions to one node.
+    /// Questions to one node: to a gateway who is there, to a history service what [`Subject::Query`] is for, to a bridge what
+    /// [`Subject::Bots`] is.
     Node(NodeId),
     /// How each process is, said by itself every few seconds: for operators.
     Reports,

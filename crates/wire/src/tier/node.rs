@@ -13,6 +13,8 @@ pub enum Tier {
     RoomWorker,
     /// Answers reads.
     HistoryService,
+    /// Hands commands to bots.
+    BotBridge,
 }
 
 /// A node lives. Said every [`HEARTBEAT_MS`].
