@@ -2,7 +2,7 @@
 //! and, where it may have lost that, by reading again which rooms they are in.
 //!
 //! A join in a room that is live here is seen in its log. One in a room that is not is told once, on a subject of all rooms, and
-//! nothing that is read later shows that it was missed. So when something was lost, or a room could not be followed, its users are
+//! nothing in a log shows that it was missed: only the bus, if it noticed, or the next [number](crate::announced). So when something was lost, or a room could not be followed, its users are
 //! doubted, and are no more once their rooms were read, however long that can't be done.
 
 use std::collections::HashSet;
@@ -117,6 +117,12 @@ impl State {
         if !self.doubted.users.is_empty() && !std::mem::replace(&mut self.doubted.is_read, true) {
             self.chores.push(Chore::Memberships);
         }
+    }
+
+    /// Joins of anybody may not have been heard.
+    pub(crate) fn doubt_all(&mut self) {
+        let users: Vec<_> = self.users.keys().cloned().collect();
+        self.doubt(users);
     }
 
     /// Whether a user who is here has a join at `seq` that is not known.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::{Request, Response};
+use http::{Request, Response, Version, header};
 use hubbub_core::code::CloseCode;
 use hubbub_core::ports::bus::{BusError, Message, Payload, Subject, Subscription};
 use hyper::body::Incoming;
@@ -22,7 +22,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower_service::Service;
 
 use crate::Gateway;
-use crate::http::ClientAddress;
+use crate::http::{ClientAddress, problem};
 use crate::presence::Arrived;
 use crate::shard::{Heard, Shard};
 use crate::socketio;
@@ -305,6 +305,10 @@ async fn answer(
     mut request: Request<Incoming>,
     ClientAddress(peer): ClientAddress,
 ) -> Result<Response<Body>, std::convert::Infallible> {
+    if request.version() == Version::HTTP_11 && request.headers().get_all(header::HOST).iter().count() != 1 {
+        let failure = upgrade::bad("an HTTP/1.1 request has one Host header");
+        return Ok(problem::response(&failure));
+    }
     let config = &shard.gateway.config;
     let is_brought = config.proxies.is_one(peer);
     let address = ClientAddress(match is_brought {

@@ -21,6 +21,7 @@ use slab::Slab;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::Gateway;
+use crate::announced::Announcements;
 use crate::error::Failure;
 use crate::fanout::UserNumber;
 use crate::follow::Doubted;
@@ -199,6 +200,7 @@ pub struct State {
     /// Connections that want to hear of new rooms.
     pub watchers: HashSet<ConnectionId>,
     pub(crate) doubted: Doubted,
+    pub(crate) announcements: Announcements,
     pub(crate) dirty_rooms: VecDeque<RoomId>,
     pub(crate) dirty_connections: VecDeque<ConnectionId>,
     pub(crate) round: Round,
@@ -247,6 +249,7 @@ impl Shard {
             banned: gateway.banned.clone(),
             watchers: HashSet::new(),
             doubted: Doubted::default(),
+            announcements: Announcements::default(),
             dirty_rooms: VecDeque::new(),
             dirty_connections: VecDeque::new(),
             round: Round::over(),
@@ -345,8 +348,7 @@ impl Shard {
                 rooms.into_iter().for_each(|room| state.need_sync(room, SyncCause::BusLost));
             }
             if lost_anything || lost_joins {
-                let users: Vec<_> = state.users.keys().cloned().collect();
-                state.doubt(users);
+                state.doubt_all();
             }
             state.write_a_part();
             state.tell_counts();

@@ -8,6 +8,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -126,7 +127,7 @@ impl Writer {
         let (bus, log) = (tier.ports.bus.clone(), tier.ports.store.log_id());
         Self {
             tier,
-            voice: Voice { bus, partition, epoch, log, meters: BatchMeters::new() },
+            voice: Voice { bus, partition, epoch, log, joins: AtomicU64::new(0), meters: BatchMeters::new() },
             inbox,
             fresh,
             held_back: false,

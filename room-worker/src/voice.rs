@@ -1,10 +1,13 @@
 //! What a holder publishes. Best effort: a reader who missed something reads the log.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hubbub_core::entry::{Entry, Kind};
-use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, Seq};
+use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, Seq, User};
 use hubbub_core::ports::bus::{Bus, Message, Payload, Subject};
 use hubbub_node::trace;
-use hubbub_wire::tier::event::{Batch, Committed, ENTRY_OVERHEAD, Heads, Joined, RoomMade};
+use hubbub_wire::tier::event::{Announced, Batch, Committed, ENTRY_OVERHEAD, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel;
 
 use crate::metrics::{self, BatchMeters};
@@ -18,17 +21,19 @@ const HEADS_MAX: usize = 5_000;
 
 /// The voice of one holder.
 pub(crate) struct Voice {
-    pub(crate) bus: std::sync::Arc<dyn Bus>,
+    pub(crate) bus: Arc<dyn Bus>,
     pub(crate) partition: Partition,
     pub(crate) epoch: Epoch,
     pub(crate) log: LogId,
+    /// How many joins were announced.
+    pub(crate) joins: AtomicU64,
     /// Counts what it tells.
     pub(crate) meters: BatchMeters,
 }
 
 /// Something to tell of once the lists show it.
 pub(crate) enum Announcement {
-    Joined(Joined),
+    Joined { room: RoomId, user: User, seq: Seq },
     Made(RoomMade),
 }
 
@@ -39,8 +44,11 @@ impl Announcement {
             let (id, name, topic) = (room.clone(), facts.name.clone(), facts.topic.clone());
             Self::Made(RoomMade { id, name, topic, owner: facts.owner.clone() })
         });
-        let joined = (entry.kind == Kind::Join)
-            .then(|| Self::Joined(Joined { room: room.clone(), user: entry.shown_user(), seq: entry.seq }));
+        let joined = (entry.kind == Kind::Join).then(|| Self::Joined {
+            room: room.clone(),
+            user: entry.shown_user(),
+            seq: entry.seq,
+        });
         made.into_iter().chain(joined)
     }
 }
@@ -78,7 +86,8 @@ impl Voice {
     /// Publishes where rooms' logs end.
     pub(crate) fn publish_heads(&self, heads: &[(RoomId, Seq)]) {
         for heads in heads.chunks(HEADS_MAX) {
-            let heads = Heads { log: self.log, epoch: self.epoch, heads: heads.to_vec() };
+            let announced = Some(self.announced(self.joins.load(Ordering::Relaxed)));
+            let heads = Heads { log: self.log, epoch: self.epoch, heads: heads.to_vec(), announced };
             self.publish(&Subject::Heads(self.partition), parcel::pack(&heads).into());
         }
     }
@@ -86,9 +95,17 @@ impl Voice {
     /// Publishes what the lists show by now.
     pub(crate) fn announce(&self, announcement: &Announcement) {
         match announcement {
-            Announcement::Joined(joined) => self.publish(&Subject::Memberships, parcel::pack(joined).into()),
+            Announcement::Joined { room, user, seq } => {
+                let announced = Some(self.announced(self.joins.fetch_add(1, Ordering::Relaxed) + 1));
+                let joined = Joined { room: room.clone(), user: user.clone(), seq: *seq, announced };
+                self.publish(&Subject::Memberships, parcel::pack(&joined).into());
+            }
             Announcement::Made(made) => self.publish(&Subject::Directory, parcel::pack(made).into()),
         }
+    }
+
+    fn announced(&self, joins: u64) -> Announced {
+        Announced { partition: self.partition, epoch: self.epoch, joins }
     }
 
     fn publish(&self, subject: &Subject, message: Message) {

@@ -28,6 +28,8 @@ use crate::write_timeout::WriteTimeout;
 use crate::ws::connection::Reader;
 
 const SUBPROTOCOL: &str = "hubbub.v1";
+/// The only one there is: RFC 6455, section 4.2.2.
+const WEBSOCKET_VERSION: &str = "13";
 
 /// Answers `GET /v1/ws`: 101, and a task that makes the socket a connection of the shard; or a problem.
 /// A client that a proxy brought is counted here; any other was when it came.
@@ -60,14 +62,21 @@ fn refusal(failure: &Failure, status: Option<StatusCode>) -> Response<Body> {
     let Some(status) = status else { return problem::response(failure) };
     let mut response = problem::response_as(failure, status);
     if status == StatusCode::UPGRADE_REQUIRED {
-        response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        for (name, value) in [
+            (header::UPGRADE, "websocket"),
+            (header::CONNECTION, "upgrade"),
+            (header::SEC_WEBSOCKET_VERSION, WEBSOCKET_VERSION),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
     }
     response
 }
 
 type Refused = (&'static str, Failure, Option<StatusCode>);
 
-fn bad(message: &str) -> Failure {
+/// A request that is not as HTTP or the WebSocket protocol wants it.
+pub(crate) fn bad(message: &str) -> Failure {
     Failure::Bad(BadRequest { code: Code::BadRequest, field: None, message: message.into() })
 }
 
@@ -85,6 +94,10 @@ fn accept(
     }
     if let Some(refusal) = shard.gateway.refusal() {
         return Err((refusal.reason(), refusal.failure(), None));
+    }
+    if request.headers().get(header::SEC_WEBSOCKET_VERSION).is_none_or(|told| told != WEBSOCKET_VERSION) {
+        let failure = bad("the handshake must be of Sec-WebSocket-Version 13");
+        return Err(("handshake", failure, Some(StatusCode::UPGRADE_REQUIRED)));
     }
     if request.version() < Version::HTTP_11 || !has_one_key(request.headers()) {
         return Err((

@@ -42,19 +42,19 @@ async fn a_handshake_that_lacks_something_is_refused() {
     let (mut ann, _) = Talk::of(&server, "Ann").await;
     let plain = upgrade(&server, "Connection: close\r\n").await;
     plain.is_problem("no upgrade", 426, "bad_request", 500);
-    assert_eq!(plain.header("upgrade"), "websocket");
+    assert_eq!((plain.header("upgrade"), plain.header("connection")), ("websocket", "upgrade, close"));
     for lines in
         [format!("Upgrade: websocket\r\n{KEY}{VERSION}"), format!("Connection: Upgrade\r\n{KEY}{VERSION}")]
     {
         upgrade(&server, &lines).await.is_problem(&lines, 426, "bad_request", 500);
     }
-    for lines in [
-        format!("{UPGRADE}{VERSION}"),
-        format!("{UPGRADE}{KEY}"),
-        format!("{UPGRADE}{KEY}Sec-WebSocket-Version: 8\r\n"),
-    ] {
-        upgrade(&server, &lines).await.is_problem(&lines, 400, "bad_request", 500);
+    for lines in [format!("{UPGRADE}{KEY}"), format!("{UPGRADE}{KEY}Sec-WebSocket-Version: 8\r\n")] {
+        let refused = upgrade(&server, &lines).await;
+        refused.is_problem(&lines, 426, "bad_request", 500);
+        assert_eq!(refused.header("sec-websocket-version"), "13", "{lines}");
     }
+    let no_key = format!("{UPGRADE}{VERSION}");
+    upgrade(&server, &no_key).await.is_problem(&no_key, 400, "bad_request", 500);
     let post = format!("POST /v1/ws HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{UPGRADE}{KEY}{VERSION}\r\n");
     exchange(&server, post.as_bytes()).await.is_problem("POST", 426, "bad_request", 500);
     ann.is_well().await;
@@ -112,7 +112,7 @@ async fn a_full_server_says_so() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_long_is_refused() {
+async fn a_head_that_is_too_long_or_wrong_is_refused() {
     let server = server().await;
     let (mut ann, _) = Talk::of(&server, "Ann").await;
     let long = "x".repeat(20_000);
@@ -125,10 +125,16 @@ async fn a_head_that_is_too_long_is_refused() {
     ] {
         assert!(matches!(status, 414 | 431), "{status}");
     }
-    for junk in
-        [&b"\0\0\0\0\r\n\r\n"[..], b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"GET /\xff HTTP/1.1\r\n\r\n"]
-    {
+    for junk in [
+        &b"\0\0\0\0\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    ] {
         assert_eq!(exchange(&server, junk).await.status, 400, "{junk:?}");
     }
+    assert_eq!(exchange(&server, b"GET /healthz HTTP/1.0\r\n\r\n").await.status, 200);
     ann.is_well().await;
 }

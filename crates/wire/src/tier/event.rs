@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{Epoch, LogId, RoomId, Seq, User, UserId};
+use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, Seq, User, UserId};
 use hubbub_core::ports::bus::{Payload, Whole};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,20 @@ pub struct Heads {
     pub epoch: Epoch,
     /// Rooms, and the last committed entry of each.
     pub heads: Vec<(RoomId, Seq)>,
+    /// How far the holder's announcements of joins are; none from a worker of an older version.
+    #[serde(default)]
+    pub announced: Option<Announced>,
+}
+
+/// How many joins a holder has announced since it holds the partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announced {
+    /// Of which partition.
+    pub partition: Partition,
+    /// By which holder.
+    pub epoch: Epoch,
+    /// So many.
+    pub joins: u64,
 }
 
 /// A user became a member of a room: for gateways that have the user but not the room.
@@ -81,6 +95,9 @@ pub struct Joined {
     pub user: User,
     /// The entry that says so.
     pub seq: Seq,
+    /// The how manieth it is; none from a worker of an older version.
+    #[serde(default)]
+    pub announced: Option<Announced>,
 }
 
 /// A room was made.
