@@ -10,7 +10,7 @@ use anyhow::Context;
 use hubbub_adapters::bus::NatsBus;
 use hubbub_adapters::store::{CqlOptions, CqlStore};
 use hubbub_core::ids::{LogId, NodeId, Partitions};
-use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_core::ports::bus::{Bus, BusError, Subject};
 use hubbub_core::ports::store::{Store, StoreError};
 use hubbub_node::agent::{Agent, Insight};
 use hubbub_node::health::{Condition, Health};
@@ -38,6 +38,8 @@ const FIT_MAX: Duration = Duration::from_secs(3);
 /// How long a history service may take to say what is fixed, and the pause before it is asked again.
 const FACTS_MAX: Duration = Duration::from_secs(2);
 const FACTS_EVERY: Duration = Duration::from_millis(250);
+/// How often it is asked again where it keeps its rooms when no answer came: a history service that hangs gets its part of what is asked.
+const COMPARED_AGAIN_MAX: u32 = 3;
 /// Pause between two tries to agree on what is fixed.
 const AGREE_EVERY: Duration = Duration::from_millis(500);
 
@@ -173,9 +175,15 @@ impl Reached {
 /// That the cluster's rooms are read from the store that this process was told of, if anybody reads them yet. A process with another one
 /// would hold partitions and take messages, which nobody would find again.
 async fn compare_stores(bus: &NatsBus, ours: LogId, options: &CqlOptions) -> anyhow::Result<()> {
-    let question = parcel::pack(&Query::Facts);
-    let Ok(mut answer) = bus.request(&Subject::Query, question.into(), FACTS_MAX).await else {
-        return Ok(());
+    let mut attempts = 0;
+    let mut answer = loop {
+        let question = parcel::pack(&Query::Facts);
+        match bus.request(&Subject::Query, question.into(), FACTS_MAX).await {
+            Ok(answer) => break answer,
+            // Who was asked hangs, and the next one may be another.
+            Err(BusError::TimedOut) if attempts < COMPARED_AGAIN_MAX => attempts += 1,
+            Err(_) => return Ok(()),
+        }
     };
     match parcel::header(&mut answer) {
         Ok(Found::Facts { log, .. }) if log != ours => Err(WrongSettings(format!(
