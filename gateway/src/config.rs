@@ -55,6 +55,8 @@ pub struct Config {
     pub rooms_of_user_max: usize,
     /// Connections of all clients; then 503.
     pub connections_max: usize,
+    /// Sockets of all clients, be they connections or asked over by HTTP; then closed before anything is read.
+    pub sockets_max: usize,
     /// Bytes of memory that the process holds; then 503, and 1013 for who did not say hello yet. `None` for no limit.
     pub memory_max: Option<u64>,
     /// Bytes of rooms' newest entries that are kept, by all event loops together; looked at once a second.
@@ -104,6 +106,7 @@ impl Default for Config {
             resync_every: None,
             rooms_of_user_max: 1_000,
             connections_max: 1_000_000,
+            sockets_max: usize::MAX,
             memory_max: None,
             recent_bytes_max: 256 * 1024 * 1024,
             lag_max: Duration::from_secs(1),

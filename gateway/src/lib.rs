@@ -68,6 +68,9 @@ use crate::shard::Shard;
 use crate::socketio::session::Sessions;
 use crate::typing::Typing;
 
+/// Sockets over which HTTP is spoken that there may be while the process holds too much memory: each takes a buffer of 8 KiB.
+const HTTP_WHEN_HEAVY: usize = 1_024;
+
 /// The ports a gateway stands on.
 #[derive(Clone)]
 pub struct Ports {
@@ -115,6 +118,8 @@ pub struct Gateway {
     pub ack_seconds: ::metrics::Histogram,
     /// Connections of all shards.
     pub connections: AtomicUsize,
+    /// Sockets of all shards over which HTTP is spoken, or nothing yet.
+    http_sockets: AtomicUsize,
     /// Memory and time of the process.
     pub load: Load,
     /// How many connections each shard is to send elsewhere.
@@ -149,6 +154,7 @@ impl Gateway {
             reads: RateLimit::new(config.reads_per_second, config.reads_burst),
             ack_seconds: ::metrics::histogram!(metrics::ACK_SECONDS),
             connections: AtomicUsize::new(0),
+            http_sockets: AtomicUsize::new(0),
             load: Load::new(config.shards),
             to_send_away: (0..config.shards).map(|_| AtomicU64::new(0)).collect(),
             present: Mutex::default(),
@@ -219,6 +225,15 @@ impl Gateway {
         } else {
             self.load.is_late().then_some(Refusal::Late)
         }
+    }
+
+    /// Whether there is a place for one more socket. Without, those who say nothing take the files that the store and the other tiers are
+    /// reached by, and a buffer each.
+    fn has_place(&self) -> bool {
+        let http = self.http_sockets.load(Ordering::Relaxed);
+        // Who polls is a connection, and asks over sockets that are counted already.
+        let connections = self.connections.load(Ordering::Relaxed).saturating_sub(self.sessions.count());
+        http + connections < self.config.sockets_max && (http < HTTP_WHEN_HEAVY || !self.load.is_heavy())
     }
 
     /// Why no more connections are taken, in a sentence for an operator.

@@ -210,18 +210,22 @@ impl Door {
         // may be in its network.
         let is_proxy = gateway.config.proxies.is_one(address);
         let max = gateway.config.connections_of_address_max;
-        if !is_proxy && gateway.addresses.arrive(&address, max) == Arrived::TooMany {
-            metrics::counter!(crate::metrics::REFUSED, "reason" => "address").increment(1);
+        let refused = if !gateway.has_place() {
+            Some("no_place")
+        } else {
+            (!is_proxy && gateway.addresses.arrive(&address, max) == Arrived::TooMany).then_some("address")
+        };
+        if let Some(reason) = refused {
+            metrics::counter!(crate::metrics::REFUSED, "reason" => reason).increment(1);
             return;
         }
+        let counted = HttpSocket::count(gateway.clone(), (!is_proxy).then_some(address));
         let door = self.clone();
         self.requests.spawn(async move {
             if let Some(stream) = door.enter(stream).await {
                 door.serve(stream, address).await;
             }
-            if !is_proxy {
-                door.shard.gateway.addresses.depart(&address);
-            }
+            drop(counted);
         });
     }
 
@@ -289,6 +293,30 @@ impl Door {
         };
         if tokio::time::timeout(Duration::from_secs(4), gone).await.is_err() {
             tracing::warn!("some connections did not close in time");
+        }
+    }
+}
+
+/// A socket that is no connection yet, or never will be, as it is counted until it is dropped.
+struct HttpSocket {
+    gateway: Arc<Gateway>,
+    /// By where it comes from as well, unless that is a proxy.
+    address: Option<IpAddr>,
+}
+
+impl HttpSocket {
+    /// One whose address was found to have a place.
+    fn count(gateway: Arc<Gateway>, address: Option<IpAddr>) -> Self {
+        gateway.http_sockets.fetch_add(1, Ordering::Relaxed);
+        Self { gateway, address }
+    }
+}
+
+impl Drop for HttpSocket {
+    fn drop(&mut self) {
+        self.gateway.http_sockets.fetch_sub(1, Ordering::Relaxed);
+        if let Some(address) = &self.address {
+            self.gateway.addresses.depart(address);
         }
     }
 }

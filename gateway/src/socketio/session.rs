@@ -138,6 +138,11 @@ pub fn disconnects(code: CloseCode) -> bool {
 pub struct Sessions(Mutex<HashMap<Sid, (Weak<Shard>, ConnectionId)>>);
 
 impl Sessions {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// A session polls from now on.
     pub fn add(&self, sid: Sid, shard: &Arc<Shard>, id: ConnectionId) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(sid, (Arc::downgrade(shard), id));

@@ -289,12 +289,17 @@ fn connections_that_fit(wanted: u64, has_tls: bool) -> u64 {
 }
 
 fn fit_in(files: u64, has_tls: bool) -> u64 {
-    /// What else is open: the store, who asks by HTTP; and as more such come where there are more connections.
+    /// Who asks by HTTP; more come where there are more connections.
+    const HTTP_PART: u64 = 16;
+    sockets_that_fit(files - files / HTTP_PART, has_tls)
+}
+
+/// Sockets of clients for which there are files beside the store's and those to the other tiers.
+fn sockets_that_fit(files: u64, has_tls: bool) -> u64 {
     const BESIDE: u64 = 64;
-    const BESIDE_PART: u64 = 16;
     // With TLS there is a pair of local sockets behind the client's.
     let each = if has_tls { 3 } else { 1 };
-    ((files - files / BESIDE_PART).saturating_sub(BESIDE) / each).max(1)
+    (files.saturating_sub(BESIDE) / each).max(1)
 }
 
 macro_rules! gateway {
@@ -303,6 +308,7 @@ macro_rules! gateway {
     /// The gateway's part, with the TLS that was read.
     pub fn gateway(&self, tls: Option<Tls>) -> Config {
         let connections_max = connections_that_fit(self.connections_max, tls.is_some());
+        let sockets_max = open_files_max().map_or(u64::MAX, |files| sockets_that_fit(files, tls.is_some()));
         let memory_max = self.memory_max.or_else(|| Some(memory_limit()? / 10 * 9));
         let usual = Config::default();
         // The table bounds every number far below its target type.
@@ -328,6 +334,7 @@ macro_rules! gateway {
             resume_entries_max: self.resume_entries_max,
             rooms_of_user_max: self.rooms_of_user_max as usize,
             connections_max: connections_max as usize,
+            sockets_max: sockets_max as usize,
             memory_max,
             recent_bytes_max: memory_max.map_or(usual.recent_bytes_max, |max| max as usize / 8),
             lag_max: self.loop_lag_max,

@@ -131,8 +131,8 @@ async fn closes(raw: &mut Raw, expected: u16) {
 /// A shell's limit that counts for what it starts, and the one up to which that may raise it.
 const FILES: (u64, u64) = (100, 250);
 
-#[tokio::test]
-async fn as_many_connections_are_taken_as_fit_in_the_files_that_may_be_open() {
+/// A server that may have few files open.
+async fn with_few_files() -> (Hubbub, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let limited = folder.path().join("limited");
     let (soft, hard) = FILES;
@@ -142,7 +142,31 @@ async fn as_many_connections_are_taken_as_fit_in_the_files_that_may_be_open() {
     );
     std::fs::write(&limited, script).unwrap();
     std::fs::set_permissions(&limited, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let server = Hubbub::start(Start::program(limited)).await.unwrap();
+    (Hubbub::start(Start::program(limited)).await.unwrap(), folder)
+}
+
+#[tokio::test]
+async fn who_says_nothing_takes_no_file_that_is_needed_and_not_for_long() {
+    let (server, _folder) = with_few_files().await;
+    let room = Room::with_owner(&server, "ann").await;
+    let mut silent = Vec::new();
+    for _ in 0..FILES.1 {
+        silent.push(TcpStream::connect(server.address()).await.unwrap());
+    }
+    // Of those that have no place the server has let go by now, and still has files for itself.
+    room.owner.send_text(&room.id, "we go on", None).await.unwrap();
+    for stream in silent.iter_mut().rev().take(10) {
+        let closed = in_time("it is closed", stream.read(&mut [0])).await;
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    }
+    eventually("there is place again", async || server.get("/healthz", None).await.ok()).await;
+    assert!(refused_for(&server, "no_place").await && !refused_for(&server, "not_accepted").await);
+}
+
+#[tokio::test]
+async fn as_many_connections_are_taken_as_fit_in_the_files_that_may_be_open() {
+    let (soft, hard) = FILES;
+    let (server, _folder) = with_few_files().await;
     let room = Room::with_owner(&server, "ann").await;
     let mut others = Vec::new();
     while let Ok(one) = room.ann.raw().await {
