@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::error::Failure;
 use crate::metrics;
 use crate::peers::Cluster;
-use crate::pool::{Pool, Turn};
+use crate::pool::Pool;
 
 /// Pause before the first retry to a partition that nobody holds just now; it doubles, with jitter.
 const RETRY_FIRST: Duration = Duration::from_millis(5);
@@ -217,7 +217,7 @@ impl Asker {
     /// is also asked again when nobody answered for a while, or the one who was asked is the wrong one by now.
     fn request_then<T: Header>(
         &self,
-        mut whom: Whom,
+        whom: Whom,
         message: Message,
         twice: bool,
         nobody: (Duration, Failure),
@@ -226,8 +226,9 @@ impl Asker {
         let began = Instant::now();
         let patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
         let (bus, timeout) = (self.bus.clone(), self.timeout);
-        let (subject, first) = (whom.subject(), message.clone());
-        let again = Again { bus, whom, message, twice, nobody, began, timeout, patience };
+        let (subject, first) = (whom.first(), message.clone());
+        let again =
+            Again { bus, whom, subject: subject.clone(), message, twice, nobody, began, timeout, patience };
         let answered = move |answer| match judge(answer, twice) {
             ControlFlow::Break(done) => then(done),
             ControlFlow::Continue(missed) => {
@@ -248,7 +249,7 @@ impl Asker {
     }
 
     async fn query(&self, query: Query) -> Result<(Found, Payload), Failure> {
-        let whom = Whom::OneOf(self.readers.turn());
+        let whom = Whom::OneOf(self.readers.clone());
         let (found, payload) = self.request(whom, Payload::whole(query).into(), true, self.nobody()).await?;
         match found {
             Found::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
@@ -298,7 +299,7 @@ impl Asker {
 
     fn ask_bots(&self, ask: AskBots) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
         let nobody = (NO_BRIDGE_MAX, Failure::NoBots);
-        let whom = Whom::OneOf(self.bridges.turn());
+        let whom = Whom::OneOf(self.bridges.clone());
         let told = self.request(whom, parcel::pack(&ask).into(), true, nobody);
         async move { Ok(told.await?.0) }
     }
@@ -369,15 +370,15 @@ fn answer_of<T: Send + 'static>(ask: impl FnOnce(Tell<T>)) -> AnswerOf<T> {
 enum Whom {
     /// Who holds a partition, by its subject.
     Holder(Subject),
-    /// Any of several, each time another one.
-    OneOf(Turn),
+    /// Any of several.
+    OneOf(Pool),
 }
 
 impl Whom {
-    fn subject(&mut self) -> Subject {
+    fn first(&self) -> Subject {
         match self {
             Self::Holder(subject) => subject.clone(),
-            Self::OneOf(turn) => turn.next(),
+            Self::OneOf(pool) => pool.first(),
         }
     }
 }
@@ -386,6 +387,8 @@ impl Whom {
 struct Again {
     bus: Arc<dyn Bus>,
     whom: Whom,
+    /// What was asked last.
+    subject: Subject,
     message: Message,
     twice: bool,
     nobody: (Duration, Failure),
@@ -398,9 +401,19 @@ impl Again {
     async fn ask<T: Header>(mut self, mut missed: Missed) -> Result<(T, Payload), Failure> {
         let mut pause = RETRY_FIRST;
         loop {
+            let mut is_one_of_several = false;
+            if let Whom::OneOf(pool) = &self.whom {
+                is_one_of_several = !pool.is_shared(&self.subject);
+                self.subject = match missed {
+                    Missed::Answer => pool.after_silence(&self.subject),
+                    Missed::Server | Missed::Holder => pool.after_absence(),
+                };
+            }
             match missed {
                 Missed::Answer => self.patience *= 2,
-                Missed::Server if self.began.elapsed() >= self.nobody.0 => return Err(self.nobody.1),
+                Missed::Server if !is_one_of_several && self.began.elapsed() >= self.nobody.0 => {
+                    return Err(self.nobody.1);
+                }
                 Missed::Server | Missed::Holder => wait(&mut pause).await,
             }
             let left = self.timeout.saturating_sub(self.began.elapsed());
@@ -408,8 +421,7 @@ impl Again {
                 return Err(Failure::Unavailable);
             }
             counter!(metrics::ASKED_AGAIN).increment(1);
-            let answer =
-                self.bus.request(&self.whom.subject(), self.message.clone(), self.patience.min(left));
+            let answer = self.bus.request(&self.subject, self.message.clone(), self.patience.min(left));
             match judge(answer.await, self.twice) {
                 ControlFlow::Break(done) => return done,
                 ControlFlow::Continue(next) => missed = next,
@@ -587,7 +599,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reads_go_by_turns_to_those_who_live_and_again_to_another_one() {
+    async fn a_read_is_asked_of_one_that_lives_once_the_bus_chose_one_that_does_not_answer() {
         let bus = Arc::new(LocalBus::default());
         let roster = async |tier| Roster::listen(&*bus, tier).await.unwrap();
         let ((gateways, _), (readers, _heard)) =
@@ -598,38 +610,41 @@ mod tests {
         let asker = Asker::new(bus.clone(), partitions, timeout, Some(&cluster));
         let read = async || asker.members(RoomId::parse("a").unwrap(), None, 1).await.map(drop);
 
-        let (any, _any) = server(&bus, Subject::Query, true).await;
-        assert_eq!(read().await, Ok(()), "nobody is known to live");
-        assert_eq!(any.load(Ordering::Relaxed), 1);
-
         let (hangs, _hangs) = server(&bus, Subject::Node(node("a")), false).await;
         let (well, _well) = server(&bus, Subject::Node(node("b")), true).await;
+        let (any, any_served) = server(&bus, Subject::Query, true).await;
+        let asked = || [&any, &hangs, &well].map(|asked| asked.load(Ordering::Relaxed));
         let stops = CancellationToken::new();
-        for (name, end) in [("a", &stops), ("b", &CancellationToken::new())] {
-            let signs = give_signs_of_life(
-                bus.clone(),
-                node(name),
-                Tier::HistoryService,
-                || true,
-                CancellationToken::new(),
-            );
-            tokio::spawn(end.clone().run_until_cancelled_owned(signs));
-        }
+        tokio::spawn(stops.clone().run_until_cancelled_owned(signs(&bus, "a")));
+        tokio::spawn(signs(&bus, "b"));
         until_living(&cluster.readers, 2).await;
-        for _ in 0..10 {
-            assert_eq!(read().await, Ok(()));
-        }
-        let asked = [&any, &hangs, &well].map(|asked| asked.load(Ordering::Relaxed));
-        assert_eq!(asked, [1, 5, 10], "who met the one that hangs came to the other one");
+        assert_eq!((read().await, asked()), (Ok(()), [1, 0, 0]), "nobody failed to answer: the bus decides");
 
-        // It falls silent without a word, as one that was frozen.
+        // It chooses somebody who hangs, and another one is asked.
+        drop(any_served);
+        let (any, any_served) = server(&bus, Subject::Query, false).await;
+        let began = Instant::now();
+        assert_eq!(read().await, Ok(()));
+        assert_eq!((any.load(Ordering::Relaxed), began.elapsed() < Duration::from_secs(5)), (1, true));
+
+        // One falls silent without a word, as if it were frozen.
         stops.cancel();
         until_living(&cluster.readers, 1).await;
         let before = hangs.load(Ordering::Relaxed);
         for _ in 0..10 {
             assert_eq!(read().await, Ok(()));
         }
-        assert_eq!(hangs.load(Ordering::Relaxed), before);
+        assert_eq!((any.load(Ordering::Relaxed), hangs.load(Ordering::Relaxed)), (1, before));
+
+        // One that has just ended has no server, and others may be there of whom nobody heard.
+        drop((any_served, _well));
+        let (any, _any) = server(&bus, Subject::Query, true).await;
+        assert_eq!((read().await, any.load(Ordering::Relaxed)), (Ok(()), 1));
+    }
+
+    fn signs(bus: &Arc<LocalBus>, name: &str) -> impl Future<Output = ()> + Send + 'static {
+        let (node, never) = (NodeId::parse(name).unwrap(), CancellationToken::new());
+        give_signs_of_life(bus.clone(), node, Tier::HistoryService, || true, never)
     }
 
     async fn until_living(roster: &Roster, count: usize) {

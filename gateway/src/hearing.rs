@@ -236,10 +236,7 @@ impl State {
 
     /// A head above our position, after all that came before it was heard: an entry was lost and nothing followed it.
     fn hear_heads(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
-        let Heads { log, epoch, heads, announced } = parcel::header(&mut payload)?;
-        if announced.is_some_and(|announced| self.announcements.hear_count(announced)) {
-            self.doubt_all();
-        }
+        let Heads { log, epoch, heads } = parcel::header(&mut payload)?;
         for (room, head) in heads {
             let Some(known) = self.rooms.get_mut(&room).and_then(|here| here.synced.as_mut()) else {
                 continue;
@@ -283,9 +280,7 @@ impl State {
 
     fn hear_joined(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
         let joined: Joined = parcel::header(&mut payload)?;
-        if joined.announced.is_some_and(|announced| self.announcements.hear(announced)) {
-            self.doubt_all();
-        }
+        self.missed_a_join |= joined.numbered.is_some_and(|numbered| self.announcements.hear(numbered));
         let user = joined.user.id;
         if self.is_unheard(&user, &joined.room, joined.seq) {
             self.chores.push(Chore::Follow(user, joined.room, joined.seq));

@@ -1,47 +1,77 @@
-//! Whom to ask where several serve alike, history services or bridges: those who live, by turns.
+//! Whom to ask where several serve alike, history services or bridges.
 //!
-//! The bus alone would do, for it gives each request to one of those who share a subject. But it knows only whose connection ended: one
-//! that is frozen gets its part of all requests for minutes. Signs of life stop with it.
+//! As a rule the bus decides, which gives each request to one of those who share a subject. But it knows only whose connection ended: one
+//! that is frozen gets its part of all requests for minutes. So once it chose somebody who did not answer, those are asked by name, by
+//! turns, whose signs of life are heard.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hubbub_core::ports::bus::Subject;
 use hubbub_node::roster::Roster;
+use tokio::time::Instant;
+
+/// For how long: by then NATS has noticed as well that nobody is behind a connection.
+const MISTRUSTED: Duration = Duration::from_secs(600);
 
 /// Servers of one subject, any of which is as good. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
     shared: Subject,
     roster: Option<Arc<Roster>>,
-    turn: Arc<AtomicUsize>,
+    turns: Arc<Mutex<Turns>>,
+}
+
+struct Turns {
+    next: usize,
+    /// When the bus last chose somebody who did not answer.
+    unanswered: Option<Instant>,
 }
 
 impl Pool {
     /// Who serves `shared`, and of these whom the `roster` knows.
     pub fn new(shared: Subject, roster: Option<Arc<Roster>>) -> Self {
         // Each gateway begins with another one.
-        Self { shared, roster, turn: Arc::new(AtomicUsize::new(fastrand::usize(..))) }
+        let turns = Turns { next: fastrand::usize(..), unanswered: None };
+        Self { shared, roster, turns: Arc::new(Mutex::new(turns)) }
     }
 
-    /// The turn of the next one of them.
-    pub fn turn(&self) -> Turn {
-        Turn { nth: self.turn.fetch_add(1, Ordering::Relaxed), pool: self.clone() }
+    /// What to ask first.
+    pub fn first(&self) -> Subject {
+        let mut turns = self.lock();
+        match turns.unanswered.is_some_and(|at| at.elapsed() < MISTRUSTED) {
+            true => self.one_that_lives(&mut turns),
+            false => self.shared.clone(),
+        }
     }
-}
 
-/// Whom to ask, and whom then if that was in vain: the others' turns stay as they are.
-pub struct Turn {
-    pool: Pool,
-    nth: usize,
-}
+    /// What to ask now that nobody answered `asked` in time.
+    pub fn after_silence(&self, asked: &Subject) -> Subject {
+        let mut turns = self.lock();
+        if self.is_shared(asked) {
+            turns.unanswered = Some(Instant::now());
+        }
+        self.one_that_lives(&mut turns)
+    }
 
-impl Turn {
-    /// What the next one serves; what all share, where nobody is known to live: within one process, and when one has just begun to
-    /// listen.
-    pub fn next(&mut self) -> Subject {
-        let living = self.pool.roster.as_ref().and_then(|roster| roster.one_living(self.nth));
-        self.nth = self.nth.wrapping_add(1);
-        living.map_or_else(|| self.pool.shared.clone(), Subject::Node)
+    /// What to ask now that nobody serves what was asked: it just ended, or does not listen yet, and others may, of whom nobody heard.
+    pub fn after_absence(&self) -> Subject {
+        self.shared.clone()
+    }
+
+    /// Whether this is served by all of them.
+    pub fn is_shared(&self, asked: &Subject) -> bool {
+        *asked == self.shared
+    }
+
+    fn one_that_lives(&self, turns: &mut Turns) -> Subject {
+        turns.next = turns.next.wrapping_add(1);
+        let living = self.roster.as_ref().and_then(|roster| roster.one_living(turns.next));
+        living.map_or_else(|| self.shared.clone(), Subject::Node)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Turns> {
+        // Each change is whole by itself.
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -201,6 +201,7 @@ pub struct State {
     pub watchers: HashSet<ConnectionId>,
     pub(crate) doubted: Doubted,
     pub(crate) announcements: Announcements,
+    pub(crate) missed_a_join: bool,
     pub(crate) dirty_rooms: VecDeque<RoomId>,
     pub(crate) dirty_connections: VecDeque<ConnectionId>,
     pub(crate) round: Round,
@@ -250,6 +251,7 @@ impl Shard {
             watchers: HashSet::new(),
             doubted: Doubted::default(),
             announcements: Announcements::default(),
+            missed_a_join: false,
             dirty_rooms: VecDeque::new(),
             dirty_connections: VecDeque::new(),
             round: Round::over(),
@@ -348,6 +350,10 @@ impl Shard {
                 rooms.into_iter().for_each(|room| state.need_sync(room, SyncCause::BusLost));
             }
             if lost_anything || lost_joins {
+                // What is read now is all that there was: the gaps are known.
+                state.announcements = Announcements::default();
+            }
+            if std::mem::take(&mut state.missed_a_join) || lost_anything || lost_joins {
                 state.doubt_all();
             }
             state.write_a_part();

@@ -29,7 +29,7 @@ impl Busy {
 }
 
 impl Writer {
-    /// Says the heads of busy rooms, and lets go of those that are quiet by now.
+    /// Says the heads of busy rooms and the last join, and lets go of those that are quiet by now.
     pub(crate) fn say_heads(&mut self) {
         let now = Instant::now();
         self.next_heads = now + HEADS_EVERY;
@@ -49,5 +49,6 @@ impl Writer {
         });
         self.busy.rooms = busy;
         self.voice.publish_heads(&heads);
+        self.voice.say_last_join_again();
     }
 }

@@ -7,8 +7,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -127,7 +126,7 @@ impl Writer {
         let (bus, log) = (tier.ports.bus.clone(), tier.ports.store.log_id());
         Self {
             tier,
-            voice: Voice { bus, partition, epoch, log, joins: AtomicU64::new(0), meters: BatchMeters::new() },
+            voice: Voice { bus, partition, epoch, log, joins: Mutex::default(), meters: BatchMeters::new() },
             inbox,
             fresh,
             held_back: false,
@@ -197,6 +196,7 @@ impl Writer {
                 }
                 else => {
                     if std::mem::replace(&mut insisted, true) {
+                        self.voice.say_last_join_again();
                         return None;
                     }
                     let rooms: Vec<_> = self.rooms.keys().cloned().collect();

@@ -1,14 +1,15 @@
 //! What a holder publishes. Best effort: a reader who missed something reads the log.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hubbub_core::entry::{Entry, Kind};
-use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, Seq, User};
+use hubbub_core::ids::{Epoch, LogId, Partition, RoomId, Seq};
 use hubbub_core::ports::bus::{Bus, Message, Payload, Subject};
 use hubbub_node::trace;
-use hubbub_wire::tier::event::{Announced, Batch, Committed, ENTRY_OVERHEAD, Heads, Joined, RoomMade};
+use hubbub_wire::tier::event::{Batch, Committed, ENTRY_OVERHEAD, Heads, Joined, Numbered, RoomMade};
 use hubbub_wire::tier::parcel;
+use tokio::time::Instant;
 
 use crate::metrics::{self, BatchMeters};
 use crate::traced::{TracedEntry, is_in};
@@ -19,21 +20,31 @@ const PAYLOAD_BYTES: usize = 512 * 1024;
 /// Heads in one payload: of rooms with the longest ids it is below the bus's limit.
 const HEADS_MAX: usize = 5_000;
 
+/// For how long the last join is said again, each second.
+const SAID_AGAIN: Duration = Duration::from_secs(3);
+
 /// The voice of one holder.
 pub(crate) struct Voice {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) partition: Partition,
     pub(crate) epoch: Epoch,
     pub(crate) log: LogId,
-    /// How many joins were announced.
-    pub(crate) joins: AtomicU64,
+    pub(crate) joins: Mutex<Joins>,
     /// Counts what it tells.
     pub(crate) meters: BatchMeters,
 }
 
+/// The joins that were announced.
+#[derive(Default)]
+pub(crate) struct Joins {
+    count: u64,
+    /// The last one, and when.
+    last: Option<(Joined, Instant)>,
+}
+
 /// Something to tell of once the lists show it.
 pub(crate) enum Announcement {
-    Joined { room: RoomId, user: User, seq: Seq },
+    Joined(Joined),
     Made(RoomMade),
 }
 
@@ -44,10 +55,9 @@ impl Announcement {
             let (id, name, topic) = (room.clone(), facts.name.clone(), facts.topic.clone());
             Self::Made(RoomMade { id, name, topic, owner: facts.owner.clone() })
         });
-        let joined = (entry.kind == Kind::Join).then(|| Self::Joined {
-            room: room.clone(),
-            user: entry.shown_user(),
-            seq: entry.seq,
+        let joined = (entry.kind == Kind::Join).then(|| {
+            let (room, user, seq) = (room.clone(), entry.shown_user(), entry.seq);
+            Self::Joined(Joined { room, user, seq, numbered: None })
         });
         made.into_iter().chain(joined)
     }
@@ -86,8 +96,7 @@ impl Voice {
     /// Publishes where rooms' logs end.
     pub(crate) fn publish_heads(&self, heads: &[(RoomId, Seq)]) {
         for heads in heads.chunks(HEADS_MAX) {
-            let announced = Some(self.announced(self.joins.load(Ordering::Relaxed)));
-            let heads = Heads { log: self.log, epoch: self.epoch, heads: heads.to_vec(), announced };
+            let heads = Heads { log: self.log, epoch: self.epoch, heads: heads.to_vec() };
             self.publish(&Subject::Heads(self.partition), parcel::pack(&heads).into());
         }
     }
@@ -95,17 +104,33 @@ impl Voice {
     /// Publishes what the lists show by now.
     pub(crate) fn announce(&self, announcement: &Announcement) {
         match announcement {
-            Announcement::Joined { room, user, seq } => {
-                let announced = Some(self.announced(self.joins.fetch_add(1, Ordering::Relaxed) + 1));
-                let joined = Joined { room: room.clone(), user: user.clone(), seq: *seq, announced };
+            Announcement::Joined(joined) => {
+                let mut joins = self.lock_joins();
+                joins.count += 1;
+                let (partition, epoch) = (self.partition, self.epoch);
+                let numbered = Some(Numbered { partition, epoch, number: joins.count });
+                let joined = Joined { numbered, ..joined.clone() };
                 self.publish(&Subject::Memberships, parcel::pack(&joined).into());
+                joins.last = Some((joined, Instant::now()));
             }
             Announcement::Made(made) => self.publish(&Subject::Directory, parcel::pack(made).into()),
         }
     }
 
-    fn announced(&self, joins: u64) -> Announced {
-        Announced { partition: self.partition, epoch: self.epoch, joins }
+    /// Announces the last join again, if it was of late: it may have been lost, and no next one with a higher number shows that.
+    pub(crate) fn say_last_join_again(&self) {
+        let mut joins = self.lock_joins();
+        match &joins.last {
+            Some((joined, at)) if at.elapsed() <= SAID_AGAIN => {
+                self.publish(&Subject::Memberships, parcel::pack(joined).into());
+            }
+            _ => joins.last = None,
+        }
+    }
+
+    fn lock_joins(&self) -> std::sync::MutexGuard<'_, Joins> {
+        // A panic elsewhere can at worst leave a number that nobody heard: a loss that is none.
+        self.joins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn publish(&self, subject: &Subject, message: Message) {

@@ -71,16 +71,21 @@ async fn work(
     node.serving.is_met();
     tracing::info!("bot-bridge serves");
     // Commands are better with a bridge that has its broker.
-    let fit = broker.clone();
+    let (fit, leaving) = (broker.clone(), shutdown.child_token());
     let signs = give_signs_of_life(
         reached.bus.clone(),
         node.id.clone(),
         Tier::BotBridge,
         move || fit.trouble().is_none(),
-        shutdown.clone(),
+        leaving.clone(),
     );
     let serve = async {
-        let (served, ()) = tokio::join!(hubbub_bot_bridge::serve(ports, config, shutdown.clone()), signs);
+        let served = hubbub_bot_bridge::serve(ports, config, shutdown.clone()).await;
+        leaving.cancel();
+        served
+    };
+    let serve = async {
+        let (served, ()) = tokio::join!(serve, signs);
         served
     };
     tokio::select! {

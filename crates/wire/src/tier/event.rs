@@ -70,23 +70,9 @@ pub struct Heads {
     pub epoch: Epoch,
     /// Rooms, and the last committed entry of each.
     pub heads: Vec<(RoomId, Seq)>,
-    /// How far the holder's announcements of joins are; none from a worker of an older version.
-    #[serde(default)]
-    pub announced: Option<Announced>,
 }
 
-/// How many joins a holder has announced since it holds the partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Announced {
-    /// Of which partition.
-    pub partition: Partition,
-    /// By which holder.
-    pub epoch: Epoch,
-    /// So many.
-    pub joins: u64,
-}
-
-/// A user became a member of a room: for gateways that have the user but not the room.
+/// A user became a member of a room: for gateways that have the user but not the room. The last one is said again for some seconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Joined {
     /// The room.
@@ -95,9 +81,20 @@ pub struct Joined {
     pub user: User,
     /// The entry that says so.
     pub seq: Seq,
-    /// The how manieth it is; none from a worker of an older version.
+    /// Which of its holder's it is; none from a worker of an older version.
     #[serde(default)]
-    pub announced: Option<Announced>,
+    pub numbered: Option<Numbered>,
+}
+
+/// Which of all joins that a holder announced since it holds a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbered {
+    /// The partition.
+    pub partition: Partition,
+    /// The holder.
+    pub epoch: Epoch,
+    /// 1, 2, 3 …
+    pub number: u64,
 }
 
 /// A room was made.
