@@ -5,12 +5,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::metrics::counter;
 use futures_util::FutureExt;
 use futures_util::future::Map;
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Key, Partitions, RoomId, Seq, User, UserId};
-use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Subject};
+use hubbub_core::ports::bus::{Bus, Message, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_core::trace::TraceContext;
 use hubbub_node::trace::Span;
@@ -22,18 +21,10 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::again::{ASK_AGAIN_AFTER, Again, Header, Whom, judge};
 use crate::error::Failure;
-use crate::metrics;
 use crate::peers::Cluster;
 use crate::pool::Pool;
-
-/// Pause before the first retry to a partition that nobody holds just now; it doubles, with jitter.
-const RETRY_FIRST: Duration = Duration::from_millis(5);
-const RETRY_LAST: Duration = Duration::from_millis(100);
-
-/// How long an answer is waited for before what may be asked twice is asked again: its holder may have died with the
-/// question, and the next one has not heard it. It doubles each time.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a command may wait for a bridge that begins, where there is none.
 const NO_BRIDGE_MAX: Duration = Duration::from_secs(1);
@@ -366,126 +357,6 @@ fn answer_of<T: Send + 'static>(ask: impl FnOnce(Tell<T>)) -> AnswerOf<T> {
     told.map(|told| told.unwrap_or(Err(Failure::Unavailable)))
 }
 
-/// Who is asked.
-enum Whom {
-    /// Who holds a partition, by its subject.
-    Holder(Subject),
-    /// Any of several.
-    OneOf(Pool),
-}
-
-impl Whom {
-    fn first(&self) -> Subject {
-        match self {
-            Self::Holder(subject) => subject.clone(),
-            Self::OneOf(pool) => pool.first(),
-        }
-    }
-}
-
-/// A request whose first try was in vain.
-struct Again {
-    bus: Arc<dyn Bus>,
-    whom: Whom,
-    /// What was asked last.
-    subject: Subject,
-    message: Message,
-    twice: bool,
-    nobody: (Duration, Failure),
-    began: Instant,
-    timeout: Duration,
-    patience: Duration,
-}
-
-impl Again {
-    async fn ask<T: Header>(mut self, mut missed: Missed) -> Result<(T, Payload), Failure> {
-        let mut pause = RETRY_FIRST;
-        loop {
-            let mut is_one_of_several = false;
-            if let Whom::OneOf(pool) = &self.whom {
-                is_one_of_several = !pool.is_shared(&self.subject);
-                self.subject = match missed {
-                    Missed::Answer => pool.after_silence(&self.subject),
-                    Missed::Server | Missed::Holder => pool.after_absence(),
-                };
-            }
-            match missed {
-                Missed::Answer => self.patience *= 2,
-                Missed::Server if !is_one_of_several && self.began.elapsed() >= self.nobody.0 => {
-                    return Err(self.nobody.1);
-                }
-                Missed::Server | Missed::Holder => wait(&mut pause).await,
-            }
-            let left = self.timeout.saturating_sub(self.began.elapsed());
-            if left.is_zero() {
-                return Err(Failure::Unavailable);
-            }
-            counter!(metrics::ASKED_AGAIN).increment(1);
-            let answer = self.bus.request(&self.subject, self.message.clone(), self.patience.min(left));
-            match judge(answer.await, self.twice) {
-                ControlFlow::Break(done) => return done,
-                ControlFlow::Continue(next) => missed = next,
-            }
-        }
-    }
-}
-
-/// What a try lacked.
-enum Missed {
-    /// Nobody answered in time.
-    Answer,
-    /// Nobody serves it just now.
-    Server,
-    /// The one who was asked is the wrong one by now.
-    Holder,
-}
-
-fn judge<T: Header>(
-    answer: Result<Payload, BusError>,
-    twice: bool,
-) -> ControlFlow<Result<(T, Payload), Failure>, Missed> {
-    match answer {
-        Err(BusError::TimedOut) => ControlFlow::Continue(Missed::Answer),
-        Err(BusError::NoResponders) => ControlFlow::Continue(Missed::Server),
-        Err(error) => ControlFlow::Break(Err(error.into())),
-        Ok(mut payload) => match parcel::header::<T>(&mut payload) {
-            Ok(header) if header.has_moved() && twice => ControlFlow::Continue(Missed::Holder),
-            Ok(header) => ControlFlow::Break(Ok((header, payload))),
-            Err(bad) => ControlFlow::Break(Err(bad.into())),
-        },
-    }
-}
-
-/// What an answer begins with.
-trait Header: serde::de::DeserializeOwned + Clone + Send + Sync + 'static {
-    /// Whether it is for somebody else to answer now.
-    fn has_moved(&self) -> bool;
-}
-
-impl Header for Told {
-    fn has_moved(&self) -> bool {
-        matches!(self, Self::Moved)
-    }
-}
-
-impl Header for ToldBots {
-    fn has_moved(&self) -> bool {
-        false
-    }
-}
-
-impl Header for Found {
-    fn has_moved(&self) -> bool {
-        false
-    }
-}
-
-/// Takes a pause, and makes the next one longer.
-async fn wait(pause: &mut Duration) {
-    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-    *pause = (*pause * 2).min(RETRY_LAST);
-}
-
 /// What a span is called that does this.
 fn name(verb: &Verb) -> &'static str {
     match verb {
@@ -530,13 +401,9 @@ pub fn room_id(user: &UserId, key: Option<&Key>) -> RoomId {
 #[cfg(test)]
 mod tests {
     use hubbub_adapters::bus::LocalBus;
-    use hubbub_core::ids::{Millis, NodeId};
-    use hubbub_core::ports::bus::{Reply, Subscription};
-    use hubbub_node::roster::{Roster, give_signs_of_life};
-    use hubbub_wire::tier::node::Tier;
+    use hubbub_core::ids::Millis;
+    use hubbub_core::ports::bus::Reply;
     use std::sync::Mutex;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
 
@@ -577,81 +444,6 @@ mod tests {
         assert_eq!((answer.unwrap(), waited), (Answer::Kept { seq: Seq(7), at: Some(Millis(1)) }, 1));
         let (answer, waited) = asked_of_one_that_dies(said(None)).await;
         assert_eq!((answer.unwrap_err(), waited), (Failure::Unavailable, 5));
-    }
-
-    /// One of several servers of a shared subject; how often it was asked.
-    async fn server(
-        bus: &Arc<LocalBus>,
-        subject: Subject,
-        answers: bool,
-    ) -> (Arc<AtomicUsize>, Subscription) {
-        let asked = Arc::<AtomicUsize>::default();
-        let (counts, unanswered) = (asked.clone(), Mutex::new(Vec::new()));
-        let serve = move |_, reply: Reply| {
-            counts.fetch_add(1, Ordering::Relaxed);
-            match answers {
-                true => reply.send(Payload::whole(Found::Members { members: vec![], next: None })),
-                false => unanswered.lock().unwrap().push(reply),
-            }
-        };
-        let served = bus.serve(subject, Arc::new(serve)).await.unwrap();
-        (asked, served)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_read_is_asked_of_one_that_lives_once_the_bus_chose_one_that_does_not_answer() {
-        let bus = Arc::new(LocalBus::default());
-        let roster = async |tier| Roster::listen(&*bus, tier).await.unwrap();
-        let ((gateways, _), (readers, _heard)) =
-            (roster(Tier::Gateway).await, roster(Tier::HistoryService).await);
-        let node = |name| NodeId::parse(name).unwrap();
-        let cluster = Cluster { node: node("g"), roster: gateways.clone(), readers, bridges: gateways };
-        let (partitions, timeout) = (Partitions::new(1).unwrap(), Duration::from_secs(5));
-        let asker = Asker::new(bus.clone(), partitions, timeout, Some(&cluster));
-        let read = async || asker.members(RoomId::parse("a").unwrap(), None, 1).await.map(drop);
-
-        let (hangs, _hangs) = server(&bus, Subject::Node(node("a")), false).await;
-        let (well, _well) = server(&bus, Subject::Node(node("b")), true).await;
-        let (any, any_served) = server(&bus, Subject::Query, true).await;
-        let asked = || [&any, &hangs, &well].map(|asked| asked.load(Ordering::Relaxed));
-        let stops = CancellationToken::new();
-        tokio::spawn(stops.clone().run_until_cancelled_owned(signs(&bus, "a")));
-        tokio::spawn(signs(&bus, "b"));
-        until_living(&cluster.readers, 2).await;
-        assert_eq!((read().await, asked()), (Ok(()), [1, 0, 0]), "nobody failed to answer: the bus decides");
-
-        // It chooses somebody who hangs, and another one is asked.
-        drop(any_served);
-        let (any, any_served) = server(&bus, Subject::Query, false).await;
-        let began = Instant::now();
-        assert_eq!(read().await, Ok(()));
-        assert_eq!((any.load(Ordering::Relaxed), began.elapsed() < Duration::from_secs(5)), (1, true));
-
-        // One falls silent without a word, as if it were frozen.
-        stops.cancel();
-        until_living(&cluster.readers, 1).await;
-        let before = hangs.load(Ordering::Relaxed);
-        for _ in 0..10 {
-            assert_eq!(read().await, Ok(()));
-        }
-        assert_eq!((any.load(Ordering::Relaxed), hangs.load(Ordering::Relaxed)), (1, before));
-
-        // One that has just ended has no server, and others may be there of whom nobody heard.
-        drop((any_served, _well));
-        let (any, _any) = server(&bus, Subject::Query, true).await;
-        assert_eq!((read().await, any.load(Ordering::Relaxed)), (Ok(()), 1));
-    }
-
-    fn signs(bus: &Arc<LocalBus>, name: &str) -> impl Future<Output = ()> + Send + 'static {
-        let (node, never) = (NodeId::parse(name).unwrap(), CancellationToken::new());
-        give_signs_of_life(bus.clone(), node, Tier::HistoryService, || true, never)
-    }
-
-    async fn until_living(roster: &Roster, count: usize) {
-        while roster.living().len() != count {
-            tokio::time::advance(Duration::from_millis(100)).await;
-            tokio::task::yield_now().await;
-        }
     }
 
     #[test]

@@ -11,27 +11,37 @@ use std::collections::hash_map::Entry;
 use hubbub_core::ids::{Epoch, Partition};
 use hubbub_wire::tier::event::Numbered;
 
-/// The last one heard of each partition.
+/// What was heard of all partitions.
 #[derive(Debug, Default)]
-pub struct Announcements(HashMap<Partition, (Epoch, u64)>);
+pub struct Announcements {
+    /// The last one of each.
+    last: HashMap<Partition, (Epoch, u64)>,
+    missed: bool,
+}
 
 impl Announcements {
-    /// A join is announced. Whether one before it was missed.
-    pub fn hear(&mut self, Numbered { partition, epoch, number }: Numbered) -> bool {
-        let last = match self.0.entry(partition) {
+    /// A join is announced.
+    pub fn hear(&mut self, Numbered { partition, epoch, number }: Numbered) {
+        let last = match self.last.entry(partition) {
             Entry::Vacant(first) => {
                 first.insert((epoch, number));
-                return false;
+                return;
             }
             Entry::Occupied(last) => last.into_mut(),
         };
-        // A new holder begins with 1; one before it is not listened to any more.
-        let heard = if last.0 == epoch { last.1 } else { 0 };
+        // Said again, or by a holder who is none any more.
         if (epoch, number) <= *last {
-            return false;
+            return;
         }
+        // A new holder begins with 1.
+        let heard = if last.0 == epoch { last.1 } else { 0 };
         *last = (epoch, number);
-        number > heard + 1
+        self.missed |= number > heard + 1;
+    }
+
+    /// Whether one was missed since this was asked last.
+    pub fn take_missed(&mut self) -> bool {
+        std::mem::take(&mut self.missed)
     }
 }
 
@@ -42,15 +52,17 @@ mod tests {
     #[test]
     fn a_gap_is_a_loss_but_not_what_was_before_the_first_nor_what_is_said_again() {
         let mut heard = Announcements::default();
-        let mut hear =
-            |epoch, number| heard.hear(Numbered { partition: Partition(3), epoch: Epoch(epoch), number });
-        assert!(!hear(1, 5), "what was before is read by whoever says hello");
-        assert!(!hear(1, 6) && !hear(1, 6));
-        assert!(hear(1, 8));
-        assert!(!hear(1, 9), "once");
-        assert!(!hear(2, 1), "of a new holder");
-        assert!(!hear(1, 20) && !hear(2, 2), "the one before");
-        assert!(hear(3, 2), "its first one was lost");
-        assert!(!hear(3, 3));
+        let mut misses = |epoch, number| {
+            heard.hear(Numbered { partition: Partition(3), epoch: Epoch(epoch), number });
+            heard.take_missed()
+        };
+        assert!(!misses(1, 5), "what was before is read by whoever says hello");
+        assert!(!misses(1, 6) && !misses(1, 6));
+        assert!(misses(1, 8));
+        assert!(!misses(1, 9), "once");
+        assert!(!misses(2, 1), "of a new holder");
+        assert!(!misses(1, 20) && !misses(2, 2), "the one before");
+        assert!(misses(3, 2), "its first one was lost");
+        assert!(!misses(3, 3));
     }
 }

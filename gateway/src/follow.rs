@@ -13,6 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::iter;
 use hubbub_core::ids::{RoomId, Seq, UserId};
 
+use crate::announced::Announcements;
 use crate::error::Failure;
 use crate::shard::{Chore, Shard, State};
 
@@ -119,10 +120,16 @@ impl State {
         }
     }
 
-    /// Joins of anybody may not have been heard.
-    pub(crate) fn doubt_all(&mut self) {
-        let users: Vec<_> = self.users.keys().cloned().collect();
-        self.doubt(users);
+    /// Joins of anybody may not have been heard if the bus may have lost some, or the numbers say that it did.
+    pub(crate) fn doubt_if_missed(&mut self, may_be_lost: bool) {
+        if may_be_lost {
+            // All that there was until now is read now: the gaps are known.
+            self.announcements = Announcements::default();
+        }
+        if may_be_lost || self.announcements.take_missed() {
+            let users: Vec<_> = self.users.keys().cloned().collect();
+            self.doubt(users);
+        }
     }
 
     /// Whether a user who is here has a join at `seq` that is not known.

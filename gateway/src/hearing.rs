@@ -280,7 +280,7 @@ impl State {
 
     fn hear_joined(&mut self, mut payload: Payload) -> Result<(), BadParcel> {
         let joined: Joined = parcel::header(&mut payload)?;
-        self.missed_a_join |= joined.numbered.is_some_and(|numbered| self.announcements.hear(numbered));
+        joined.numbered.into_iter().for_each(|numbered| self.announcements.hear(numbered));
         let user = joined.user.id;
         if self.is_unheard(&user, &joined.room, joined.seq) {
             self.chores.push(Chore::Follow(user, joined.room, joined.seq));

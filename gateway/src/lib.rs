@@ -24,6 +24,7 @@ pub mod resume;
 pub mod follow;
 pub mod open;
 pub mod ws;
+mod again;
 mod announced;
 pub mod asked;
 pub mod socketio;

@@ -75,3 +75,95 @@ impl Pool {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use hubbub_adapters::bus::LocalBus;
+    use hubbub_core::ids::{NodeId, Partitions, RoomId};
+    use hubbub_core::ports::bus::{Bus, Payload, Reply, Subscription};
+    use hubbub_node::roster::give_signs_of_life;
+    use hubbub_wire::tier::node::Tier;
+    use hubbub_wire::tier::query::Found;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::actions::Asker;
+    use crate::peers::Cluster;
+
+    /// One of several servers of a shared subject; how often it was asked.
+    async fn server(
+        bus: &Arc<LocalBus>,
+        subject: Subject,
+        answers: bool,
+    ) -> (Arc<AtomicUsize>, Subscription) {
+        let asked = Arc::<AtomicUsize>::default();
+        let (counts, unanswered) = (asked.clone(), Mutex::new(Vec::new()));
+        let serve = move |_, reply: Reply| {
+            counts.fetch_add(1, Ordering::Relaxed);
+            match answers {
+                true => reply.send(Payload::whole(Found::Members { members: vec![], next: None })),
+                false => unanswered.lock().unwrap().push(reply),
+            }
+        };
+        let served = bus.serve(subject, Arc::new(serve)).await.unwrap();
+        (asked, served)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_is_asked_of_one_that_lives_once_the_bus_chose_one_that_does_not_answer() {
+        let bus = Arc::new(LocalBus::default());
+        let roster = async |tier| Roster::listen(&*bus, tier).await.unwrap();
+        let ((gateways, _), (readers, _heard)) =
+            (roster(Tier::Gateway).await, roster(Tier::HistoryService).await);
+        let node = |name| NodeId::parse(name).unwrap();
+        let cluster = Cluster { node: node("g"), roster: gateways.clone(), readers, bridges: gateways };
+        let (partitions, timeout) = (Partitions::new(1).unwrap(), Duration::from_secs(5));
+        let asker = Asker::new(bus.clone(), partitions, timeout, Some(&cluster));
+        let read = async || asker.members(RoomId::parse("a").unwrap(), None, 1).await.map(drop);
+
+        let (hangs, _hangs) = server(&bus, Subject::Node(node("a")), false).await;
+        let (well, _well) = server(&bus, Subject::Node(node("b")), true).await;
+        let (any, any_served) = server(&bus, Subject::Query, true).await;
+        let asked = || [&any, &hangs, &well].map(|asked| asked.load(Ordering::Relaxed));
+        let stops = CancellationToken::new();
+        tokio::spawn(stops.clone().run_until_cancelled_owned(signs(&bus, "a")));
+        tokio::spawn(signs(&bus, "b"));
+        until_living(&cluster.readers, 2).await;
+        assert_eq!((read().await, asked()), (Ok(()), [1, 0, 0]), "nobody failed to answer: the bus decides");
+
+        // It chooses somebody who hangs, and another one is asked.
+        drop(any_served);
+        let (any, any_served) = server(&bus, Subject::Query, false).await;
+        let began = Instant::now();
+        assert_eq!(read().await, Ok(()));
+        assert_eq!((any.load(Ordering::Relaxed), began.elapsed() < Duration::from_secs(5)), (1, true));
+
+        // One falls silent without a word, as if it were frozen.
+        stops.cancel();
+        until_living(&cluster.readers, 1).await;
+        let before = hangs.load(Ordering::Relaxed);
+        for _ in 0..10 {
+            assert_eq!(read().await, Ok(()));
+        }
+        assert_eq!((any.load(Ordering::Relaxed), hangs.load(Ordering::Relaxed)), (1, before));
+
+        // One that has just ended has no server, and others may be there of whom nobody heard.
+        drop((any_served, _well));
+        let (any, _any) = server(&bus, Subject::Query, true).await;
+        assert_eq!((read().await, any.load(Ordering::Relaxed)), (Ok(()), 1));
+    }
+
+    fn signs(bus: &Arc<LocalBus>, name: &str) -> impl Future<Output = ()> + Send + 'static {
+        let (node, never) = (NodeId::parse(name).unwrap(), CancellationToken::new());
+        give_signs_of_life(bus.clone(), node, Tier::HistoryService, || true, never)
+    }
+
+    async fn until_living(roster: &Roster, count: usize) {
+        while roster.living().len() != count {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            tokio::task::yield_now().await;
+        }
+    }
+}

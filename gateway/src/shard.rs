@@ -201,7 +201,6 @@ pub struct State {
     pub watchers: HashSet<ConnectionId>,
     pub(crate) doubted: Doubted,
     pub(crate) announcements: Announcements,
-    pub(crate) missed_a_join: bool,
     pub(crate) dirty_rooms: VecDeque<RoomId>,
     pub(crate) dirty_connections: VecDeque<ConnectionId>,
     pub(crate) round: Round,
@@ -251,7 +250,6 @@ impl Shard {
             watchers: HashSet::new(),
             doubted: Doubted::default(),
             announcements: Announcements::default(),
-            missed_a_join: false,
             dirty_rooms: VecDeque::new(),
             dirty_connections: VecDeque::new(),
             round: Round::over(),
@@ -349,13 +347,7 @@ impl Shard {
                 let rooms: Vec<_> = state.rooms.keys().cloned().collect();
                 rooms.into_iter().for_each(|room| state.need_sync(room, SyncCause::BusLost));
             }
-            if lost_anything || lost_joins {
-                // What is read now is all that there was: the gaps are known.
-                state.announcements = Announcements::default();
-            }
-            if std::mem::take(&mut state.missed_a_join) || lost_anything || lost_joins {
-                state.doubt_all();
-            }
+            state.doubt_if_missed(lost_anything || lost_joins);
             state.write_a_part();
             state.tell_counts();
         });

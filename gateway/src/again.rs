@@ -1,0 +1,147 @@
+//! Asking again: whom, and for how long, when nobody answered, nobody was there, or somebody else is to be asked by now.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::metrics::counter;
+use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Subject};
+use hubbub_wire::tier::act::Told;
+use hubbub_wire::tier::bots::ToldBots;
+use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::query::Found;
+use tokio::time::Instant;
+
+use crate::error::Failure;
+use crate::metrics;
+use crate::pool::Pool;
+
+/// Pause before the first retry to a partition that nobody holds just now; it doubles, with jitter.
+const RETRY_FIRST: Duration = Duration::from_millis(5);
+const RETRY_LAST: Duration = Duration::from_millis(100);
+
+/// How long an answer is waited for before what may be asked twice is asked again: its holder may have died with the
+/// question, and the next one has not heard it. It doubles each time.
+pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Who is asked.
+pub(crate) enum Whom {
+    /// Who holds a partition, by its subject.
+    Holder(Subject),
+    /// Any of several.
+    OneOf(Pool),
+}
+
+impl Whom {
+    pub(crate) fn first(&self) -> Subject {
+        match self {
+            Self::Holder(subject) => subject.clone(),
+            Self::OneOf(pool) => pool.first(),
+        }
+    }
+}
+
+/// A request whose first try was in vain.
+pub(crate) struct Again {
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) whom: Whom,
+    /// What was asked last.
+    pub(crate) subject: Subject,
+    pub(crate) message: Message,
+    pub(crate) twice: bool,
+    pub(crate) nobody: (Duration, Failure),
+    pub(crate) began: Instant,
+    pub(crate) timeout: Duration,
+    pub(crate) patience: Duration,
+}
+
+impl Again {
+    /// Asks until there is an answer, or no time left.
+    pub(crate) async fn ask<T: Header>(mut self, mut missed: Missed) -> Result<(T, Payload), Failure> {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let mut is_one_of_several = false;
+            if let Whom::OneOf(pool) = &self.whom {
+                is_one_of_several = !pool.is_shared(&self.subject);
+                self.subject = match missed {
+                    Missed::Answer => pool.after_silence(&self.subject),
+                    Missed::Server | Missed::Holder => pool.after_absence(),
+                };
+            }
+            match missed {
+                Missed::Answer => self.patience *= 2,
+                Missed::Server if !is_one_of_several && self.began.elapsed() >= self.nobody.0 => {
+                    return Err(self.nobody.1);
+                }
+                Missed::Server | Missed::Holder => wait(&mut pause).await,
+            }
+            let left = self.timeout.saturating_sub(self.began.elapsed());
+            if left.is_zero() {
+                return Err(Failure::Unavailable);
+            }
+            counter!(metrics::ASKED_AGAIN).increment(1);
+            let answer = self.bus.request(&self.subject, self.message.clone(), self.patience.min(left));
+            match judge(answer.await, self.twice) {
+                ControlFlow::Break(done) => return done,
+                ControlFlow::Continue(next) => missed = next,
+            }
+        }
+    }
+}
+
+/// What a try lacked.
+pub(crate) enum Missed {
+    /// Nobody answered in time.
+    Answer,
+    /// Nobody serves it just now.
+    Server,
+    /// The one who was asked is the wrong one by now.
+    Holder,
+}
+
+/// What an answer means: it is one, or a try is to be made again.
+pub(crate) fn judge<T: Header>(
+    answer: Result<Payload, BusError>,
+    twice: bool,
+) -> ControlFlow<Result<(T, Payload), Failure>, Missed> {
+    match answer {
+        Err(BusError::TimedOut) => ControlFlow::Continue(Missed::Answer),
+        Err(BusError::NoResponders) => ControlFlow::Continue(Missed::Server),
+        Err(error) => ControlFlow::Break(Err(error.into())),
+        Ok(mut payload) => match parcel::header::<T>(&mut payload) {
+            Ok(header) if header.has_moved() && twice => ControlFlow::Continue(Missed::Holder),
+            Ok(header) => ControlFlow::Break(Ok((header, payload))),
+            Err(bad) => ControlFlow::Break(Err(bad.into())),
+        },
+    }
+}
+
+/// What an answer begins with.
+pub(crate) trait Header: serde::de::DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Whether it is for somebody else to answer now.
+    fn has_moved(&self) -> bool;
+}
+
+impl Header for Told {
+    fn has_moved(&self) -> bool {
+        matches!(self, Self::Moved)
+    }
+}
+
+impl Header for ToldBots {
+    fn has_moved(&self) -> bool {
+        false
+    }
+}
+
+impl Header for Found {
+    fn has_moved(&self) -> bool {
+        false
+    }
+}
+
+/// Takes a pause, and makes the next one longer.
+async fn wait(pause: &mut Duration) {
+    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+    *pause = (*pause * 2).min(RETRY_LAST);
+}
