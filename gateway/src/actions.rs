@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::again::{ASK_AGAIN_AFTER, Again, Header, Whom, judge};
+use crate::again::{ASK_AGAIN_AFTER, Again, Header, judge};
 use crate::error::Failure;
 use crate::peers::Cluster;
 use crate::pool::Pool;
@@ -183,12 +183,12 @@ impl Asker {
         trace: Option<TraceContext>,
         then: impl FnOnce(Result<(Told, Payload), Failure>) + Send + 'static,
     ) {
-        let whom = Whom::Holder(Subject::Act(self.partitions.of(&room)));
+        let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let twice = may_be_asked_twice(&what);
         let payload = Payload::whole(Ask { room, what, timeout_ms });
         let message = Message { payload, traces: trace.into_iter().collect() };
-        self.request_then(whom, message, twice, self.nobody(), then);
+        self.request_then(subject, None, message, twice, self.nobody(), then);
     }
 
     fn ask(
@@ -208,7 +208,8 @@ impl Asker {
     /// is also asked again when nobody answered for a while, or the one who was asked is the wrong one by now.
     fn request_then<T: Header>(
         &self,
-        whom: Whom,
+        subject: Subject,
+        pool: Option<Pool>,
         message: Message,
         twice: bool,
         nobody: (Duration, Failure),
@@ -217,31 +218,30 @@ impl Asker {
         let began = Instant::now();
         let patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
         let (bus, timeout) = (self.bus.clone(), self.timeout);
-        let (subject, first) = (whom.first(), message.clone());
-        let again =
-            Again { bus, whom, subject: subject.clone(), message, twice, nobody, began, timeout, patience };
+        let (asked, first) = (subject.clone(), message.clone());
+        let again = Again { bus, subject, pool, message, twice, nobody, began, timeout, patience };
         let answered = move |answer| match judge(answer, twice) {
             ControlFlow::Break(done) => then(done),
             ControlFlow::Continue(missed) => {
                 tokio::spawn(async move { then(again.ask(missed).await) });
             }
         };
-        self.bus.ask(&subject, first, patience, Box::new(answered));
+        self.bus.ask(&asked, first, patience, Box::new(answered));
     }
 
+    /// Asks one of several who serve alike; asking a second one changes nothing.
     fn request<T: Header>(
         &self,
-        whom: Whom,
+        pool: &Pool,
         message: Message,
-        twice: bool,
         nobody: (Duration, Failure),
     ) -> impl Future<Output = Result<(T, Payload), Failure>> + 'static + use<T> {
-        answer_of(|then| self.request_then(whom, message, twice, nobody, then))
+        answer_of(|then| self.request_then(pool.first(), Some(pool.clone()), message, true, nobody, then))
     }
 
     async fn query(&self, query: Query) -> Result<(Found, Payload), Failure> {
-        let whom = Whom::OneOf(self.readers.clone());
-        let (found, payload) = self.request(whom, Payload::whole(query).into(), true, self.nobody()).await?;
+        let (found, payload) =
+            self.request(&self.readers, Payload::whole(query).into(), self.nobody()).await?;
         match found {
             Found::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
             Found::BadCursor => Err(Failure::Bad(hubbub_wire::native::request::BadRequest {
@@ -290,8 +290,7 @@ impl Asker {
 
     fn ask_bots(&self, ask: AskBots) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
         let nobody = (NO_BRIDGE_MAX, Failure::NoBots);
-        let whom = Whom::OneOf(self.bridges.clone());
-        let told = self.request(whom, parcel::pack(&ask).into(), true, nobody);
+        let told = self.request(&self.bridges, parcel::pack(&ask).into(), nobody);
         async move { Ok(told.await?.0) }
     }
 

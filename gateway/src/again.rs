@@ -24,29 +24,13 @@ const RETRY_LAST: Duration = Duration::from_millis(100);
 /// question, and the next one has not heard it. It doubles each time.
 pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Who is asked.
-pub(crate) enum Whom {
-    /// Who holds a partition, by its subject.
-    Holder(Subject),
-    /// Any of several.
-    OneOf(Pool),
-}
-
-impl Whom {
-    pub(crate) fn first(&self) -> Subject {
-        match self {
-            Self::Holder(subject) => subject.clone(),
-            Self::OneOf(pool) => pool.first(),
-        }
-    }
-}
-
 /// A request whose first try was in vain.
 pub(crate) struct Again {
     pub(crate) bus: Arc<dyn Bus>,
-    pub(crate) whom: Whom,
     /// What was asked last.
     pub(crate) subject: Subject,
+    /// Those who serve alike, if another one may be asked as well.
+    pub(crate) pool: Option<Pool>,
     pub(crate) message: Message,
     pub(crate) twice: bool,
     pub(crate) nobody: (Duration, Failure),
@@ -60,9 +44,9 @@ impl Again {
     pub(crate) async fn ask<T: Header>(mut self, mut missed: Missed) -> Result<(T, Payload), Failure> {
         let mut pause = RETRY_FIRST;
         loop {
-            let mut is_one_of_several = false;
-            if let Whom::OneOf(pool) = &self.whom {
-                is_one_of_several = !pool.is_shared(&self.subject);
+            // That one of several does not serve says nothing of the others.
+            let nobody_serves = self.pool.as_ref().is_none_or(|pool| pool.is_shared(&self.subject));
+            if let Some(pool) = &self.pool {
                 self.subject = match missed {
                     Missed::Answer => pool.after_silence(&self.subject),
                     Missed::Server | Missed::Holder => pool.after_absence(),
@@ -70,7 +54,7 @@ impl Again {
             }
             match missed {
                 Missed::Answer => self.patience *= 2,
-                Missed::Server if !is_one_of_several && self.began.elapsed() >= self.nobody.0 => {
+                Missed::Server if nobody_serves && self.began.elapsed() >= self.nobody.0 => {
                     return Err(self.nobody.1);
                 }
                 Missed::Server | Missed::Holder => wait(&mut pause).await,

@@ -2,8 +2,9 @@
 //! and, where it may have lost that, by reading again which rooms they are in.
 //!
 //! A join in a room that is live here is seen in its log. One in a room that is not is told once, on a subject of all rooms, and
-//! nothing in a log shows that it was missed: only the bus, if it noticed, or the next [number](crate::announced). So when something was lost, or a room could not be followed, its users are
-//! doubted, and are no more once their rooms were read, however long that can't be done.
+//! nothing in a log shows that it was missed: only the bus, if it noticed, or the next [number](crate::announced). So when something
+//! was lost, or a room could not be followed, its users are doubted, and are no more once their rooms were read, however long that
+//! can't be done.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Who lives: the signs of life that nodes give each other over the bus.
 //!
-//! Only liveness, presence and whom a read or a command is asked of rest on it. Two nodes may see two rosters for a while; the store's fence makes that
-//! harmless. Each judges by the silence on its own clock, so no clocks are compared.
+//! Only liveness, presence and whom a read or a command is asked of rest on it. Two nodes may see two rosters for a while; the store's
+//! fence makes that harmless. Each judges by the silence on its own clock, so no clocks are compared.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -12,11 +12,11 @@ use hubbub_core::code::Code;
 use hubbub_core::ids::{Key, RoomId, Seq};
 use hubbub_testkit::bots::{Bot, node_bot};
 use hubbub_testkit::{
-    Cluster, Hubbub, Person, Plan, RabbitMq, eventually, in_time, shows_what_is_documented,
+    Cluster, Hubbub, Person, Plan, RabbitMq, Signal, eventually, in_time, shows_what_is_documented,
 };
 use tokio::task::JoinSet;
 
-use crate::world::{Quiet, plan};
+use crate::world::{ASKED_AGAIN, Quiet, plan};
 
 /// People who give commands, each one after the other.
 const GIVERS: usize = 16;
@@ -151,6 +151,15 @@ async fn each_command_is_answered_once_whatever_is_killed_on_the_way() {
         let more = async || (acked.load(Ordering::Relaxed) >= before + count).then_some(());
         eventually("commands are acknowledged", more).await;
     };
+    // What one that hangs was asked, it sends when it wakes, as another one did meanwhile: the bot answers by the command's id.
+    cluster.bridges[0].signal(Signal::STOP).unwrap();
+    eventually("no command meets the bridge that hangs", async || {
+        let before = cluster.gateways[0].metric(ASKED_AGAIN).await.unwrap();
+        more_are_acked(4 * GIVERS).await;
+        (cluster.gateways[0].metric(ASKED_AGAIN).await.unwrap() == before).then_some(())
+    })
+    .await;
+    cluster.bridges[0].signal(Signal::CONT).unwrap();
     for kill in 0..kills {
         more_are_acked(GIVERS).await;
         if kill % 5 == 2 {

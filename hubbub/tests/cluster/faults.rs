@@ -7,12 +7,10 @@ use hubbub_core::code::Code;
 use hubbub_core::ids::Seq;
 use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Proxy, Signal, eventually, in_time};
 
-use crate::world::{Quiet, World, plan, with_own_database};
+use crate::world::{ASKED_AGAIN, Quiet, World, plan, with_own_database};
 
 /// A metric of a worker: partitions that it holds.
 const HELD: &str = "hubbub_worker_partitions_held";
-/// A metric of a gateway: questions that it asked again.
-const ASKED_AGAIN: &str = "hubbub_gateway_asked_again_total";
 /// A metric of a history service: what it was asked.
 const READS: &str = "hubbub_history_reads_total";
 /// Entries of a block, as a history service reads them.

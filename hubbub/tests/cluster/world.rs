@@ -22,6 +22,9 @@ pub struct World {
     _alone: MutexGuard<'static, ()>,
 }
 
+/// A metric of a gateway: questions that it asked again.
+pub const ASKED_AGAIN: &str = "hubbub_gateway_asked_again_total";
+
 /// Something that breaks; the times are the crowd's.
 struct Fault {
     what: String,
