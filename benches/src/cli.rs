@@ -176,9 +176,13 @@ struct Common {
     /// Connects under way at a time.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     in_flight: Option<u16>,
-    /// Accounts at Hubbub, at least one a room. Without: one for ten connections, at most 64.
+    /// Users at Hubbub, at least one a room. Without: each member is one; where they have to be registered, one for ten members, at
+    /// most 64.
     #[arg(long)]
     users: Option<usize>,
+    /// The --jwt-secret of a Hubbub that runs already: users need not be registered.
+    #[arg(long, requires = "url")]
+    jwt_secret: Option<String>,
     /// Send to Hubbub without idempotency keys.
     #[arg(long)]
     no_keys: bool,
@@ -326,6 +330,7 @@ impl Common {
             hubbub_args: self.server_arg.clone(),
             keys: !self.no_keys,
             users: self.users,
+            jwt_secret: self.jwt_secret.clone(),
             event_bytes: self.event_bytes,
         })
     }

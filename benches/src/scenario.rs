@@ -170,6 +170,11 @@ impl Scenario {
         matches!(self.measure, Measure::Idle { .. })
     }
 
+    /// Whether it is connecting or being connected that is measured.
+    pub fn is_of_connections(&self) -> bool {
+        matches!(self.measure, Measure::Idle { .. } | Measure::Connects { .. })
+    }
+
     /// All its connections.
     pub fn connections(&self) -> usize {
         // Each of those that come and go is there for two seconds, and somewhat longer at a busy server.

@@ -6,6 +6,7 @@ pub mod hubbub;
 pub mod live;
 pub mod raw;
 pub mod socketio;
+pub mod token;
 
 use std::net::SocketAddr;
 use std::rc::Rc;

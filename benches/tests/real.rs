@@ -39,6 +39,7 @@ fn measure(test: &str, scenario: Scenario) -> Vec<Run> {
         hubbub_args: Vec::new(),
         keys: true,
         users: Some(2),
+        jwt_secret: None,
         event_bytes: 255,
     };
     scenario.check().expect("a scenario");

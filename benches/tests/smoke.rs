@@ -16,6 +16,7 @@ fn settings(test: &str) -> Settings {
         hubbub_args: Vec::new(),
         keys: true,
         users: None,
+        jwt_secret: None,
         event_bytes: 255,
     }
 }

@@ -32,7 +32,7 @@ async fn one(
     scenario: &Scenario,
     view: &View,
 ) -> anyhow::Result<Outcome> {
-    let live = Rc::new(Live::start(target, settings, scenario).await?);
+    let live = Rc::new(Live::start(target, settings, scenario, view).await?);
     Ok(match scenario.measure {
         Measure::Fanout(load) => {
             let fanout = fanout::run(&live, scenario.shape, load, scenario.beside, view).await?;

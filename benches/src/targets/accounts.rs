@@ -73,12 +73,6 @@ impl Door {
         Ok(answer.body["id"].as_str().context("no id in the answer to a new room")?.to_owned())
     }
 
-    /// Whether a token is still good.
-    pub async fn knows(&self, token: &str) -> anyhow::Result<bool> {
-        let answer = self.call(Method::GET, "/v1/accounts/validate", Some(token), &Value::Null).await?;
-        Ok(answer.status == 200)
-    }
-
     /// Whether the server says that it is ready.
     pub async fn is_ready(&self) -> bool {
         self.call(Method::GET, "/readyz", None, &Value::Null).await.is_ok_and(|answer| answer.status == 200)

@@ -1,11 +1,9 @@
 //! Centrifugo's bidirectional protocol, JSON over WebSocket: one or more objects a frame, a line each.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
 use memchr::memmem::{self, Finder};
-use sha2::Sha256;
+use serde_json::json;
 
+use super::token::signed;
 use super::{Dialect, Member, Seen, Step};
 use crate::stamp::{Stamp, number_after};
 
@@ -87,15 +85,9 @@ impl Centrifugo {
     }
 }
 
-/// A connection token for a user: HS256, without an end.
+/// A connection token for a user, without an end.
 pub fn token(user: &str) -> String {
-    let header = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"sub":"{user}"}}"#));
-    let signed = format!("{header}.{claims}");
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(TOKEN_SECRET.as_bytes()).expect("HMAC takes a key of any length");
-    mac.update(signed.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+    signed(TOKEN_SECRET, &json!({"sub": user}))
 }
 
 #[cfg(test)]

@@ -1,9 +1,21 @@
 //! Hubbub's native protocol: one object a text frame.
 
 use memchr::memmem::Finder;
+use serde_json::json;
 
+use super::token::signed;
 use super::{Dialect, Member, Seen, Step};
 use crate::stamp::{Stamp, number_after};
+
+/// What tokens are signed with for a server that is started here: a benchmark's, on a loopback.
+pub const TOKEN_SECRET: &str = "hubbub-bench-on-the-loopback-only";
+/// The end of those tokens: no run is as long as the rest of the century.
+const TOKEN_END: u64 = 4_102_444_800;
+
+/// The token of a user with this name, which is the id as well, of an issuer whose `--jwt-secret` the server has.
+pub fn token(secret: &str, user: &str) -> String {
+    signed(secret, &json!({"sub": user, "name": user, "roles": ["user"], "exp": TOKEN_END}))
+}
 
 /// Finds what matters in Hubbub's frames.
 #[derive(Debug)]

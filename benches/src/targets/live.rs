@@ -6,18 +6,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use hubbub_testkit::{Cassandra, Cluster, Hubbub, Nats, Plan};
 use tempfile::TempDir;
 
 use super::accounts::Door;
+use super::hubbub::TOKEN_SECRET;
 use super::{Dialect, Member, centrifugo, hubbub, raw, socketio};
+use crate::load::seat::take_all;
 use crate::peers;
 use crate::procfs::{self, Usage};
-use crate::scenario::{Scenario, Shape};
+use crate::scenario::{Measure, Scenario, Shape};
 use crate::server::{Server, free_port};
+use crate::view::View;
 
 /// Which server, and where it comes from.
 #[derive(Debug, Clone)]
@@ -63,8 +66,11 @@ pub struct Settings {
     pub hubbub_args: Vec<String>,
     /// Whether messages to Hubbub carry idempotency keys.
     pub keys: bool,
-    /// Accounts, at least one a room; `None`: one for ten connections, at most 64.
+    /// Users in all, at least one a room; `None`: each member is one, or where they have to be registered one for ten members, at
+    /// most 64.
     pub users: Option<usize>,
+    /// What a Hubbub that runs already knows tokens by (its `--jwt-secret`); `None`: users are registered.
+    pub jwt_secret: Option<String>,
     /// Bytes of the raw server's event.
     pub event_bytes: usize,
 }
@@ -85,9 +91,15 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts a target and makes the rooms and accounts of the scenario. Where memory is measured, a server that had to make
-    /// accounts is started anew afterwards, so that it is not that of hashing passwords.
-    pub async fn start(target: &Target, settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
+    /// Starts a target and makes the rooms and users of the scenario. Where connects or memory are measured, all were in their
+    /// rooms before, as most who connect were: a Hubbub writes a first join to the disk and tells the room of it. Where it is
+    /// memory, the server is started anew behind that.
+    pub async fn start(
+        target: &Target,
+        settings: &Settings,
+        scenario: &Scenario,
+        view: &View,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&settings.work_dir)
             .with_context(|| format!("the work folder {}", settings.work_dir.display()))?;
         match target {
@@ -95,12 +107,18 @@ impl Live {
             Target::Centrifugo { history } => Self::start_centrifugo(settings, scenario, *history).await,
             Target::CentrifugoNats => Self::start_centrifugo_nats(settings, scenario).await,
             Target::SocketIoNode => Self::start_socketio_node(settings, scenario).await,
-            Target::HubbubCluster(binary) => Self::start_cluster(binary, settings, scenario).await,
-            Target::HubbubBinary(binary) => Self::start_hubbub(binary, settings, scenario, false).await,
-            Target::SocketIoBinary(binary) => Self::start_hubbub(binary, settings, scenario, true).await,
+            Target::HubbubCluster(binary) => Self::start_cluster(binary, settings, scenario, view).await,
+            Target::HubbubBinary(binary) => Self::start_hubbub(binary, settings, scenario, view).await,
+            Target::SocketIoBinary(binary) => {
+                Self::start_hubbub(binary, settings, &by_door(scenario, true), view).await
+            }
             Target::HubbubRunning { address, pid, socketio } => {
                 let scenario = &by_door(scenario, *socketio);
-                let (members, herd) = hubbub_members(&[*address], settings, scenario).await?;
+                let secret = settings.jwt_secret.as_deref();
+                let (members, herd) = hubbub_members(&[*address], settings, secret, scenario).await?;
+                if matches!(scenario.measure, Measure::Connects { .. }) {
+                    visit(&members, view).await?;
+                }
                 Ok(Self {
                     members,
                     herd,
@@ -208,21 +226,28 @@ impl Live {
         Ok(Self { members, herd, pids, metrics: None, database: None, _alive: Box::new(servers) })
     }
 
-    async fn start_cluster(binary: &Path, settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
+    async fn start_cluster(
+        binary: &Path,
+        settings: &Settings,
+        scenario: &Scenario,
+        view: &View,
+    ) -> anyhow::Result<Self> {
         let folder = fresh_folder(settings)?;
         let plan = Plan {
             folder: Some(folder.path().to_owned()),
             nats: 1,
             workers: 1,
             histories: 1,
-            gateway_flags: settings.hubbub_args.clone(),
+            gateway_flags: hubbub_args(settings),
             ..Plan::of(binary)
         };
         let mut cluster = Cluster::start(plan, |_| {}).await?;
         let addresses: Vec<_> = cluster.gateways.iter().map(Hubbub::address).collect();
-        let (members, herd) = hubbub_members(&addresses, settings, scenario).await?;
+        let (members, herd) = hubbub_members(&addresses, settings, Some(TOKEN_SECRET), scenario).await?;
+        if scenario.is_of_connections() {
+            visit(&members, view).await?;
+        }
         if scenario.is_of_memory() {
-            // It is gateways that hash passwords.
             for gateway in &mut cluster.gateways {
                 gateway.terminate().await?;
                 gateway.restart().await?;
@@ -245,27 +270,27 @@ impl Live {
         binary: &Path,
         settings: &Settings,
         scenario: &Scenario,
-        socketio: bool,
+        view: &View,
     ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let data = settings.work_dir.join(format!("hubbub-data-{}", run_name()));
         let start = || {
             let mut command = Command::new(binary);
-            command.args(["--port", &port.to_string()]).arg("--data").arg(&data).args(&settings.hubbub_args);
+            command.args(["--port", &port.to_string()]).arg("--data").arg(&data).args(hubbub_args(settings));
             Server::start(command, &settings.work_dir, "hubbub")
         };
         let door = Door::new(address);
         let mut server = start()?.removing_at_end(data.clone());
         server.wait_until(async || door.is_ready().await).await?;
-        let scenario = &by_door(scenario, socketio);
-        let (members, herd) = hubbub_members(&[address], settings, scenario).await?;
+        let (members, herd) = hubbub_members(&[address], settings, Some(TOKEN_SECRET), scenario).await?;
+        if scenario.is_of_connections() {
+            visit(&members, view).await?;
+        }
         if scenario.is_of_memory() {
             server.stop().await;
             server = start()?.removing_at_end(data.clone());
             server.wait_until(async || door.is_ready().await).await?;
-            let first = members.first().context("no members")?;
-            ensure!(door.knows(&first.token).await?, "the server forgot its tokens when it was started anew");
         }
         let pids = vec![server.pid()];
         Ok(Self { members, herd, pids, metrics: None, database: None, _alive: Box::new(server) })
@@ -285,12 +310,27 @@ fn herd(scenario: &Scenario) -> Shape {
     }
 }
 
+/// Has all of them come and go. When this returns the server is done with that.
+async fn visit(members: &[Member], view: &View) -> anyhow::Result<()> {
+    const SETTLE: Duration = Duration::from_secs(2);
+    drop(take_all(members, view).await?);
+    tokio::time::sleep(SETTLE).await;
+    Ok(())
+}
+
+/// What a Hubbub is started with, besides where it listens and what it keeps.
+fn hubbub_args(settings: &Settings) -> Vec<String> {
+    let secret = format!("--jwt-secret={TOKEN_SECRET}");
+    std::iter::once(secret).chain(settings.hubbub_args.iter().cloned()).collect()
+}
+
 /// Users and rooms: those who are measured, and those who idle beside. A user's connections all receive every room of the
 /// user, so that each user is in one room, and there are at least as many users as rooms. Connections take turns among the
 /// addresses.
 async fn hubbub_members(
     addresses: &[SocketAddr],
     settings: &Settings,
+    secret: Option<&str>,
     scenario: &Scenario,
 ) -> anyhow::Result<(Vec<Member>, Vec<Member>)> {
     let run = run_name();
@@ -302,7 +342,8 @@ async fn hubbub_members(
     let dialect = |member: usize| {
         Rc::clone(if by_socketio(member + 1) > by_socketio(member) { &socketio } else { &native })
     };
-    let make = Make { door: Door::new(*addresses.first().context("no address")?), addresses, settings };
+    let door = Door::new(*addresses.first().context("no address")?);
+    let make = Make { door, addresses, users: settings.users, secret };
     let members = make.members(&format!("{run}-r"), scenario.shape, dialect).await?;
     let herd = make.members(&format!("{run}-h"), herd(scenario), |_| Rc::clone(&native)).await?;
     Ok((members, herd))
@@ -311,7 +352,8 @@ async fn hubbub_members(
 struct Make<'a> {
     door: Door,
     addresses: &'a [SocketAddr],
-    settings: &'a Settings,
+    users: Option<usize>,
+    secret: Option<&'a str>,
 }
 
 impl Make<'_> {
@@ -321,13 +363,20 @@ impl Make<'_> {
         shape: Shape,
         dialect: impl Fn(usize) -> Rc<dyn Dialect>,
     ) -> anyhow::Result<Vec<Member>> {
-        let users = self.settings.users.unwrap_or_else(|| (shape.connections() / 10).clamp(1, 64));
+        let users = self.users.unwrap_or_else(|| match self.secret {
+            Some(_) => shape.connections(),
+            None => (shape.connections() / 10).clamp(1, 64),
+        });
         let mut members = Vec::with_capacity(shape.connections());
         for room in 0..shape.rooms {
             let users_a_room = (users / shape.rooms).clamp(1, shape.members);
             let mut tokens: Vec<Rc<str>> = Vec::with_capacity(users_a_room);
             for user in 0..users_a_room {
-                tokens.push(self.door.register(&format!("bench-{run}-{room}-{user}")).await?.into());
+                let name = format!("bench-{run}-{room}-{user}");
+                tokens.push(match self.secret {
+                    Some(secret) => hubbub::token(secret, &name).into(),
+                    None => self.door.register(&name).await?.into(),
+                });
             }
             let owner = tokens.first().context("a room without users")?;
             let room_id: Rc<str> = self.door.make_room(owner, &format!("bench {run} {room}")).await?.into();
