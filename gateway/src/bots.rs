@@ -12,6 +12,7 @@ use hubbub_wire::tier::bots::{Command, ToldBots};
 use sha2::{Digest, Sha256};
 
 use crate::Gateway;
+use crate::config::BotTokens;
 use crate::error::Failure;
 
 /// A command that was taken.
@@ -32,9 +33,13 @@ pub fn command_in(content: &Content) -> Option<&str> {
 }
 
 impl Gateway {
-    /// Whether bots are given whole access tokens: where it was set, and where there are no others.
+    /// Whether bots are given whole access tokens, which connections keep for that.
     pub fn gives_whole_tokens(&self) -> bool {
-        self.config.bot_whole_token || self.accounts.built_in().is_none()
+        match self.config.bot_tokens {
+            BotTokens::Nothing => false,
+            BotTokens::ForCommand => self.accounts.built_in().is_none(),
+            BotTokens::Whole => true,
+        }
     }
 
     /// Gives a member's command to the bots. It is on its way when this returns. `bearer` is the member's access token, where
@@ -77,6 +82,9 @@ impl Gateway {
         room: &RoomId,
         command: &str,
     ) -> Result<Secret, Failure> {
+        if self.config.bot_tokens == BotTokens::Nothing {
+            return Ok(Secret::new(String::new()));
+        }
         match (self.gives_whole_tokens(), bearer, self.accounts.built_in()) {
             (true, Some(bearer), _) => Ok(bearer.clone()),
             (_, _, Some(accounts)) => {

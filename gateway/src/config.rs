@@ -81,9 +81,19 @@ pub struct Config {
     pub presence_members_max: u64,
     /// Over how long closes are spread when the server drains.
     pub drain_window: Duration,
-    /// Whether bots are given the whole access token of who gives a command, and not one for the command alone. That of another
-    /// service is always given whole: there is no other.
-    pub bot_whole_token: bool,
+    /// What bots are given of who gives a command.
+    pub bot_tokens: BotTokens,
+}
+
+/// By which token bots may act for who gave them a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BotTokens {
+    /// None: the only bot is part of this process, and asks nobody.
+    Nothing,
+    /// One for the command alone. Of another service's users, whom we can sign none for, the whole.
+    ForCommand,
+    /// The whole access token.
+    Whole,
 }
 
 impl Default for Config {
@@ -119,7 +129,7 @@ impl Default for Config {
             reads_burst: 2_000,
             presence_members_max: 200,
             drain_window: Duration::from_secs(5),
-            bot_whole_token: false,
+            bot_tokens: BotTokens::ForCommand,
         }
     }
 }

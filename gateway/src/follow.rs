@@ -64,6 +64,7 @@ impl Shard {
             if has_left || !state.is_to_follow(user, room, seq) {
                 return;
             }
+            let room = &state.shared(room);
             let Some(here) = state.users.get_mut(user) else { return };
             here.joined.insert(room.clone(), seq);
             for id in here.connections.clone() {
@@ -136,7 +137,7 @@ impl State {
     /// Whether a user who is here has a join at `seq` that is not known.
     pub(crate) fn is_unheard(&self, user: &UserId, room: &RoomId, seq: Seq) -> bool {
         let joined = self.users.get(user).map(|here| here.joined.get(room));
-        joined.is_some_and(|joined| joined.is_none_or(|followed| *followed < seq))
+        joined.is_some_and(|joined| joined.is_none_or(|followed| followed < seq))
     }
 
     /// Whether a user's join at `seq` is not known here yet, and came before the room became live here: one that came later was seen in

@@ -14,6 +14,7 @@ use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::event::{Committed, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel::{self, BadParcel};
+use smallvec::SmallVec;
 
 use crate::dialect::{Dialect, Passes};
 use crate::member::{ConnectionId, Standing};
@@ -121,6 +122,7 @@ impl State {
         }
         here.recent.keep(entry.clone());
         let left = (entry.kind == Kind::Leave).then(|| entry.user.clone());
+        here.arrivals.take().for_each(|passes| here.turn.push_passing(passes));
         here.turn.push(entry);
         let full = here.turn.is_full();
         if !here.dirty && !here.resting {
@@ -138,6 +140,7 @@ impl State {
 
     /// The joining user's connections are live from the join on.
     fn before_join(&mut self, room: &RoomId, entry: &Entry) {
+        let room = &self.shared(room);
         let Some(user) = self.users.get_mut(&entry.user) else { return };
         user.joined.insert(room.clone(), entry.seq);
         let connections = user.connections.clone();
@@ -165,7 +168,7 @@ impl State {
 
     /// The leaving user's connections are live up to the leave.
     fn after_leave(&mut self, room: &RoomId, user: &UserId) {
-        let connections = self.users.get(user).map_or_else(Vec::new, |user| user.connections.clone());
+        let connections = self.users.get(user).map_or_else(SmallVec::new, |user| user.connections.clone());
         for id in connections {
             let Some(connection) = self.connection(id) else { continue };
             match connection.standing(room).copied() {
@@ -258,7 +261,10 @@ impl State {
             here.synced.as_ref().is_some_and(|synced| synced.member_count <= self.presence_members_max);
         let passes = match passing.what {
             Passing::Typing { user, on } => Passes::Typing(user, on),
-            Passing::Presence { user, online } if small => Passes::Presence(user, online),
+            Passing::Presence { user, online } if small => {
+                self.hear_presence(room, user, online);
+                return Ok(());
+            }
             Passing::Presence { .. } => {
                 here.count_changed = true;
                 return Ok(());
@@ -328,7 +334,7 @@ impl State {
         };
         // First: a hello that is being looked at finds it there, or is found among the connections.
         self.revoked.add(token, until);
-        let connections = self.users.get(&user).map_or_else(Vec::new, |user| user.connections.clone());
+        let connections = self.users.get(&user).map_or_else(SmallVec::new, |user| user.connections.clone());
         for id in connections {
             if self.connection(id).is_some_and(|connection| connection.token == token) {
                 self.close_because(id, CloseCode::NotAuthenticated, "revoked", 0);
@@ -339,7 +345,7 @@ impl State {
 
     /// Closes all connections of a user who is banned.
     pub fn close_banned(&mut self, user: &UserId) {
-        let connections = self.users.get(user).map_or_else(Vec::new, |user| user.connections.clone());
+        let connections = self.users.get(user).map_or_else(SmallVec::new, |user| user.connections.clone());
         for id in connections {
             self.close_because(id, CloseCode::NotAuthenticated, "banned", 0);
         }

@@ -9,6 +9,7 @@ use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::ports::accounts::{Account, Secret};
 use hubbub_wire::native::answer;
 use hubbub_wire::tier::control::TokenId;
+use smallvec::SmallVec;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -92,7 +93,7 @@ pub struct Connection {
     /// Whether a hello is being looked at.
     pub greeting: bool,
     /// The rooms that it receives.
-    pub rooms: Vec<(RoomId, Standing)>,
+    pub rooms: SmallVec<[(RoomId, Standing); 1]>,
     /// When it opened.
     pub opened: Second,
     /// When it was last heard of.
@@ -135,7 +136,7 @@ impl Connection {
             bearer: None,
             user: 0,
             greeting: false,
-            rooms: Vec::new(),
+            rooms: SmallVec::new(),
             opened: now,
             heard: now,
             pinged: false,

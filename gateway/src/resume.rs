@@ -358,7 +358,7 @@ impl State {
         connection.forget_room(room);
         let Some(account) = connection.account.clone() else { return };
         if let Some(here) = self.users.get_mut(&account.user.id)
-            && here.joined.get(room).is_some_and(|joined| *joined <= position)
+            && here.joined.get(room).is_some_and(|joined| joined <= position)
         {
             here.joined.remove(room);
         }

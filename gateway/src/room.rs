@@ -13,6 +13,7 @@ use hubbub_node::trace::{Span, SpanKind};
 use hubbub_wire::tier::act::{ReadTo, Synced};
 use tokio::sync::oneshot;
 
+use crate::arrivals::Arrivals;
 use crate::error::Failure;
 use crate::fanout::Turn;
 use crate::member::Second;
@@ -74,6 +75,8 @@ pub struct RoomHere {
     pub members: Vec<u32>,
     /// What this turn will send.
     pub turn: Turn,
+    /// Who came and went, which it is still to be told.
+    pub arrivals: Arrivals,
     /// When it is read again from its holder without another reason; 0 for not yet known.
     pub resync_at: Second,
     /// Whether it waits for the end of the turn.

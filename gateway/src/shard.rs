@@ -4,7 +4,7 @@
 //! yields once and then takes a turn: hear all that came, write what waits, or a [part](crate::round) of it. All state
 //! is under one lock that only this thread takes for long, so that a delivery costs none.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ use crate::member::{Connection, ConnectionId, Second, Socket};
 use crate::room::{RoomHere, SyncCause, SyncNeed};
 use crate::round::Round;
 use crate::socketio::session::disconnects;
+use crate::user::UserHere;
 use crate::ws::connection::Flow;
 use crate::ws::outbound::Written;
 
@@ -130,21 +131,12 @@ pub enum Chore {
     Memberships,
     /// Send a room's turn after its rest.
     Rest(RoomId, Duration),
+    /// Tell rooms who came and went, when it is time.
+    TellPresence,
     /// Look again whether the token of a Socket.IO connection is valid.
     Recheck(ConnectionId),
     /// End a connection that was told bye, with this code.
     Finish(ConnectionId, Arc<Socket>, CloseCode),
-}
-
-/// A user with connections on this shard.
-#[derive(Default)]
-pub struct UserHere {
-    /// Their number on this shard, never 0.
-    pub number: UserNumber,
-    /// The connections.
-    pub connections: Vec<ConnectionId>,
-    /// Rooms that their connections follow, with the seq of the join.
-    pub joined: HashMap<RoomId, Seq>,
 }
 
 /// Counted in a turn, told to the recorder at its end.
@@ -201,6 +193,8 @@ pub struct State {
     pub watchers: HashSet<ConnectionId>,
     pub(crate) doubted: Doubted,
     pub(crate) announcements: Announcements,
+    /// Rooms that are still to be told who came and went.
+    pub(crate) presence_waits: HashSet<RoomId>,
     pub(crate) dirty_rooms: VecDeque<RoomId>,
     pub(crate) dirty_connections: VecDeque<ConnectionId>,
     pub(crate) round: Round,
@@ -250,6 +244,7 @@ impl Shard {
             watchers: HashSet::new(),
             doubted: Doubted::default(),
             announcements: Announcements::default(),
+            presence_waits: HashSet::new(),
             dirty_rooms: VecDeque::new(),
             dirty_connections: VecDeque::new(),
             round: Round::over(),
@@ -316,6 +311,7 @@ impl Shard {
                 }
                 Chore::Memberships => _ = tokio::spawn(shard.read_memberships()),
                 Chore::Rest(room, rest) => _ = tokio::spawn(shard.rest(room, rest)),
+                Chore::TellPresence => _ = tokio::spawn(shard.tell_presence_gathered()),
                 Chore::Recheck(id) => _ = tokio::spawn(shard.recheck(id)),
                 Chore::Finish(id, socket, code) => _ = tokio::spawn(shard.finish(id, socket, code)),
             }
@@ -447,6 +443,11 @@ impl State {
         }
         let number = self.last_user;
         self.users.entry(user.clone()).or_insert_with(|| UserHere { number, ..UserHere::default() })
+    }
+
+    /// A room's id as the table has it, so that all who keep it keep one.
+    pub fn shared(&self, room: &RoomId) -> RoomId {
+        self.rooms.get_key_value(room).map_or(room, |(ours, _)| ours).clone()
     }
 
     /// The connection, if it is still there.

@@ -16,6 +16,7 @@ use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::broker::Broker as BrokerPort;
 use hubbub_core::ports::bus::Bus;
 use hubbub_core::ports::store::{Store, StoreError};
+use hubbub_gateway::config::BotTokens;
 use hubbub_gateway::http::{HttpState, Readiness};
 use hubbub_gateway::tls::Tls;
 use hubbub_gateway::{Gateway, listener};
@@ -147,11 +148,15 @@ impl Server {
         // Whoever bans is this process: they need not be read again.
         let banned = Banned::read(&*store).await?;
         let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, banned, cluster: None };
+        let mut gateway = settings.gateway(tls);
+        if matches!(bots, Bots::Inside { .. }) {
+            gateway.bot_tokens = BotTokens::Nothing;
+        }
         let node = NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?;
         Ok(Self {
             listener,
             url,
-            gateway: Gateway::new(settings.gateway(tls), ports),
+            gateway: Gateway::new(gateway, ports),
             store,
             bus,
             worker: settings.rooms(node, partitions),

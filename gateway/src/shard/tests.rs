@@ -10,6 +10,7 @@ use hubbub_core::room::RoomInfo;
 use hubbub_wire::tier::act::Synced;
 use hubbub_wire::tier::event::RoomMade;
 use hubbub_wire::tier::parcel;
+use smallvec::smallvec;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
@@ -51,7 +52,7 @@ async fn a_room_stays_while_somebody_is_on_their_way_into_it() {
     for standing in [Standing::CatchingUp, Standing::Behind(Seq(3))] {
         shard(Config::default()).with(|state| {
             state.rooms.entry(room.clone()).or_default().empty_since = long_ago;
-            let rooms = vec![(room.clone(), standing)];
+            let rooms = smallvec![(room.clone(), standing)];
             let id = state.insert(|serial| Connection { rooms, ..unread(serial) });
             state.drop_empty_rooms(Duration::ZERO);
             assert!(state.rooms.contains_key(&room), "{standing:?}");
@@ -84,7 +85,7 @@ async fn who_is_told_bye_is_told_first_what_their_rooms_were() {
     let account = Arc::new(Account { user, roles: vec![Role::User], expires_at: Millis(0) });
     shard(Config::default()).with(|state| {
         let told = |state: &mut State, standing: Standing| {
-            let (account, rooms) = (Some(account.clone()), vec![(room.clone(), standing)]);
+            let (account, rooms) = (Some(account.clone()), smallvec![(room.clone(), standing)]);
             let id = state.insert(|serial| Connection { account, rooms, ..unread(serial) });
             let here = state.rooms.entry(room.clone()).or_default();
             here.members = vec![id.slot];

@@ -263,6 +263,7 @@ impl Shard {
         state.push(id, frame);
         for (room, joined) in rooms {
             let Some(position) = state.position(&room) else { continue };
+            let room = state.shared(&room);
             if let Some(here) = state.users.get_mut(user) {
                 here.joined.insert(room.clone(), joined);
             }
@@ -422,7 +423,8 @@ impl State {
         connection.greeting = false;
         // Not the connection's: one that we closed is in none any more.
         let here = self.users.get(&account.user.id);
-        let rooms = here.map_or_else(Vec::new, |here| here.joined.keys().cloned().collect());
+        let rooms =
+            here.map_or_else(Vec::new, |here| here.joined.iter().map(|(room, _)| room.clone()).collect());
         self.forget_user(id, &account.user.id);
         Some((account, rooms))
     }

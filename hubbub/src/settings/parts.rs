@@ -11,7 +11,7 @@ use hubbub_adapters::store::{CqlOptions, CqlTls};
 use hubbub_core::ids::{NodeId, Partitions};
 use hubbub_core::ports::accounts::Secret as Password;
 use hubbub_gateway::admin::credentials::Credentials;
-use hubbub_gateway::config::{Config, Origins as AllowedFrom};
+use hubbub_gateway::config::{BotTokens, Config, Origins as AllowedFrom};
 use hubbub_gateway::forwarded::Proxies;
 use hubbub_gateway::tls::Tls;
 use hubbub_node::config::kinds::{AllowedOrigins, LogFilter};
@@ -350,7 +350,7 @@ macro_rules! gateway {
             reads_burst: self.reads_per_second.saturating_mul(10) as u32,
             presence_members_max: self.presence_members_max,
             drain_window: self.drain_window,
-            bot_whole_token: self.bot_whole_token,
+            bot_tokens: if self.bot_whole_token { BotTokens::Whole } else { BotTokens::ForCommand },
             resync_every: $resync_every,
             ..usual
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::store::Stored;
@@ -19,6 +20,8 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Reads that may wait for a thread.
 const WAITING_MAX: usize = 4_096;
+/// How long a thread waits for a read until it gives back the pages that it keeps. The system has them still.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// The pool of reading threads.
 pub(super) struct Readers {
@@ -34,7 +37,8 @@ impl Readers {
             let (db, jobs) = (connect_reader(file)?, readers.jobs.clone());
             let at_work = AtWork::begin(jobs);
             let work = move || {
-                while let Some(job) = at_work.0.take() {
+                // Without it there are pages as before.
+                while let Some(job) = at_work.0.take(|| _ = db.execute_batch("PRAGMA shrink_memory")) {
                     job(&db);
                 }
             };
@@ -179,9 +183,10 @@ impl Jobs {
         }
     }
 
-    /// The next one; `None` when there is none and none will come.
-    fn take(&self) -> Option<Job> {
+    /// The next one; `None` when there is none and none will come. If there is none for long, `rest` is done once meanwhile.
+    fn take(&self, rest: impl FnOnce()) -> Option<Job> {
         let mut state = self.lock();
+        let mut rest = Some(rest);
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 if !state.jobs.is_empty() {
@@ -193,9 +198,20 @@ impl Jobs {
                 return None;
             }
             state.idle += 1;
-            state = self.there.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let time = if rest.is_some() { IDLE } else { Duration::MAX };
+            let (lock, waited) = self.there.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
+            state = lock;
             state.idle -= 1;
             state.woken = false;
+            if waited.timed_out()
+                && state.jobs.is_empty()
+                && let Some(rest) = rest.take()
+            {
+                // Whoever puts one meanwhile wakes nobody for it: it is seen below.
+                drop(state);
+                rest();
+                state = self.lock();
+            }
         }
     }
 
@@ -240,6 +256,28 @@ mod tests {
         assert_eq!(told, (true, true, true));
     }
 
+    #[test]
+    fn a_thread_without_a_job_rests_once_and_then_takes_the_next() {
+        let jobs = Arc::new(Jobs::default());
+        let at_work = AtWork::begin(jobs.clone());
+        let (rests, rested) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let db = rusqlite::Connection::open_in_memory().unwrap();
+            while let Some(job) = at_work.0.take(|| rests.send(()).unwrap()) {
+                job(&db);
+            }
+        });
+        let (done, is_done) = mpsc::channel();
+        for _ in 0..2 {
+            rested.recv_timeout(Duration::from_secs(20)).expect("it rests");
+            let done = done.clone();
+            jobs.put(Box::new(move |_| done.send(()).unwrap())).unwrap();
+            is_done.recv_timeout(Duration::from_secs(20)).expect("it is done");
+        }
+        jobs.close();
+        thread.join().unwrap();
+    }
+
     /// Each of two waits for the other: a thread that sleeps beside one that waits would do so for ever.
     #[test]
     fn no_thread_sleeps_while_a_job_waits() {
@@ -248,7 +286,7 @@ mod tests {
         let threads = [db(), db()].map(|db| {
             let at_work = AtWork::begin(jobs.clone());
             std::thread::spawn(move || {
-                while let Some(job) = at_work.0.take() {
+                while let Some(job) = at_work.0.take(|| ()) {
                     job(&db);
                 }
             })
