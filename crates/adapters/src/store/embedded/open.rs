@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hubbub_core::ids::{Epoch, LogId, Partition};
 use hubbub_core::ports::store::{StoreError, Stored};
@@ -177,12 +178,21 @@ pub(super) fn connect_reader(file: &Path) -> Stored<Connection> {
 }
 
 /// How long SQLite waits for another of our connections.
-pub(super) const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: i64 = 8 * 1_024;
 const READER_CACHE_KIB: i64 = 4 * 1_024;
 /// A commit of some twenty messages changes one page then, where with 4 KiB it is two (of which SQLite writes each in two calls).
 const PAGE_BYTES: i64 = 8 * 1_024;
 const WAL_BYTES_KEPT: i64 = 64 * 1_024 * 1_024;
+/// For how long a thread that has nothing to do keeps pages.
+pub(super) const PAGES_KEPT: Duration = Duration::from_secs(1);
+
+/// Gives back the pages that SQLite keeps; the system has them still. If it does not, they are kept as before.
+pub(super) fn give_pages_back(db: &Connection) {
+    if let Err(error) = db.execute_batch("PRAGMA shrink_memory") {
+        tracing::debug!(%error, "pages could not be given back");
+    }
+}
 
 fn set_up(db: &Connection, cache_kib: i64) -> Stored<()> {
     db.set_prepared_statement_cache_capacity(64);

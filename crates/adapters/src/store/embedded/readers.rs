@@ -13,15 +13,13 @@ use tokio::sync::oneshot;
 
 use super::failure::{failed, unavailable};
 use super::metrics::{Meters, note_damage};
-use super::open::connect_reader;
+use super::open::{PAGES_KEPT, connect_reader, give_pages_back};
 use super::queue::Refused;
 
 type Job = Box<dyn FnOnce(&Connection) + Send>;
 
 /// Reads that may wait for a thread.
 const WAITING_MAX: usize = 4_096;
-/// How long a thread waits for a read until it gives back the pages that it keeps. The system has them still.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// The pool of reading threads.
 pub(super) struct Readers {
@@ -37,8 +35,7 @@ impl Readers {
             let (db, jobs) = (connect_reader(file)?, readers.jobs.clone());
             let at_work = AtWork::begin(jobs);
             let work = move || {
-                // Without it there are pages as before.
-                while let Some(job) = at_work.0.take(|| _ = db.execute_batch("PRAGMA shrink_memory")) {
+                while let Some(job) = at_work.0.take(|| give_pages_back(&db)) {
                     job(&db);
                 }
             };
@@ -198,7 +195,7 @@ impl Jobs {
                 return None;
             }
             state.idle += 1;
-            let time = if rest.is_some() { IDLE } else { Duration::MAX };
+            let time = if rest.is_some() { PAGES_KEPT } else { Duration::MAX };
             let (lock, waited) = self.there.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
             state = lock;
             state.idle -= 1;

@@ -17,6 +17,7 @@ use super::journal::{self, Journal};
 use super::log;
 use super::lull::Lull;
 use super::metrics::{Meters, note_damage};
+use super::open::{PAGES_KEPT, give_pages_back};
 use super::place::{Places, check_seq};
 use super::project;
 use super::queue::Taken;
@@ -72,17 +73,22 @@ impl Writer {
     pub(super) fn run(mut self) {
         let _abandon = Abandon(self.shared.clone());
         let mut not_before = Instant::now();
+        let mut keeps_pages = true;
         loop {
             let chores = self.fold.wake_at().into_iter().chain(self.scrub.wake_at());
             let chore_at = chores.min().map(|at| at.max(not_before));
-            let taken = self.shared.queue.take(not_before, chore_at);
+            let idle_at = keeps_pages.then(|| not_before + PAGES_KEPT);
+            let taken = self.shared.queue.take(not_before, chore_at.or(idle_at));
+            let is_idle = chore_at.is_none() && matches!(taken, Taken::Nothing);
             let started = Instant::now();
             not_before = started + self.pace;
             match taken {
                 Taken::All(writes) => self.commit(writes, started),
+                Taken::Nothing if is_idle => give_pages_back(&self.db),
                 Taken::Nothing => self.commit(Vec::new(), started),
                 Taken::Closed => return self.finish(started),
             }
+            keeps_pages = !is_idle;
         }
     }
 
