@@ -26,7 +26,7 @@ impl Shape {
         self.rooms * self.members
     }
 
-    /// A shape for a herd of about `connections`: at most 64 rooms, so that few accounts do.
+    /// A shape for a herd of about `connections`: at most 64 rooms.
     pub fn herd(connections: usize) -> Self {
         let rooms = (connections / 10).clamp(1, 64);
         Self { rooms, members: connections.div_ceil(rooms) }
@@ -168,11 +168,6 @@ impl Scenario {
     /// Whether it is the server's memory that is measured.
     pub fn is_of_memory(&self) -> bool {
         matches!(self.measure, Measure::Idle { .. })
-    }
-
-    /// Whether it is connecting or being connected that is measured.
-    pub fn is_of_connections(&self) -> bool {
-        matches!(self.measure, Measure::Idle { .. } | Measure::Connects { .. })
     }
 
     /// All its connections.

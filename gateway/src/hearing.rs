@@ -101,6 +101,10 @@ impl State {
 
     /// Takes the next entry of a room's log.
     fn accept(&mut self, room: &RoomId, entry: Entry) {
+        if let Some(here) = self.rooms.get_mut(room).filter(|here| here.synced.is_some()) {
+            // Before a join, or who joins would be told of what was before.
+            here.arrivals.take().for_each(|passes| here.turn.push_passing(passes));
+        }
         match entry.kind {
             Kind::Join => self.before_join(room, &entry),
             Kind::Leave => self.note_leave(room, &entry),
@@ -122,7 +126,6 @@ impl State {
         }
         here.recent.keep(entry.clone());
         let left = (entry.kind == Kind::Leave).then(|| entry.user.clone());
-        here.arrivals.take().for_each(|passes| here.turn.push_passing(passes));
         here.turn.push(entry);
         let full = here.turn.is_full();
         if !here.dirty && !here.resting {

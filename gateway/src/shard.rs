@@ -131,8 +131,8 @@ pub enum Chore {
     Memberships,
     /// Send a room's turn after its rest.
     Rest(RoomId, Duration),
-    /// Tell rooms who came and went, when it is time.
-    TellPresence,
+    /// Tell a room who came and went, when it is time.
+    TellPresence(RoomId),
     /// Look again whether the token of a Socket.IO connection is valid.
     Recheck(ConnectionId),
     /// End a connection that was told bye, with this code.
@@ -193,8 +193,6 @@ pub struct State {
     pub watchers: HashSet<ConnectionId>,
     pub(crate) doubted: Doubted,
     pub(crate) announcements: Announcements,
-    /// Rooms that are still to be told who came and went.
-    pub(crate) presence_waits: HashSet<RoomId>,
     pub(crate) dirty_rooms: VecDeque<RoomId>,
     pub(crate) dirty_connections: VecDeque<ConnectionId>,
     pub(crate) round: Round,
@@ -244,7 +242,6 @@ impl Shard {
             watchers: HashSet::new(),
             doubted: Doubted::default(),
             announcements: Announcements::default(),
-            presence_waits: HashSet::new(),
             dirty_rooms: VecDeque::new(),
             dirty_connections: VecDeque::new(),
             round: Round::over(),
@@ -311,7 +308,7 @@ impl Shard {
                 }
                 Chore::Memberships => _ = tokio::spawn(shard.read_memberships()),
                 Chore::Rest(room, rest) => _ = tokio::spawn(shard.rest(room, rest)),
-                Chore::TellPresence => _ = tokio::spawn(shard.tell_presence_gathered()),
+                Chore::TellPresence(room) => _ = tokio::spawn(shard.tell_presence_late(room)),
                 Chore::Recheck(id) => _ = tokio::spawn(shard.recheck(id)),
                 Chore::Finish(id, socket, code) => _ = tokio::spawn(shard.finish(id, socket, code)),
             }

@@ -91,9 +91,9 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts a target and makes the rooms and users of the scenario. Where connects or memory are measured, all were in their
-    /// rooms before, as most who connect were: a Hubbub writes a first join to the disk and tells the room of it. Where it is
-    /// memory, the server is started anew behind that.
+    /// Starts a target and makes the rooms and users of the scenario. A Hubbub writes a first join to the disk and tells the room of
+    /// it: so all were in their rooms before, as most who connect are. Where it is memory that is measured, it is started anew behind
+    /// that; where it is connects, the others have been visited as well.
     pub async fn start(
         target: &Target,
         settings: &Settings,
@@ -103,10 +103,12 @@ impl Live {
         std::fs::create_dir_all(&settings.work_dir)
             .with_context(|| format!("the work folder {}", settings.work_dir.display()))?;
         match target {
-            Target::Raw => Self::start_raw(settings, scenario).await,
-            Target::Centrifugo { history } => Self::start_centrifugo(settings, scenario, *history).await,
-            Target::CentrifugoNats => Self::start_centrifugo_nats(settings, scenario).await,
-            Target::SocketIoNode => Self::start_socketio_node(settings, scenario).await,
+            Target::Raw => Self::start_raw(settings, scenario, view).await,
+            Target::Centrifugo { history } => {
+                Self::start_centrifugo(settings, scenario, *history, view).await
+            }
+            Target::CentrifugoNats => Self::start_centrifugo_nats(settings, scenario, view).await,
+            Target::SocketIoNode => Self::start_socketio_node(settings, scenario, view).await,
             Target::HubbubCluster(binary) => Self::start_cluster(binary, settings, scenario, view).await,
             Target::HubbubBinary(binary) => Self::start_hubbub(binary, settings, scenario, view).await,
             Target::SocketIoBinary(binary) => {
@@ -116,9 +118,7 @@ impl Live {
                 let scenario = &by_door(scenario, *socketio);
                 let secret = settings.jwt_secret.as_deref();
                 let (members, herd) = hubbub_members(&[*address], settings, secret, scenario).await?;
-                if matches!(scenario.measure, Measure::Connects { .. }) {
-                    visit(&members, view).await?;
-                }
+                visit([&members, &herd], view).await?;
                 Ok(Self {
                     members,
                     herd,
@@ -149,29 +149,34 @@ impl Live {
         self.database.map(procfs::usage).transpose()
     }
 
-    async fn start_raw(settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
+    async fn start_raw(settings: &Settings, scenario: &Scenario, view: &View) -> anyhow::Result<Self> {
         let port = free_port()?;
         let mut command = Command::new(&settings.own_binary);
         command.arg("raw-server").args(["--port", &port.to_string()]);
         command.args(["--event-bytes", &settings.event_bytes.to_string()]);
         let server = Server::start(command, &settings.work_dir, "raw")?;
-        Self::of_peer(Rc::new(raw::Raw), vec![(server, port)], scenario, |_| Rc::from("")).await
+        Self::of_peer(Rc::new(raw::Raw), vec![(server, port)], scenario, |_| Rc::from(""), view).await
     }
 
     async fn start_centrifugo(
         settings: &Settings,
         scenario: &Scenario,
         history: bool,
+        view: &View,
     ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let command =
             peers::centrifugo::command(&settings.centrifugo_binary, &settings.work_dir, port, history)?;
         let server = Server::start(command, &settings.work_dir, "centrifugo")?;
         let dialect = Rc::new(centrifugo::Centrifugo::default());
-        Self::of_peer(dialect, vec![(server, port)], scenario, centrifugo_token).await
+        Self::of_peer(dialect, vec![(server, port)], scenario, centrifugo_token, view).await
     }
 
-    async fn start_centrifugo_nats(settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
+    async fn start_centrifugo_nats(
+        settings: &Settings,
+        scenario: &Scenario,
+        view: &View,
+    ) -> anyhow::Result<Self> {
         let nats = Nats::start_in(fresh_folder(settings)?.into(), "").await?;
         let mut nodes = Vec::new();
         for name in ["centrifugo-1", "centrifugo-2"] {
@@ -180,19 +185,24 @@ impl Live {
             nodes.push((Server::start(command, work_dir, name)?, port));
         }
         let dialect = Rc::new(centrifugo::Centrifugo::default());
-        let mut live = Self::of_peer(dialect, nodes, scenario, centrifugo_token).await?;
+        let mut live = Self::of_peer(dialect, nodes, scenario, centrifugo_token, view).await?;
         live.pids.push(nats.pid());
         // The nodes end before their broker.
         live._alive = Box::new((live._alive, nats));
         Ok(live)
     }
 
-    async fn start_socketio_node(settings: &Settings, scenario: &Scenario) -> anyhow::Result<Self> {
+    async fn start_socketio_node(
+        settings: &Settings,
+        scenario: &Scenario,
+        view: &View,
+    ) -> anyhow::Result<Self> {
         let port = free_port()?;
         let command = peers::socketio::command(&settings.work_dir, port)?;
         let server = Server::start(command, &settings.work_dir, "socketio-node")?;
         let dialect = Rc::new(socketio::SocketIo::new(None));
-        Self::of_peer(dialect, vec![(server, port)], scenario, |user| format!("user-{user}").into()).await
+        Self::of_peer(dialect, vec![(server, port)], scenario, |user| format!("user-{user}").into(), view)
+            .await
     }
 
     /// A peer of one or more servers, whose members take turns among them.
@@ -201,6 +211,7 @@ impl Live {
         mut servers: Vec<(Server, u16)>,
         scenario: &Scenario,
         token: impl Fn(usize) -> Rc<str>,
+        view: &View,
     ) -> anyhow::Result<Self> {
         let mut addresses = Vec::new();
         for (server, port) in &mut servers {
@@ -222,6 +233,9 @@ impl Live {
                 .collect()
         };
         let (members, herd) = (of("room", scenario.shape), of("herd", herd(scenario)));
+        if matches!(scenario.measure, Measure::Connects { .. }) {
+            visit([&members, &herd], view).await?;
+        }
         let pids = servers.iter().map(|(server, _)| server.pid()).collect();
         Ok(Self { members, herd, pids, metrics: None, database: None, _alive: Box::new(servers) })
     }
@@ -244,9 +258,7 @@ impl Live {
         let mut cluster = Cluster::start(plan, |_| {}).await?;
         let addresses: Vec<_> = cluster.gateways.iter().map(Hubbub::address).collect();
         let (members, herd) = hubbub_members(&addresses, settings, Some(TOKEN_SECRET), scenario).await?;
-        if scenario.is_of_connections() {
-            visit(&members, view).await?;
-        }
+        visit([&members, &herd], view).await?;
         if scenario.is_of_memory() {
             for gateway in &mut cluster.gateways {
                 gateway.terminate().await?;
@@ -284,9 +296,7 @@ impl Live {
         let mut server = start()?.removing_at_end(data.clone());
         server.wait_until(async || door.is_ready().await).await?;
         let (members, herd) = hubbub_members(&[address], settings, Some(TOKEN_SECRET), scenario).await?;
-        if scenario.is_of_connections() {
-            visit(&members, view).await?;
-        }
+        visit([&members, &herd], view).await?;
         if scenario.is_of_memory() {
             server.stop().await;
             server = start()?.removing_at_end(data.clone());
@@ -310,10 +320,13 @@ fn herd(scenario: &Scenario) -> Shape {
     }
 }
 
-/// Has all of them come and go. When this returns the server is done with that.
-async fn visit(members: &[Member], view: &View) -> anyhow::Result<()> {
+/// Has all of them come and go, a few at a time, so that a join is told to few. Then the server has some time to be done with it.
+async fn visit(members: [&[Member]; 2], view: &View) -> anyhow::Result<()> {
+    const TOGETHER: usize = 64;
     const SETTLE: Duration = Duration::from_secs(2);
-    drop(take_all(members, view).await?);
+    for some in members.into_iter().flat_map(|members| members.chunks(TOGETHER)) {
+        drop(take_all(some, view).await?);
+    }
     tokio::time::sleep(SETTLE).await;
     Ok(())
 }

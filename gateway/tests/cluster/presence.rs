@@ -6,8 +6,8 @@ use hubbub_gateway::config::Config;
 
 use crate::world::{LONG, Watcher, World};
 
-/// Longer than a change takes to be told.
-const TOLD: Duration = Duration::from_millis(500);
+/// Longer than a change takes to be told: by who has to wait whether it is one, and by a gateway that waits for more of them.
+const TOLD: Duration = Duration::from_secs(1);
 /// Silence that counts as death, and what it takes to believe and tell it, on a machine with other work to do.
 const SILENCE_BOUND: Duration = Duration::from_secs(8);
 

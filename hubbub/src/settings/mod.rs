@@ -248,7 +248,7 @@ macro_rules! settings_of {
     (@ [bots $($more:ident)*] { $($head:tt)* } $($groups:tt)*) => {
         settings_of! { @ [$($more)*] { $($head)* } $($groups)*
         "Bots" => {
-            /// Whether bots get the sender's whole access token with a command, instead of one for that command alone.
+            /// Whether bots behind a broker get the sender's whole access token with a command, instead of one for that command alone.
             bot_whole_token: bool = Bool, env ["BOT_WHOLE_TOKEN"], default "false";
         }
         }

@@ -20,6 +20,10 @@ async fn several_connections_of_one_user_are_one_presence() {
     // The one with which bob joined is gone.
     eventually("bob is away", async || (connections().await == 1.0).then_some(())).await;
     let mut ann = Peer::hello(&room.ann).await;
+    // Who came and went until now is told before an entry.
+    let entry = async |text: &str| room.owner.send_text(&room.id, text, None).await.unwrap();
+    entry("We are alone").await;
+    ann.all_so_far().await;
 
     let first = connect(&bob).await;
     let came = ann.next_of("presence").await;
@@ -32,6 +36,7 @@ async fn several_connections_of_one_user_are_one_presence() {
     eventually("one of two is gone", async || (connections().await == 3.0).then_some(())).await;
     let members = room.owner.members(&room.id, None, None).await.unwrap().members;
     assert!(members.iter().any(|member| member.user.id == bob.id && member.online), "{members:?}");
+    entry("Hello, Bob").await;
     assert_eq!(of_type(&ann.all_so_far().await, "presence"), [] as [Value; 0], "bob is there all the time");
 
     second.close().await;

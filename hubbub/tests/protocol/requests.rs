@@ -242,6 +242,8 @@ async fn presence_is_of_users_and_not_of_connections() {
     drop(bob);
     let connections = async || (server.metric("hubbub_gateway_connections").await.ok()? == 2.0).then_some(());
     eventually("one of two connections is gone", connections).await;
+    // What is to be told is told before an entry.
+    ann.done(json!({"type": "send", "room": room, "text": "Is he?"})).await;
     let heard = ann.heard_so_far().await;
     assert!(!heard.contains(&shown(false)), "Bob is still there: {heard:?}");
     drop(second);

@@ -81,7 +81,9 @@ impl Writer {
             let taken = self.shared.queue.take(not_before, chore_at.or(idle_at));
             let is_idle = chore_at.is_none() && matches!(taken, Taken::Nothing);
             let started = Instant::now();
-            not_before = started + self.pace;
+            if !is_idle {
+                not_before = started + self.pace;
+            }
             match taken {
                 Taken::All(writes) => self.commit(writes, started),
                 Taken::Nothing if is_idle => give_pages_back(&self.db),
