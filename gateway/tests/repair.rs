@@ -12,6 +12,7 @@ use hubbub_adapters::accounts::{BuiltIn, BuiltInOptions};
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
+use hubbub_client::answer::Range;
 use hubbub_client::raw::Raw;
 use hubbub_client::{Client, Event, Events};
 use hubbub_core::entry::{Entry, Says};
@@ -457,6 +458,22 @@ async fn who_leaves_with_a_full_turn_and_comes_back_is_there() {
     say(entries).unwrap();
     say(vec![next(19, Says::Message(&after))]).unwrap();
     while chat.next_text().await != "after" {}
+}
+
+/// Who was told elsewhere that a message is kept, and reads here, finds it.
+#[tokio::test]
+async fn a_page_has_all_that_is_kept_though_it_was_not_heard_here() {
+    let mut chat = Chat::start(Config::default()).await;
+    chat.bus.loses_heads.store(true, SeqCst);
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    chat.client.send_text(&room, "heard", None).await.unwrap();
+    assert_eq!(chat.next_text().await, "heard");
+    chat.bus.loses_events.store(true, SeqCst);
+    let kept = chat.client.send_text(&room, "not heard", None).await.unwrap().seq().unwrap();
+    for range in [Range::After(Seq(0)), Range::After(Seq(kept.0 - 1)), Range::Before(Seq(u64::MAX))] {
+        let page = chat.client.history(&room, range, None).await.unwrap();
+        assert_eq!((page.entries.last().unwrap().seq, page.more), (kept, false), "{range:?}");
+    }
 }
 
 /// The frames up to one of this type, as one text.

@@ -9,7 +9,8 @@ use hubbub_core::ids::{RoomId, Seq};
 use hubbub_core::room::Verb;
 use hubbub_wire::native::answer::{self, Commanded, Event, InRoom, Nothing, Page, Placed, Rooms};
 use hubbub_wire::native::request::{self, Ref, Request};
-use hubbub_wire::tier::query::Replay;
+use hubbub_wire::tier::act::ReadTo;
+use hubbub_wire::tier::query::{Range, Replay};
 
 use crate::asked::{Asked, READ_WEIGHT, Said};
 use crate::bots::Given;
@@ -97,8 +98,15 @@ impl Named<'_> {
                 })
             }
             Request::History { room, range, limit, kinds } => {
-                // Where it is not known here, its holder is asked.
-                let read_to = asked.shard.with(|state| state.rooms.get(&room)?.read_to());
+                // A page that ends where the log does is for its holder to know: what is kept may not be heard here yet.
+                let ends_before = |known: &ReadTo| match range {
+                    Range::Before(seq) => seq <= known.head.next(),
+                    Range::After(seq) => {
+                        let begin = seq.max(known.first).0;
+                        kinds.is_empty() && begin.saturating_add(limit.into()) < known.head.0
+                    }
+                };
+                let read_to = asked.shard.with(|state| state.rooms.get(&room)?.read_to()).filter(ends_before);
                 let asker = gateway.asker.clone();
                 self.read(move |reference| async move {
                     let page = asker.replay(Replay { room, range, limit, kinds, read_to }).await?;

@@ -149,6 +149,24 @@ async fn a_worker_that_was_paused_tells_nothing_when_it_wakes() {
     world.end().await;
 }
 
+/// Nothing breaks here but an order: the word that it is kept is at one gateway before the message is at the other.
+#[tokio::test]
+async fn what_one_gateway_acknowledged_is_read_at_the_other() {
+    let Quiet { cluster, .. } = &Quiet::of(plan().await).await;
+    let person = async |n: usize, name| {
+        Person::register(&cluster.gateways[n], name).await.unwrap().connect().await.unwrap()
+    };
+    let ((writer, _events), (reader, _heard)) = (person(0, "writer").await, person(1, "reader").await);
+    let room = writer.create("a room of two", "").await.unwrap().id;
+    reader.join(&room).await.unwrap();
+    for n in 0..300 {
+        let kept = writer.send_text(&room, &n.to_string(), None).await.unwrap().seq().unwrap();
+        let after = Range::After(Seq(kept.0.saturating_sub(10)));
+        let page = in_time("a page", reader.history(&room, after, None)).await.unwrap();
+        assert_eq!((page.entries.last().unwrap().seq, page.more), (kept, false));
+    }
+}
+
 #[tokio::test]
 async fn a_history_service_that_hangs_fails_no_read_and_is_soon_asked_no_more() {
     let Quiet { cluster, .. } = &Quiet::of(plan().await).await;
