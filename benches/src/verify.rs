@@ -23,7 +23,7 @@ use crate::loopback::{Place, place_in};
 use crate::targets::accounts::Door;
 use crate::targets::live::run_name;
 use crate::view::View;
-use people::{Run, Sender, follow, send};
+use people::{Run, Sender, follow, read_pages, send};
 pub use verdict::{Broken, Outage, Verdict};
 
 /// What is kept in memory: a message once for its log and once for each reader.
@@ -72,7 +72,7 @@ impl Plan {
         ensure!((1..=3_600).contains(&self.time.as_secs()), "seconds: 1 to 3,600");
         ensure!((1..=3_600).contains(&self.patience.as_secs()), "patience: 1 to 3,600 seconds");
         let messages = u64::from(self.rate) * self.time.as_secs();
-        let seen = messages * (self.readers as u64 + 1);
+        let seen = messages * (self.readers + self.urls.len() + 1) as u64;
         ensure!(
             seen <= SEEN_MAX,
             "{messages} messages at {} readers are more than is kept here",
@@ -128,6 +128,10 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
         let sender = Sender { name, number: n, client, every, until, patience };
         senders.spawn_local(send(sender, events, Rc::clone(&run)));
     }
+    let mut pagers = JoinSet::new();
+    for (n, judge) in judges.iter().enumerate() {
+        pagers.spawn_local(read_pages(format!("pager{n}"), judge.clone(), Rc::clone(&run), plan.time));
+    }
     run.begin();
     watch_over(&run, plan.time, view).await;
 
@@ -158,6 +162,11 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
     // Those who are not at the end by then are told to stop, and the checker says what they lack.
     let _ = tell_heads.send(Some(ends));
     let stop = run.stop_after(plan.patience);
+    while let Some(read) = pagers.join_next().await {
+        for (room, pages) in read? {
+            histories.entry(room).or_default().readers.push(pages);
+        }
+    }
     while let Some(read) = readers.join_next().await {
         let (name, streams) = read?;
         for (room, stream) in streams {

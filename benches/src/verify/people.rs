@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use hubbub_client::{Client, Error, Event, Events};
 use hubbub_core::ids::{Key, RoomId};
-use hubbub_testkit::Streams;
 use hubbub_testkit::checker::{Outcome, Reader, Sent};
+use hubbub_testkit::{Pages, Streams};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::verdict::Outage;
+
+/// What one who reads pages waits between two: far less than a user may read.
+const PAGE_EVERY: Duration = Duration::from_millis(200);
 
 /// What all share.
 pub(super) struct Run {
@@ -187,6 +190,30 @@ async fn send_one(client: &Client, room: &RoomId, (run, patience): (&Run, Durati
             Err(_) => return sent(Outcome::Unknown),
         }
     }
+}
+
+/// Reads pages for so long, of one room after the other, each on from the last one. What can't be read is read later.
+pub(super) async fn read_pages(
+    name: String,
+    client: Client,
+    run: Rc<Run>,
+    until: Duration,
+) -> BTreeMap<RoomId, Reader> {
+    let _ = run.started.subscribe().wait_for(|started| *started).await;
+    let mut pages: BTreeMap<_, _> = run.rooms.iter().map(|room| (room, Pages::of(&name))).collect();
+    let mut ticks = interval(PAGE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    'reading: loop {
+        for (room, read) in &mut pages {
+            ticks.tick().await;
+            if run.elapsed() >= until {
+                break 'reading;
+            }
+            // It may be that there is no answer just now.
+            let _ = read.read_on(&client, room, || run.elapsed()).await;
+        }
+    }
+    pages.into_iter().map(|(room, pages)| (room.clone(), pages.end())).collect()
 }
 
 /// Where every room's log ends, once that is known.

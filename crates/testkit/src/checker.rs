@@ -108,8 +108,19 @@ pub struct Reader {
     pub began_at: u64,
     /// What came.
     pub steps: Vec<Step>,
+    /// Where the log was shown to end, by pages that were asked for.
+    pub shown: Vec<Shown>,
     /// Whether it read to the end, so that its last entry is the log's last.
     pub to_the_end: bool,
+}
+
+/// A page that ended where the log did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// When it was asked for.
+    pub asked: Duration,
+    /// The last entry there was by its word.
+    pub head: u64,
 }
 
 /// All that is known of one room.
@@ -147,6 +158,8 @@ pub enum Violation {
     ResetForReader { reader: String, position: u64, head: u64 },
     /// A reader was never sent the last entries.
     ReaderEndsEarly { reader: String, position: u64, head: u64 },
+    /// A message was acknowledged before a page was asked for, and the log ended before it there.
+    PageEndsEarly { reader: String, head: u64, acked: String, seq: u64 },
     /// One message was acknowledged before the other was sent, but has a higher seq.
     Reordered { first: String, first_seq: u64, then: String, then_seq: u64 },
 }
@@ -160,6 +173,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     for reader in &history.readers {
         reader_has_no_gap_and_no_repeat(reader, history, &mut found);
         all_see_the_same(reader, history, &mut found);
+        page_has_all_acked(reader, history, &mut found);
     }
     found
 }
@@ -280,6 +294,27 @@ fn all_see_the_same(reader: &Reader, history: &History, found: &mut Vec<Violatio
                 reader: reader.name.clone(),
                 shown: seen.content.clone(),
             });
+        }
+    }
+}
+
+fn page_has_all_acked(reader: &Reader, history: &History, found: &mut Vec<Violation>) {
+    let acked = |sent: &'_ Sent| match sent.outcome {
+        Outcome::Acked { seq, at } => Some((at, seq, sent.key.clone())),
+        Outcome::Refused | Outcome::Unknown => None,
+    };
+    let mut acks: Vec<_> = history.sent.iter().filter_map(acked).collect();
+    acks.sort_unstable();
+    let mut shown = reader.shown.clone();
+    shown.sort_unstable_by_key(|shown| shown.asked);
+    let mut highest = None;
+    let mut acks = acks.into_iter().peekable();
+    for Shown { asked, head } in shown {
+        while let Some((_, seq, key)) = acks.next_if(|(at, ..)| *at < asked) {
+            highest = highest.max(Some((seq, key)));
+        }
+        if let Some((seq, acked)) = highest.clone().filter(|(seq, _)| *seq > head) {
+            found.push(Violation::PageEndsEarly { reader: reader.name.clone(), head, acked, seq });
         }
     }
 }

@@ -15,7 +15,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::checker::{self, History, Outcome, Reader, Seen, Sent, Violation};
+use crate::pages::Pages;
 use crate::{Person, Streams, eventually, in_time};
+
+/// What one who reads pages waits between two.
+const PAGE_EVERY: Duration = Duration::from_millis(25);
 
 /// How a crowd is made up.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +83,8 @@ pub struct Crowd {
     judge: Client,
     senders: Vec<JoinHandle<anyhow::Result<Told>>>,
     readers: Vec<(String, JoinHandle<BTreeMap<RoomId, Reader>>)>,
+    /// At each server one who reads pages.
+    pagers: Vec<JoinHandle<BTreeMap<RoomId, Reader>>>,
     tell_heads: watch::Sender<Option<BTreeMap<RoomId, u64>>>,
 }
 
@@ -154,7 +160,14 @@ impl Crowd {
             partings: Mutex::default(),
         });
         let (tell_heads, heads) = watch::channel(None);
-        let (mut readers, mut senders) = (Vec::new(), Vec::new());
+        let (mut readers, mut senders, mut pagers) = (Vec::new(), Vec::new(), Vec::new());
+        for (n, server) in servers.iter().enumerate() {
+            let name = format!("{name}pager{n}");
+            let person = Person::register_at(*server, &name).await?;
+            let (client, mut events) = Client::connect(patient(&person)).await?;
+            tokio::spawn(async move { while events.next().await.is_some() {} });
+            pagers.push(tokio::spawn(read_pages(client, name, run.clone(), rng.fork())));
+        }
         let mut servers = servers.iter().cycle();
         let mut next = || servers.next().context("no server");
         for n in 0..size.readers {
@@ -178,7 +191,7 @@ impl Crowd {
             tokio::spawn(async move { while events.next().await.is_some() {} });
             senders.push(tokio::spawn(send_all(client, name, run.clone(), rng.fork())));
         }
-        Ok(Self { run, judge, senders, readers, tell_heads })
+        Ok(Self { run, judge, senders, readers, pagers, tell_heads })
     }
 
     /// How long it is at work.
@@ -251,6 +264,11 @@ impl Crowd {
             for (room, stream) in in_time("a reader reads to the end", reader).await? {
                 let history = histories.get_mut(&room).context("a room of which nobody knew")?;
                 history.readers.push(Reader { name: name.clone(), ..stream });
+            }
+        }
+        for pager in self.pagers {
+            for (room, read) in in_time("the last page", pager).await? {
+                histories.get_mut(&room).context("a room of which nobody knew")?.readers.push(read);
             }
         }
         let violations = histories
@@ -345,6 +363,20 @@ async fn send(client: &Client, room: &RoomId, epoch: Instant, key: String) -> an
         }
     }
     Ok(Sent { text: key.clone(), key, began, outcome })
+}
+
+/// Reads pages of one room and another, each on from the last one, until the sending ends. What can't be read is read later.
+async fn read_pages(client: Client, name: String, run: Arc<Run>, mut rng: Rng) -> BTreeMap<RoomId, Reader> {
+    let mut pages: BTreeMap<RoomId, Pages> = BTreeMap::new();
+    while !run.over.load(Ordering::Relaxed) {
+        let Some(room) = rng.choice(&run.rooms) else { break };
+        let read = pages.entry(room.clone()).or_insert_with(|| Pages::of(&name));
+        // It may be that there is no answer just now.
+        let _ = read.read_on(&client, room, || run.began.elapsed()).await;
+        tokio::time::sleep(PAGE_EVERY).await;
+    }
+    client.close().await;
+    pages.into_iter().map(|(room, pages)| (room, pages.end())).collect()
 }
 
 /// Where every room's log ends, once that is known.

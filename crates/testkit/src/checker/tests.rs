@@ -27,6 +27,7 @@ fn well() -> History {
         name: name.into(),
         began_at,
         steps: (began_at + 1..=5).map(|seq| Step::Entry(seen(seq))).collect(),
+        shown: vec![Shown { asked: at(16), head: 1 }, Shown { asked: at(100), head: 5 }],
         to_the_end: true,
     };
     History {
@@ -60,6 +61,7 @@ fn a_lost_ack() {
 fn an_acknowledged_message_at_another_place() {
     let moved = found(|room| {
         room.sent[4].outcome = Outcome::Acked { seq: 6, at: at(55) };
+        room.readers.clear();
     });
     assert_eq!(moved, [Violation::AckedIsLost { key: key(5), seq: 6 }]);
 }
@@ -185,4 +187,14 @@ fn behind_names_what_was_dropped_exactly() {
 fn a_reset_without_another_log() {
     let reset = found(|room| room.readers[0].steps.push(Step::Reset { head: 5 }));
     assert_eq!(reset, [Violation::ResetForReader { reader: "bob".into(), position: 5, head: 5 }]);
+}
+
+#[test]
+fn a_page_without_what_was_acknowledged_before() {
+    let shown = |asked, head| found(|room| room.readers[0].shown.push(Shown { asked, head }));
+    // The third is acknowledged at 35.
+    assert_eq!(shown(at(35), 2), []);
+    let early = Violation::PageEndsEarly { reader: "bob".into(), head: 2, acked: key(3), seq: 3 };
+    assert_eq!(shown(at(36), 2), [early]);
+    assert_eq!(shown(at(36), 4), [], "it may have more");
 }
