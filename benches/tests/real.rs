@@ -159,6 +159,7 @@ fn planted_faults_are_found_and_named() {
             (Some(Fault::Swap), "GapForReader"),
             (Some(Fault::Alter), "TwoContents"),
             (Some(Fault::AckElsewhere), "AckedIsLost"),
+            (Some(Fault::OldPage), "PageEndsEarly"),
         ] {
             verifying.spawn_local(async move {
                 let liar = Liar::to(address, fault).await.expect("a way");

@@ -10,8 +10,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Messages of a connection that pass before it.
+/// Messages of a connection that pass before it, and pages, of which there are fewer.
 const HONEST: usize = 5;
+const HONEST_PAGES: usize = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -25,6 +26,8 @@ pub enum Fault {
     Alter,
     /// A send is said to be at another place than it is.
     AckElsewhere,
+    /// A page is empty, and said to be the end of the log.
+    OldPage,
 }
 
 pub struct Liar {
@@ -112,13 +115,14 @@ impl Tongue {
 
     fn say(&mut self, opcode: u8, payload: &[u8], out: &mut Vec<u8>) {
         let has = |what: &str| memmem::find(payload, what.as_bytes()).is_some();
-        let concerned = match self.fault {
-            None => false,
-            Some(Fault::AckElsewhere) => has(r#""durability""#),
-            Some(_) => has(r#""type":"message""#),
+        let (concerned, honest) = match self.fault {
+            None => (false, HONEST),
+            Some(Fault::AckElsewhere) => (has(r#""durability""#), HONEST),
+            Some(Fault::OldPage) => (has(r#""entries":[{"#) && has(r#""more":false"#), HONEST_PAGES),
+            Some(_) => (has(r#""type":"message""#), HONEST),
         };
         self.seen += usize::from(concerned);
-        let now = concerned && self.seen == HONEST + 1;
+        let now = concerned && self.seen == honest + 1;
         match self.fault.filter(|_| now) {
             None => encode_from_server(opcode, payload, out),
             Some(Fault::Drop) => {}
@@ -134,6 +138,11 @@ impl Tongue {
             Some(Fault::AckElsewhere) => {
                 let text = String::from_utf8_lossy(payload).replace(r#""seq":"#, r#""seq":9"#);
                 encode_from_server(opcode, text.as_bytes(), out);
+            }
+            Some(Fault::OldPage) => {
+                let mut page: serde_json::Value = serde_json::from_slice(payload).expect("JSON");
+                page["entries"] = serde_json::json!([]);
+                encode_from_server(opcode, page.to_string().as_bytes(), out);
             }
         }
         if !now
