@@ -4,9 +4,10 @@ use std::future::Future;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hubbub_core::code::Code;
-use hubbub_core::ids::{Key, Millis, RoomId, User};
+use hubbub_core::ids::{Key, Millis, RoomId, User, UserId};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::{CommandRight, Secret};
+use hubbub_core::room::Refusal;
 use hubbub_wire::native::request::BadRequest;
 use hubbub_wire::tier::bots::{Command, ToldBots};
 use sha2::{Digest, Sha256};
@@ -40,6 +41,15 @@ impl Gateway {
             BotTokens::ForCommand => self.accounts.built_in().is_none(),
             BotTokens::Whole => true,
         }
+    }
+
+    /// Asks a room's holder whether somebody is a member.
+    ///
+    /// # Errors
+    /// `Refused`; `Unavailable`.
+    pub async fn check_member(&self, room: &RoomId, user: &UserId) -> Result<(), Failure> {
+        let (synced, _) = self.asker.sync(room, 0, vec![user.clone()]).await?;
+        if synced.members.is_empty() { Err(Refusal::NotMember.into()) } else { Ok(()) }
     }
 
     /// Gives a member's command to the bots. It is on its way when this returns. `bearer` is the member's access token, where

@@ -15,6 +15,7 @@ use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
 use hubbub_client::answer::Range;
 use hubbub_client::raw::Raw;
 use hubbub_client::{Client, Event, Events};
+use hubbub_core::code::Code;
 use hubbub_core::entry::{Entry, Says};
 use hubbub_core::ids::{Millis, NodeId, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
@@ -474,6 +475,20 @@ async fn a_page_has_all_that_is_kept_though_it_was_not_heard_here() {
         let page = chat.client.history(&room, range, None).await.unwrap();
         assert_eq!((page.entries.last().unwrap().seq, page.more), (kept, false), "{range:?}");
     }
+}
+
+/// So does who was told that they are a member, and gives a command here.
+#[tokio::test]
+async fn a_command_is_taken_of_who_joined_elsewhere_though_that_was_not_heard_here() {
+    let chat = Chat::start(Config::default()).await;
+    chat.bus.loses_joins.store(true, SeqCst);
+    let ann = User { id: chat.client.welcome().user.id.clone(), name: "Ann".into() };
+    let (room, _) = made_elsewhere(&chat, "tea").await;
+    let answered = async || chat.client.send_text(&room, "/stock=AAPL.US", None).await.unwrap_err().code();
+    assert_eq!(answered().await, Some(Code::NotMember));
+    elsewhere(&chat, &room, &ann, Verb::Join).await;
+    // Nobody bridges to bots here.
+    assert_eq!(answered().await, Some(Code::Unavailable));
 }
 
 /// The frames up to one of this type, as one text.

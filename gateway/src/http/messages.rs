@@ -60,10 +60,7 @@ async fn command(
     text: String,
     key: Option<&Key>,
 ) -> Result<Json<Said>, Fault> {
-    let (synced, _) = state.gateway.asker.sync(&room, 0, vec![user.id.clone()]).await?;
-    if synced.members.is_empty() {
-        return Err(Refusal::NotMember.into());
-    }
+    state.gateway.check_member(&room, &user.id).await?;
     let Given { command, notice } = state.gateway.give_command(user, Some(token), room, text, key).await?;
     Ok(Json(Said::Commanded(Commanded { command, notice })))
 }
