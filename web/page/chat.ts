@@ -104,7 +104,7 @@ export class Chat extends Emitter<ChatEvents> {
     const kept = keep.parsed<Record<string, number>>(this.#kept.get(), {});
     const before = new Map(this.rooms);
     this.rooms.clear();
-    for (const { id, name, topic, head } of welcome.rooms) {
+    for (const { id, name, topic = before.get(id)?.topic ?? "", head } of welcome.rooms) {
       // A head that is lower than what was read is another log.
       const read = Math.min(before.get(id)?.read ?? kept[id] ?? head, head);
       this.rooms.set(id, { id, name, topic, head, read });

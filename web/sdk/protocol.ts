@@ -120,8 +120,8 @@ export interface Limits {
 /** The answer to `hello`. */
 export interface Welcome {
   user: User & { roles: string[] };
-  /** The rooms that this connection is sent from here on. */
-  rooms: { id: string; name: string; topic: string; head: number }[];
+  /** The rooms that this connection is sent from here on. The topic is left out where all of them would be too long; `open` has it. */
+  rooms: { id: string; name: string; topic?: string; head: number }[];
   /** Which log the seqs are of; told again with them in a resume. */
   log?: string;
   limits: Limits;

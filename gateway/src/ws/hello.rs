@@ -22,6 +22,10 @@ use crate::shard::{Shard, State};
 use crate::socketio::entrance;
 use crate::ws::connection::Flow;
 
+/// Bytes of topics in a welcome. With them it is below the 1 MiB that stock clients take, also of a thousand rooms with the longest
+/// names, and of topics that JSON escapes character by character.
+const TOPICS_BYTES_MAX: usize = 256 * 1024;
+
 /// Takes a `hello`. Nothing more is read before it is answered, so that what a client sends behind it finds it let in.
 pub fn on_hello(
     shard: &Arc<Shard>,
@@ -252,12 +256,9 @@ impl Shard {
         let frame = match &mut connection.session {
             Some(session) => entrance::welcome(session, account),
             None => {
-                let shown = rooms.keys().filter_map(|room| {
-                    let (name, topic) = state.rooms.get(room)?.names();
-                    Some(WelcomeRoom { id: room.clone(), name, topic, head: state.position(room)? })
-                });
+                let shown = state.shown_in_welcome(rooms.keys());
                 let log = rooms.keys().find_map(|room| state.log(room));
-                self.welcome_frame(reference, account, shown.collect(), log)
+                self.welcome_frame(reference, account, shown, log)
             }
         };
         state.push(id, frame);
@@ -296,12 +297,8 @@ impl Shard {
         let Some(connection) = state.connection(id) else { return };
         let rooms: Vec<_> = connection.rooms.iter().map(|(room, _)| room.clone()).collect();
         let untouched = connection.untouched;
-        let shown = rooms.iter().filter_map(|room| {
-            let (name, topic) = state.rooms.get(room)?.names();
-            Some(WelcomeRoom { id: room.clone(), name, topic, head: state.position(room)? })
-        });
         let log = rooms.iter().find_map(|room| state.log(room));
-        let frame = self.welcome_frame(reference, account, shown.collect(), log);
+        let frame = self.welcome_frame(reference, account, state.shown_in_welcome(&rooms), log);
         state.push(id, frame);
         for room in rooms {
             let Some(seen) = resume.rooms.get(&room).copied() else { continue };
@@ -413,6 +410,18 @@ impl Shard {
 }
 
 impl State {
+    /// What a welcome shows of rooms. Once there are as many bytes of topics as fit, the rest is shown without.
+    fn shown_in_welcome<'a>(&self, rooms: impl IntoIterator<Item = &'a RoomId>) -> Vec<WelcomeRoom> {
+        let mut topics = 0;
+        let shown = rooms.into_iter().filter_map(|room| {
+            let (name, topic) = self.rooms.get(room)?.names();
+            topics += topic.len();
+            let topic = (topics <= TOPICS_BYTES_MAX).then_some(topic);
+            Some(WelcomeRoom { id: room.clone(), name, topic, head: self.position(room)? })
+        });
+        shown.collect()
+    }
+
     /// Takes its user from a connection: who that was, and the rooms that they are in.
     pub(crate) fn take_user(&mut self, id: ConnectionId) -> Option<(Arc<Account>, Vec<RoomId>)> {
         self.leave_rooms(id);
@@ -450,6 +459,32 @@ mod tests {
     use crate::http::tests::state;
     use crate::member::Connection;
     use crate::shard::tests::{connected, synced, unread};
+
+    #[tokio::test]
+    async fn the_welcome_of_a_thousand_rooms_is_below_what_stock_clients_take() {
+        let shard = Shard::new(state(Config::default()).gateway, 0);
+        let account = Account {
+            user: User { id: UserId::parse("ann").unwrap(), name: "Ann".into() },
+            roles: Vec::new(),
+            expires_at: Millis(u64::MAX),
+        };
+        let rooms: Vec<_> = (0..1_000).map(|n| RoomId::parse(&format!("{n:064}")).unwrap()).collect();
+        for topic in ["\"".repeat(256), "\u{1f375}".repeat(256)] {
+            let (frame, topics) = shard.with(|state| {
+                for room in &rooms {
+                    let mut synced = synced(room, 1);
+                    synced.info.facts.name = "\u{1f375}".repeat(80).into();
+                    synced.info.facts.topic = topic.as_str().into();
+                    state.rooms.entry(room.clone()).or_default().begin(synced);
+                }
+                let shown = state.shown_in_welcome(&rooms);
+                let topics = shown.iter().filter(|room| room.topic.is_some()).count();
+                (shard.welcome_frame(&None, &account, shown, Some(LogId(1))), topics)
+            });
+            assert_eq!(topics, (TOPICS_BYTES_MAX / topic.len()).min(rooms.len()));
+            assert!(frame.len() < 1024 * 1024, "{} bytes", frame.len());
+        }
+    }
 
     #[tokio::test]
     async fn what_waits_for_the_end_of_the_turn_is_part_of_what_is_resumed() {

@@ -107,11 +107,11 @@ export interface Welcome {
     user: User & {
         roles: string[];
     };
-    /** The rooms that this connection is sent from here on. */
+    /** The rooms that this connection is sent from here on. The topic is left out where all of them would be too long; `open` has it. */
     rooms: {
         id: string;
         name: string;
-        topic: string;
+        topic?: string;
         head: number;
     }[];
     /** Which log the seqs are of; told again with them in a resume. */

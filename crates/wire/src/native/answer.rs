@@ -258,8 +258,9 @@ pub struct WelcomeRoom {
     pub id: RoomId,
     /// Its name.
     pub name: Arc<str>,
-    /// Its topic.
-    pub topic: Arc<str>,
+    /// Its topic, unless the topics are too long together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic: Option<Arc<str>>,
     /// The last seq that this connection is not sent unless it resumes.
     pub head: Seq,
 }
