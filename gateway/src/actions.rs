@@ -126,18 +126,22 @@ impl Asker {
 
     /// Asks the holder where a room's log ends, for its newest entries as far as they are in memory, and which of `users`
     /// are members there.
-    pub async fn sync(
+    pub fn sync(
         &self,
         room: &RoomId,
         newest: u32,
         users: Vec<UserId>,
-    ) -> Result<(Synced, Vec<Entry>), Failure> {
-        let (told, payload) = self.ask(room.clone(), What::Sync { newest, users }).await?;
-        match told {
-            Told::Synced(synced) => Ok((*synced, parcel::entries(room, payload)?)),
-            Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Erased(_) | Told::Trimmed(_) => {
-                Err(Failure::Unavailable)
+    ) -> impl Future<Output = Result<(Synced, Vec<Entry>), Failure>> + 'static + use<> {
+        let room = room.clone();
+        let asked = self.ask(room.clone(), What::Sync { newest, users });
+        async move {
+            let (told, payload) = asked.await?;
+            match told {
+                Told::Synced(synced) => Ok((*synced, parcel::entries(&room, payload)?)),
+                Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
+                Told::Unavailable | Told::Moved | Told::Done(_) | Told::Erased(_) | Told::Trimmed(_) => {
+                    Err(Failure::Unavailable)
+                }
             }
         }
     }

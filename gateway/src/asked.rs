@@ -65,22 +65,13 @@ impl Asked<'_> {
         }
         let gateway = self.shard.gateway.clone();
         if let Some(text) = command_in(&content) {
-            let (is_member, bearer) = self.shard.with(|state| {
-                let bearer = state.connection(self.id).and_then(|connection| connection.bearer.clone());
-                (state.is_in(self.id, &room), bearer)
-            });
-            let (user, text) = (&self.account.user, text.to_owned());
-            if !is_member {
-                // They may have joined at another gateway a moment ago.
-                let (user, given) =
-                    (user.clone(), move |given: Result<Given, Failure>| show(given.map(Said::Commanded)));
-                let asked = async move {
-                    gateway.check_member(&room, &user.id).await?;
-                    gateway.give_command(&user, bearer.as_deref(), room, text, key.as_ref()).await
-                };
-                return self.answer_later(1, Box::pin(asked.map(given)));
-            }
-            let given = gateway.give_command(user, bearer.as_deref(), room, text, key.as_ref());
+            let bearer = self.shard.with(|state| state.connection(self.id)?.bearer.clone());
+            let (user, text) = (self.account.user.clone(), text.to_owned());
+            let checked = gateway.check_member(&room, &user.id);
+            let given = async move {
+                checked.await?;
+                gateway.give_command(&user, bearer.as_deref(), room, text, key.as_ref()).await
+            };
             return self.answer_later(1, Box::pin(given.map(|given| show(given.map(Said::Commanded)))));
         }
         let began = Instant::now();

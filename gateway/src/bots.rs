@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use futures_util::FutureExt;
 use hubbub_core::code::Code;
 use hubbub_core::ids::{Key, Millis, RoomId, User, UserId};
 use hubbub_core::limits::Content;
@@ -43,13 +44,21 @@ impl Gateway {
         }
     }
 
-    /// Asks a room's holder whether somebody is a member.
+    /// Asks a room's holder whether somebody is a member: what another gateway acknowledged, or this one a moment ago, may not be heard
+    /// here yet. The question is on its way when this returns.
     ///
     /// # Errors
-    /// `Refused`; `Unavailable`.
-    pub async fn check_member(&self, room: &RoomId, user: &UserId) -> Result<(), Failure> {
-        let (synced, _) = self.asker.sync(room, 0, vec![user.clone()]).await?;
-        if synced.members.is_empty() { Err(Refusal::NotMember.into()) } else { Ok(()) }
+    /// `NotMember`; `Unavailable`.
+    pub fn check_member(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+    ) -> impl Future<Output = Result<(), Failure>> + 'static + use<> {
+        self.asker.sync(room, 0, vec![user.clone()]).map(|synced| match synced {
+            Ok((synced, _)) if !synced.members.is_empty() => Ok(()),
+            Ok(_) | Err(Failure::Refused(Refusal::NoSuchRoom)) => Err(Refusal::NotMember.into()),
+            Err(failure) => Err(failure),
+        })
     }
 
     /// Gives a member's command to the bots. It is on its way when this returns. `bearer` is the member's access token, where

@@ -60,9 +60,7 @@ impl Shard {
         room: RoomId,
         limit: u32,
     ) -> Result<(), Failure> {
-        let (members, _) = self.gateway.asker.members(room.clone(), None, MEMBERS).await?;
-        let members = self.gateway.with_presence(members);
-        let mut snapshot = self.snapshot(&room, limit).await?;
+        let (mut snapshot, mut members) = self.look(&room, limit).await?;
         let mut tries = 0;
         while tries < TRIES {
             let settled = self.settled.notified();
@@ -80,14 +78,22 @@ impl Shard {
                 // Told whenever any connection settles, so this is no try. It ends with the connection at the latest.
                 Meeting::NotYet => {
                     settled.await;
-                    snapshot = self.snapshot(&room, limit).await?;
+                    (snapshot, members) = self.look(&room, limit).await?;
                     continue;
                 }
-                Meeting::TooOld => snapshot = self.snapshot(&room, limit).await?,
+                Meeting::TooOld => (snapshot, members) = self.look(&room, limit).await?,
             }
             tries += 1;
         }
         Err(Failure::Unavailable)
+    }
+
+    /// A snapshot, and the first members. They come from a list, which by the time of the holder's answer shows all that this says: read
+    /// before it, who joins between the two would be in neither.
+    async fn look(&self, room: &RoomId, limit: u32) -> Result<(Snapshot, Vec<answer::Present>), Failure> {
+        let snapshot = self.snapshot(room, limit).await?;
+        let (members, _) = self.gateway.asker.members(room.clone(), None, MEMBERS).await?;
+        Ok((snapshot, self.gateway.with_presence(members)))
     }
 
     async fn snapshot(&self, room: &RoomId, limit: u32) -> Result<Snapshot, Failure> {

@@ -68,7 +68,7 @@ impl Shard {
     }
 
     /// Waits for the end of a sync that was asked for just now: of the next one, if another was under way.
-    pub(crate) async fn synced_again(self: &Arc<Self>, room: &RoomId) {
+    pub(crate) async fn synced_again(self: &Arc<Self>, room: &RoomId) -> Result<(), Failure> {
         let waiting = self.with(|state| {
             let here = state.rooms.get_mut(room).filter(|here| here.syncing.is_some())?;
             let (told, waiting) = oneshot::channel();
@@ -78,9 +78,9 @@ impl Shard {
             }
             Some(waiting)
         });
-        if let Some(waiting) = waiting {
-            // Failed or not, the caller looks at what is known now.
-            let _ = waiting.await;
+        match waiting {
+            None => Ok(()),
+            Some(waiting) => waiting.await.unwrap_or(Err(Failure::Unavailable)),
         }
     }
 
@@ -159,14 +159,15 @@ impl Shard {
     pub(crate) async fn catch_up(self: Arc<Self>, id: ConnectionId, room: RoomId, mut from: Seq) {
         let budget = self.gateway.config.connection_bytes_max;
         let mut failures = 0;
-        let mut member = true;
+        let mut member = !self.left_at(id, &room, from).await;
         loop {
             // Before the look: what settles after it is not missed.
             let settled = self.settled.notified();
             match self.with(|state| state.catch_up_step(id, &room, &mut from, &mut member, budget)) {
                 Step::Over => break,
                 Step::Wait => settled.await,
-                Step::Sync => self.synced_again(&room).await,
+                // Failed or not, it looks at what is known now.
+                Step::Sync => _ = self.synced_again(&room).await,
                 Step::TooLate => {
                     self.give_up(id);
                     break;
@@ -200,6 +201,23 @@ impl Shard {
             }
         }
         self.settled.notify_waiters();
+    }
+
+    /// Whether the last entry that a connection saw of a room is its user's own leave: what came until they joined again is not theirs.
+    async fn left_at(self: &Arc<Self>, id: ConnectionId, room: &RoomId, from: Seq) -> bool {
+        let asked = self.with(|state| {
+            let user = state.connection(id)?.account.as_ref()?.user.id.clone();
+            let joined = state.users.get(&user)?.joined.get(room)?;
+            // Who joined before has not left since.
+            let read_to = state.rooms.get(room)?.read_to();
+            (joined > from && from > Seq(0)).then_some((user, read_to))
+        });
+        let Some((user, read_to)) = asked else { return false };
+        let range = Range::After(Seq(from.0 - 1));
+        let replay = Replay { room: room.clone(), range, limit: 1, kinds: Vec::new(), read_to };
+        // Where that can't be read they are sent more, not less.
+        let Ok(page) = self.gateway.asker.replay(replay).await else { return false };
+        page.entries.first().is_some_and(|e| e.seq == from && e.kind == Kind::Leave && e.user == user)
     }
 
     /// Closes a connection that can't be brought up to a room: it comes again, and resumes anew.

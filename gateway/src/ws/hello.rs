@@ -108,6 +108,9 @@ impl Shard {
                 entered
             }
             Entrance::Again => {
+                for (room, seen) in &resume.rooms {
+                    self.come_up_to(room, *seen).await?;
+                }
                 self.with(|state| self.welcome_again(state, id, reference, &account, &resume));
                 Ok(())
             }
@@ -225,19 +228,37 @@ impl Shard {
             Err(Failure::Refused(Refusal::NoSuchRoom)) => return Ok(false),
             result => result?,
         }
-        let (new, position) = self.with(|state| {
+        let new = self.with(|state| {
             let synced = state.rooms.get(room).and_then(|here| here.synced.as_ref());
-            (synced.is_none_or(|synced| synced.live_at >= began), state.position(room))
+            synced.is_none_or(|synced| synced.live_at >= began)
         });
-        let ahead = seen.is_some_and(|seen| position.is_none_or(|position| seen > position));
-        if ahead {
-            // Another gateway was quicker, or the log is another one: the holder knows.
-            self.with(|state| state.need_sync(room.clone(), crate::room::SyncCause::Ahead));
-            self.synced_again(room).await;
+        if let Some(seen) = seen {
+            self.come_up_to(room, seen).await?;
         }
         match new {
             true => Ok(self.gateway.asker.sync(room, 0, vec![user.clone()]).await?.0.members.contains(user)),
             false => Ok(true),
+        }
+    }
+
+    /// Reads a room that is live here again, if a client has seen more of it: another gateway was quicker, or the log is another one.
+    ///
+    /// # Errors
+    /// `Unavailable`: the holder, who knows which, can't be asked.
+    async fn come_up_to(self: &Arc<Self>, room: &RoomId, seen: Seq) -> Result<(), Failure> {
+        let is_ahead = self.with(|state| {
+            let is_ahead = state.position(room).is_some_and(|position| seen > position);
+            if is_ahead {
+                state.need_sync(room.clone(), crate::room::SyncCause::Ahead);
+            }
+            is_ahead
+        });
+        match is_ahead {
+            true => match self.synced_again(room).await {
+                Err(Failure::Refused(_)) => Ok(()),
+                synced => synced,
+            },
+            false => Ok(()),
         }
     }
 

@@ -118,6 +118,8 @@ impl Named<'_> {
             Request::Members { room, cursor, limit } => {
                 let gateway = gateway.clone();
                 self.read(move |reference| async move {
+                    // All that was asked or told before is in the list by the time at which the holder answers this.
+                    gateway.asker.sync(&room, 0, Vec::new()).await?;
                     let (members, next) = gateway.asker.members(room, cursor, limit).await?;
                     let members = gateway.with_presence(members);
                     Ok(answer::ok(&reference, answer::Members { members, next }))

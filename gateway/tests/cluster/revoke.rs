@@ -94,3 +94,21 @@ async fn what_could_not_be_said_was_not_done_and_may_be_asked_again() {
     assert_eq!(a.ask(&ann, "POST", "/v1/accounts/logout").await.0, 200);
     assert_eq!(end_of(&mut there).await.1, Some(4401));
 }
+
+/// One that hears nothing for some seconds hears of it afterwards.
+#[tokio::test]
+async fn a_gateway_that_was_cut_off_when_a_token_was_called_back_refuses_it_once_it_is_back() {
+    let world = World::start().await;
+    let [a, b] = world.gateways(["a", "b"]).await;
+    let ann = world.person("ann").await;
+    let (there, _there) = b.connect(&ann).await;
+    b.line.is_cut.store(true, SeqCst);
+    assert_eq!(a.ask(&ann, "POST", "/v1/accounts/logout").await.0, 200);
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    b.line.is_cut.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let here = a.ask(&ann, "GET", "/v1/accounts/validate").await.0;
+    let status = b.ask(&ann, "GET", "/v1/accounts/validate").await.0;
+    eprintln!("at a: {here}; at b: {status}; b's connection: {:?}", there.ping().await.is_ok());
+    assert_eq!(status, 401);
+}
