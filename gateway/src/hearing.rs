@@ -1,5 +1,6 @@
 //! What a shard does with what the bus brings: entries by seq, each once; and what passes.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use hubbub_core::ports::bus::{Message, Payload};
 use hubbub_core::position::Arrival;
 use hubbub_wire::native::answer::{self, Event};
 use hubbub_wire::socketio::answer::{self as socketio, Chatroom};
-use hubbub_wire::tier::control::Control;
+use hubbub_wire::tier::control::{Control, TokenId};
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::event::{Committed, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel::{self, BadParcel};
@@ -344,6 +345,15 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// Closes all connections of tokens that were called back.
+    pub fn close_revoked(&mut self, tokens: &HashSet<TokenId>) {
+        for id in self.ids() {
+            if self.connection(id).is_some_and(|connection| tokens.contains(&connection.token)) {
+                self.close_because(id, CloseCode::NotAuthenticated, "revoked", 0);
+            }
+        }
     }
 
     /// Closes all connections of a user who is banned.

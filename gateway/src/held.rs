@@ -18,7 +18,7 @@ impl Gateway {
         self.shards.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(shard));
     }
 
-    fn shards(&self) -> Vec<Arc<Shard>> {
+    pub(crate) fn shards(&self) -> Vec<Arc<Shard>> {
         let shards = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
         shards.iter().filter_map(std::sync::Weak::upgrade).collect()
     }

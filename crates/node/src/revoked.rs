@@ -1,9 +1,10 @@
 //! Tokens that were called back: refused at every node that heard of it, until they end by themselves.
 //!
-//! Kept in memory only: people's tokens are short-lived, and a node that starts anew takes a token that was called back before.
-//! Bots' tokens are not, so who has one that got out is banned: that is stored.
+//! Kept in memory only, and told to whoever starts or was cut off: where all nodes start anew, a token that was called back before is
+//! taken. People's tokens are short-lived. Bots' tokens are not, so who has one that got out is banned: that is stored.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -75,6 +76,12 @@ impl Revoked {
     /// Whether the token was called back.
     pub fn has(&self, token: TokenId) -> bool {
         self.any.load(Ordering::Acquire) && self.lock().until.contains_key(&token)
+    }
+
+    /// Up to `max` of those that end after this one, by their ends.
+    pub fn after(&self, last: Option<(Millis, TokenId)>, max: usize) -> Vec<(Millis, TokenId)> {
+        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.lock().by_end.range((begin, Bound::Unbounded)).take(max).copied().collect()
     }
 
     /// Whether the token was called back; now that it is known to end no sooner than `until`, it stays so for as long. Where
@@ -152,5 +159,11 @@ mod tests {
         }
         assert_eq!(lengths(&revoked), (REMEMBERED_MAX, REMEMBERED_MAX));
         assert!(!revoked.has(token(0)) && revoked.has(token(1)) && revoked.has(token(max)));
+        let (mut told, mut last) = (0, None);
+        while let [page @ .., end] = &revoked.after(last, 1_000)[..] {
+            told += page.len() + 1;
+            last = Some(*end);
+        }
+        assert_eq!(told, REMEMBERED_MAX);
     }
 }

@@ -1,5 +1,6 @@
 //! What a gateway does about the others, from its start to its end: it listens, tells, asks and answers, and looks who lives.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::metrics as names;
 use crate::peers::announce::announce;
 use crate::peers::balance::Balance;
 use crate::peers::peer::{News, Peer, Snapshot};
-use crate::peers::{Peers, Verdict};
+use crate::peers::{Peers, Verdict, revoked};
 
 /// How often it is looked who lives, and how often changes are told at most: the first after a while at once, since what
 /// was not told dies with a gateway.
@@ -32,8 +33,8 @@ const INBOX_MAX: usize = 4_096;
 const DEAD_AFTER: Duration = Duration::from_secs(1);
 /// How long one that is gone is remembered: should it be back, its users were told offline.
 const REMEMBERED: Duration = Duration::from_secs(600);
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Pages of one answer: more users than one process can hold.
 const PAGES_MAX: usize = 16_384;
 
@@ -87,6 +88,9 @@ impl Peers {
                     for (node, attempt) in to_ask {
                         tokio::spawn(self.clone().ask(gateway.clone(), node, attempt));
                     }
+                    for node in self.come_into_sight() {
+                        tokio::spawn(revoked::learn(gateway.clone(), node));
+                    }
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(BALANCE_EVERY) {
                         self.balance(&gateway, &mut balance, &mut living);
@@ -102,7 +106,7 @@ impl Peers {
                     }
                 }
                 Some(heard) = listening.heard.recv() => {
-                    let verdict = self.hear(heard);
+                    let verdict = self.hear(&gateway, heard);
                     announce(&gateway, &self, verdict);
                 }
             }
@@ -170,6 +174,15 @@ impl Peers {
         (verdict, to_ask)
     }
 
+    /// The others that live and did not at the last look; all of them once this one is heard again.
+    fn come_into_sight(&self) -> Vec<NodeId> {
+        let mut known = self.lock();
+        let living: BTreeSet<_> =
+            known.living.iter().filter(|node| **node != self.cluster.node).cloned().collect();
+        let before = std::mem::replace(&mut known.in_sight, living);
+        known.in_sight.difference(&before).cloned().collect()
+    }
+
     /// Tells what changed, or if `anyway` that nothing did. Whether anything was said.
     fn tell(&self, gateway: &Gateway, anyway: bool) -> bool {
         let mut said = false;
@@ -213,12 +226,15 @@ impl Peers {
         }
     }
 
-    fn hear(&self, heard: Heard) -> Verdict {
+    fn hear(&self, gateway: &Gateway, heard: Heard) -> Verdict {
         match heard {
             Heard::Question(mut payload, reply) => match parcel::header::<Question>(&mut payload) {
                 Ok(Question::Present { from }) => {
                     let page = self.lock().page(from);
                     reply.send(parcel::pack(&page));
+                }
+                Ok(Question::Revoked { after }) => {
+                    reply.send(parcel::pack(&revoked::page(&gateway.revoked, after)));
                 }
                 Err(error) => unreadable(&error),
             },
@@ -291,7 +307,7 @@ impl Peers {
     }
 }
 
-fn unreadable(error: &parcel::BadParcel) {
+pub(super) fn unreadable(error: &parcel::BadParcel) {
     metrics::counter!(names::PEER_UNREADABLE).increment(1);
     tracing::debug!(%error, "another gateway said what can't be read");
 }

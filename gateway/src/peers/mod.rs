@@ -18,6 +18,7 @@ pub mod announce;
 pub mod balance;
 pub mod life;
 pub mod peer;
+pub mod revoked;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -72,6 +73,8 @@ struct Known {
     others: HashMap<NodeId, Peer>,
     /// This gateway and those that live, by ascending id; empty while the roster can't be believed.
     living: Vec<NodeId>,
+    /// Those of the others that were asked which tokens were called back.
+    in_sight: BTreeSet<NodeId>,
 }
 
 #[derive(Clone, Copy)]

@@ -81,7 +81,7 @@ impl Line {
 }
 
 /// Waits until it is so.
-async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+pub async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
     let so = async {
         while !is().await {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -1,0 +1,69 @@
+//! Tokens that were called back while this gateway could not hear of it: before it began, or while it was cut off. It asks each gateway
+//! that comes into sight, for whichever of the two was away.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use hubbub_core::ids::{Millis, NodeId};
+use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_node::revoked::Revoked;
+use hubbub_wire::tier::control::TokenId;
+use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::presence::{Question, RevokedPage};
+
+use crate::Gateway;
+use crate::peers::life::{ASK_AGAIN, ASK_TIMEOUT, unreadable};
+
+/// Tokens in one answer, some 60 bytes each.
+const PAGE: usize = 4_096;
+/// One of an older version never answers.
+const TRIES: usize = 3;
+
+/// The page after this token.
+pub fn page(revoked: &Revoked, after: Option<(Millis, TokenId)>) -> RevokedPage {
+    let mut tokens = revoked.after(after, PAGE + 1);
+    let more = tokens.len() > PAGE;
+    tokens.truncate(PAGE);
+    RevokedPage { tokens, more }
+}
+
+/// Asks a gateway which tokens were called back, and closes their connections here.
+pub async fn learn(gateway: Arc<Gateway>, node: NodeId) {
+    for _ in 0..TRIES {
+        if let Some(tokens) = collect(&*gateway.bus, &node).await {
+            return gateway.called_back(&tokens);
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    tracing::warn!(%node, "a gateway does not say which tokens were called back: those that this one did not hear of are taken");
+}
+
+async fn collect(bus: &dyn Bus, node: &NodeId) -> Option<Vec<(Millis, TokenId)>> {
+    let subject = Subject::Node(node.clone());
+    let mut tokens = Vec::new();
+    loop {
+        let question = parcel::pack(&Question::Revoked { after: tokens.last().copied() });
+        let mut answer = bus.request(&subject, question.into(), ASK_TIMEOUT).await.ok()?;
+        let page = parcel::header::<RevokedPage>(&mut answer).inspect_err(unreadable).ok()?;
+        let is_last = !page.more || page.tokens.is_empty();
+        tokens.extend(page.tokens);
+        if is_last {
+            return Some(tokens);
+        }
+    }
+}
+
+impl Gateway {
+    /// Takes note of tokens that were called back elsewhere.
+    fn called_back(&self, tokens: &[(Millis, TokenId)]) {
+        let news: HashSet<TokenId> =
+            tokens.iter().map(|(_, token)| *token).filter(|token| !self.revoked.has(*token)).collect();
+        // First: a hello that is being looked at finds it there, or is found among the connections.
+        tokens.iter().for_each(|(until, token)| self.revoked.add(*token, *until));
+        if !news.is_empty() {
+            for shard in self.shards() {
+                shard.with(|state| state.close_revoked(&news));
+            }
+        }
+    }
+}
