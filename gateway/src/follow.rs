@@ -140,11 +140,11 @@ impl State {
         joined.is_some_and(|joined| joined.is_none_or(|followed| followed < seq))
     }
 
-    /// Whether a user's join at `seq` is not known here yet, and came before the room became live here: one that came later was seen in
-    /// its log.
+    /// Whether a user's join at `seq` is not known here yet though its entry went by: before the room became live here, or while the user
+    /// had no connection. One that is still to come is seen in the log.
     fn is_to_follow(&self, user: &UserId, room: &RoomId, seq: Seq) -> bool {
         let synced = self.rooms.get(room).and_then(|here| here.synced.as_ref());
-        synced.is_some_and(|synced| seq <= synced.live_from) && self.is_unheard(user, room, seq)
+        synced.is_some_and(|synced| seq <= synced.position.0) && self.is_unheard(user, room, seq)
     }
 }
 

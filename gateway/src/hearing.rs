@@ -51,9 +51,12 @@ impl State {
         if let Some(last) = entries.last() {
             here.begin_delivery(last.seq, &traces);
         }
-        if let Some(synced) = &mut here.synced {
-            synced.member_count = batch.members;
-            synced.epoch = synced.epoch.max(batch.epoch);
+        match &mut here.synced {
+            Some(synced) => {
+                synced.member_count = batch.members;
+                synced.epoch = synced.epoch.max(batch.epoch);
+            }
+            None => here.heard_epoch = here.heard_epoch.max(batch.epoch),
         }
         self.take_entries(room, entries);
         Ok(())

@@ -171,11 +171,25 @@ async fn run_handed(
     door.let_go().await;
 }
 
+/// Does what a shard does for ever, and begins again if it panics: its connections would be told nothing any more, and nobody would
+/// see that.
+async fn for_ever<F>(what: &str, shard: Arc<Shard>, work: fn(Arc<Shard>) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    while let Err(end) = tokio::spawn(work(shard.clone())).await {
+        if end.is_cancelled() {
+            return;
+        }
+        tracing::error!(what, shard = shard.index, "an event loop's work panicked, and begins again");
+    }
+}
+
 impl Door {
     fn new(gateway: Arc<Gateway>, index: usize, router: Router, drain: CancellationToken) -> Self {
         let shard = Shard::new(gateway, index);
-        tokio::spawn(shard.clone().run());
-        tokio::spawn(shard.clone().sweep_every_second());
+        tokio::spawn(for_ever("turns", shard.clone(), Shard::run));
+        tokio::spawn(for_ever("sweep", shard.clone(), Shard::sweep_every_second));
         Self { shard, router, requests: TaskTracker::new(), drain }
     }
 
@@ -364,6 +378,17 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (_client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         assert!(accepted.unwrap().0.nodelay().unwrap());
+    }
+
+    #[tokio::test]
+    async fn what_panics_begins_again() {
+        static BEGUN: AtomicUsize = AtomicUsize::new(0);
+        async fn once(_: Arc<Shard>) {
+            assert!(BEGUN.fetch_add(1, Ordering::Relaxed) > 0, "the first time it does");
+        }
+        let shard = Shard::new(crate::http::tests::state(crate::config::Config::default()).gateway, 0);
+        for_ever("test", shard, once).await;
+        assert_eq!(BEGUN.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -254,13 +254,16 @@ impl State {
                 // First what waits to be told of the one before.
                 self.flush_now(room);
                 let here = self.rooms.get_mut(room)?;
-                let members = here.members.clone();
                 here.forget_recent();
                 here.begin(synced);
-                for slot in members {
-                    let connection = self.connections.get(slot as usize);
-                    if let Some((serial, dialect)) = connection.map(|one| (one.serial, one.dialect())) {
-                        self.push(ConnectionId { slot, serial }, dialect.reset(room, head));
+                for id in self.ids() {
+                    let Some(connection) = self.connection(id) else { continue };
+                    let Some(standing) = connection.standing(room).copied() else { continue };
+                    let frame = connection.dialect().reset(room, head);
+                    self.push(id, frame);
+                    if !matches!(standing, Standing::Live(_)) {
+                        // It is where the room is, whatever it was still to be sent of the log before.
+                        self.go_live(id, room);
                     }
                 }
                 None
@@ -433,6 +436,11 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use hubbub_core::entry::Says;
+    use hubbub_core::ids::{Epoch, Millis, User, UserId};
+    use hubbub_core::limits::Content;
+    use hubbub_wire::tier::event::Batch;
+    use hubbub_wire::tier::parcel;
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -450,7 +458,7 @@ mod tests {
             let id = state.insert(|serial| Connection { socket, ..unread(serial) });
             let here = state.rooms.entry(room.clone()).or_default();
             here.begin(synced(&room, 1));
-            here.members = vec![id.slot];
+            state.go_live(id, &room);
             state.pass(&room, Passes::Count(1));
             assert_eq!(state.take_sync(&room, None, synced(&room, 2), Vec::new()), None);
             state.write_a_part();
@@ -463,5 +471,39 @@ mod tests {
         let at =
             |event: &str| told.find(&format!("\"{event}\"")).unwrap_or_else(|| panic!("no {event}: {told}"));
         assert!(at("presence") < at("reset"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn what_was_heard_before_the_first_sync_is_in_the_segment_that_is_named() {
+        let room = RoomId::parse("lobby").unwrap();
+        Shard::new(state(Config::default()).gateway, 0).with(|state| {
+            state.rooms.entry(room.clone()).or_default();
+            let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+            let content = Content::text("hello".to_owned()).unwrap();
+            let said = Entry::new(&room, Seq(8), Millis(1), &ann, None, Says::Message(&content));
+            let batch = Batch { room: room.clone(), log: LogId(1), epoch: Epoch(5), members: 1 };
+            let payload = parcel::pack_with(&batch, &room, [&said]);
+            state.hear(Heard::Entries(room.clone(), Message::from(payload)));
+            // Decided before, told later: its head is in the segment of epoch 1.
+            assert_eq!(state.take_sync(&room, None, synced(&room, 1), Vec::new()), None);
+            let read_to = state.rooms[&room].read_to().unwrap();
+            assert_eq!((read_to.head, read_to.epoch), (Seq(8), Epoch(5)));
+        });
+    }
+
+    #[tokio::test]
+    async fn whoever_is_on_the_way_into_a_room_is_told_that_its_log_is_another_one() {
+        let room = RoomId::parse("lobby").unwrap();
+        for standing in [Standing::CatchingUp, Standing::Behind(Seq(90))] {
+            Shard::new(state(Config::default()).gateway, 0).with(|state| {
+                let rooms = smallvec::smallvec![(room.clone(), standing)];
+                let id = state.insert(|serial| Connection { rooms, ..unread(serial) });
+                state.rooms.entry(room.clone()).or_default().begin(synced(&room, 1));
+                assert_eq!(state.take_sync(&room, None, synced(&room, 2), Vec::new()), None);
+                let connection = state.connection(id).unwrap();
+                assert!(connection.out.waiting() > 0, "reset, never silence");
+                assert_eq!(connection.standing(&room).copied(), Some(Standing::Live(0)));
+            });
+        }
     }
 }

@@ -36,8 +36,6 @@ pub struct Synchronized {
     pub epoch: Epoch,
     /// The last entry that this shard took.
     pub position: Position,
-    /// The position at which it became live here: entries after it were seen one by one.
-    pub live_from: Seq,
     /// When it became live here.
     pub live_at: Instant,
     /// How many members the room has.
@@ -94,6 +92,9 @@ pub struct RoomHere {
     /// Spans of batches that no member was sent yet, with the last seq of each.
     delivering: Vec<(Seq, Span)>,
     ahead: BTreeMap<Seq, Entry>,
+    /// The newest holder that was heard before the room was synced: what came of it is in its segment, whatever an answer says that was
+    /// on its way.
+    pub heard_epoch: Epoch,
     /// The leaves of late, and when they were heard.
     left: VecDeque<(Instant, UserId, Seq)>,
 }
@@ -166,9 +167,8 @@ impl RoomHere {
         self.synced = Some(Synchronized {
             facts: synced.info.facts,
             log: synced.log,
-            epoch: synced.epoch,
+            epoch: synced.epoch.max(std::mem::take(&mut self.heard_epoch)),
             position: Position(synced.info.head),
-            live_from: synced.info.head,
             live_at: Instant::now(),
             member_count: synced.info.members,
             erased: synced.erased,

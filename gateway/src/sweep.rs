@@ -130,7 +130,7 @@ impl Shard {
         if connection.behind_since.is_some_and(|since| now - since > seconds(config.slow_consumer_timeout)) {
             return Some(Due::Close(CloseCode::SlowConsumer));
         }
-        if wall.0 > account.expires_at.0 + TOKEN_GRACE.as_millis() as u64 {
+        if wall.0 > account.expires_at.0.saturating_add(TOKEN_GRACE.as_millis() as u64) {
             return Some(Due::Close(CloseCode::NotAuthenticated));
         }
         if wall > account.expires_at && !connection.warned {
@@ -153,6 +153,11 @@ impl Shard {
         for (id, here) in &mut state.rooms {
             let large = here.synced.as_ref().is_some_and(|synced| synced.member_count > max);
             if !large {
+                if here.count_told.take().is_some() {
+                    // Whoever has it as a large one counts nobody here.
+                    here.count_changed = true;
+                    self.gateway.count_present(id, self.index, Some(0));
+                }
                 continue;
             }
             if !std::mem::take(&mut here.count_changed) {
@@ -251,5 +256,47 @@ impl State {
                 self.push(id, answer::error(&None, failure.code(), message, Some("token"), None));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hubbub_core::ids::{User, UserId};
+    use hubbub_core::ports::accounts::Account;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::http::tests::state;
+    use crate::member::Connection;
+    use crate::shard::tests::{synced, unread};
+
+    fn account() -> Option<Arc<Account>> {
+        let user = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+        Some(Arc::new(Account { user, roles: Vec::new(), expires_at: Millis(u64::MAX) }))
+    }
+
+    #[tokio::test]
+    async fn in_a_room_that_is_large_no_more_nobody_is_counted() {
+        let shard = Shard::new(state(Config { presence_members_max: 1, ..Config::default() }).gateway, 0);
+        let room = RoomId::parse("lobby").unwrap();
+        shard.with(|state| {
+            let id = state.insert(|serial| Connection { account: account(), ..unread(serial) });
+            state.rooms.entry(room.clone()).or_default().begin(synced(&room, 1));
+            state.go_live(id, &room);
+            for (members, counted) in [(2, 1), (1, 0), (2, 1)] {
+                state.rooms.get_mut(&room).unwrap().synced.as_mut().unwrap().member_count = members;
+                shard.tell_counts(state);
+                assert_eq!(shard.gateway.count_present(&room, 1, None), counted, "of {members}");
+            }
+        });
+    }
+
+    #[tokio::test]
+    async fn a_token_may_end_as_late_as_it_likes() {
+        let shard = Shard::new(state(Config::default()).gateway, 0);
+        let id =
+            shard.with(|state| state.insert(|serial| Connection { account: account(), ..unread(serial) }));
+        shard.sweep();
+        assert!(!shard.with(|state| state.connection(id).unwrap().closing));
     }
 }

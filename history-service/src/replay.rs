@@ -115,13 +115,13 @@ impl<'a> Page<'a> {
             Range::Before(_) => (seq + 1, seq - 1),
             Range::After(_) => (seq - 1, seq + 1),
         };
-        if is_wanted && !self.entries.is_empty() && self.bytes + entry.json.len() > PAGE_BYTES_MAX {
+        if is_wanted && !self.entries.is_empty() && self.bytes + carried(entry) > PAGE_BYTES_MAX {
             (self.next, self.more) = (None, Some(Seq(previous)));
             return;
         }
         self.scanned += 1;
         if is_wanted {
-            self.bytes += entry.json.len();
+            self.bytes += carried(entry);
             self.entries.push(entry.clone());
         }
         let is_full = self.entries.len() >= self.limit || self.scanned >= SCANNED_MAX;
@@ -130,4 +130,10 @@ impl<'a> Page<'a> {
             self.more = Some(entry.seq);
         }
     }
+}
+
+/// What an entry adds to an answer, about: its JSON, and the room's facts, which a topic has beside it.
+fn carried(entry: &Entry) -> usize {
+    let facts = entry.facts.as_ref().map_or(0, |facts| facts.name.len() + facts.topic.len());
+    entry.json.len() + facts
 }

@@ -7,7 +7,6 @@ use axum::extract::Query;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::Uri;
 use hubbub_core::code::{CloseCode, Code};
-use hubbub_core::ids::RoomId;
 use hubbub_core::ports::accounts::{Account, Role, Secret};
 use hubbub_wire::seed;
 use hubbub_wire::socketio::answer::{self, Authentication, Chatroom};
@@ -198,12 +197,6 @@ impl State {
         let is_user = connection.standing(&listed.id).is_some();
         self.push(id, chatroom(listed, is_user));
         Room::Told
-    }
-
-    /// The rooms that a connection's user is a member of.
-    pub(crate) fn rooms_of(&mut self, id: ConnectionId) -> Vec<RoomId> {
-        let rooms = self.connection(id).map(|connection| &connection.rooms);
-        rooms.map_or_else(Vec::new, |rooms| rooms.iter().map(|(room, _)| room.clone()).collect())
     }
 }
 

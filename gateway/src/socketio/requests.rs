@@ -140,9 +140,11 @@ impl Called<'_> {
                 })
             }
             Request::Chatrooms => {
-                let gateway = asked.shard.gateway.clone();
-                let own = asked.shard.with(|state| state.rooms_of(asked.id)).into_iter().collect();
-                self.read(move |callback| async move { gateway.chatrooms(callback, own).await })
+                let (gateway, user) = (asked.shard.gateway.clone(), asked.account.user.id.clone());
+                self.read(move |callback| async move {
+                    let own = gateway.asker.rooms_of(user).await?;
+                    gateway.chatrooms(callback, own.into_iter().map(|joined| joined.room).collect()).await
+                })
             }
         }
     }

@@ -158,6 +158,34 @@ async fn a_room_that_could_not_be_followed_is_followed_later() {
     assert_eq!(chat.next_text().await, "hello");
 }
 
+/// A join that was heard while its user had no connection, and that the list which their hello reads does not have yet.
+#[tokio::test]
+async fn a_join_that_went_by_before_its_user_came_is_followed() {
+    let chat = Chat::start(Config::default()).await;
+    let room = chat.client.create("tea", "").await.unwrap().id;
+    let ann = User { id: chat.client.welcome().user.id.clone(), name: "Ann".into() };
+    let bob = User { id: UserId::parse("bob").unwrap(), name: "Bob".into() };
+    elsewhere(&chat, &room, &bob, Verb::Join).await;
+    chat.client.leave(&room).await.unwrap();
+    let ask = Payload::whole(Query::RoomsOf { user: ann.id.clone() });
+    let listed = chat.bus.request(&Subject::Query, ask.into(), DEADLINE).await.unwrap();
+    chat.client.clone().close().await;
+    hubbub_testkit::eventually("she is gone", async || {
+        (chat.gateway.connections.load(SeqCst) == 0).then_some(())
+    })
+    .await;
+    // The room is still live at the shard, which hears of the join.
+    elsewhere(&chat, &room, &ann, Verb::Join).await;
+    *chat.bus.stale_rooms.lock().unwrap() = Some(listed);
+    let mut other = Raw::connect(&chat.url, Some(&chat.token)).await.unwrap();
+    up_to(&mut other, "welcome").await;
+    *chat.bus.stale_rooms.lock().unwrap() = None;
+    other.send_json(&json!({"type": "join", "ref": 1, "room": room})).await.unwrap();
+    up_to(&mut other, "ok").await;
+    elsewhere(&chat, &room, &bob, says("hello")).await;
+    up_to(&mut other, "message").await;
+}
+
 /// The list that a hello reads may be from before a leave that was heard already.
 #[tokio::test]
 async fn who_left_is_not_let_in_again_by_a_list_that_is_behind() {

@@ -133,6 +133,18 @@ async fn a_page_of_pictures_fits_the_bus() {
     }
 }
 
+/// A topic has the room's facts beside it, which are as long as itself.
+#[tokio::test]
+async fn a_page_of_topics_fits_the_bus() {
+    let (world, lobby) = (World::new().await, room("lobby"));
+    let log: Vec<_> = (1..=1_000).map(|seq| topic(&lobby, seq, &"\u{1f375}".repeat(256))).collect();
+    world.log(&lobby, log.clone()).await;
+    let ask = replay(&lobby, Range::After(Seq(0)), 1_000, Some(read_to(1, 1_000)));
+    let first = world.ask(&Query::Replay(ask.clone())).await.unwrap().1;
+    assert!(first.into_bytes().len() < PAYLOAD_BYTES_MAX);
+    assert_eq!(world.walk(ask).await.0, log);
+}
+
 #[tokio::test]
 async fn a_page_of_rare_kinds_ends_and_says_where_to_go_on() {
     let (world, lobby) = (World::new().await, room("lobby"));

@@ -43,6 +43,13 @@ pub fn join(room: &RoomId, seq: u64) -> Entry {
     Entry::new(room, Seq(seq), Millis(seq), &user("bob"), None, Says::Join(None))
 }
 
+/// With a room's name as long as it may be.
+pub fn topic(room: &RoomId, seq: u64, topic: &str) -> Entry {
+    let name = "\u{1f375}".repeat(80).into();
+    let facts = RoomFacts { name, topic: topic.into(), owner: user("ann").id };
+    Entry::new(room, Seq(seq), Millis(seq), &user("ann"), None, Says::Topic(&facts))
+}
+
 pub struct World {
     _dir: tempfile::TempDir,
     pub store: Arc<dyn Store>,

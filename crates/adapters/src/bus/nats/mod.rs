@@ -224,7 +224,7 @@ impl Bus for NatsBus {
             let outbox = outbox.clone();
             let reply = Reply::new(move |payload| {
                 if let Err(error) = outbox.publish(to.to_string(), None, payload.into()) {
-                    tracing::debug!(%error, "an answer was not sent");
+                    tracing::warn!(%error, "an answer was not sent");
                 }
             });
             server(heard(message), reply);

@@ -113,7 +113,7 @@ async fn send_all(client: Client, mut waiting: mpsc::Receiver<Outgoing>, bytes: 
                 };
                 bytes.fetch_sub(len, Ordering::Relaxed);
                 if let Err(error) = sent {
-                    tracing::debug!(%error, "NATS did not take a message");
+                    tracing::warn!(%error, "NATS did not take a message");
                 }
             }
             Outgoing::End(subscription, ended) => {

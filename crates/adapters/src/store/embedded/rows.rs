@@ -87,21 +87,44 @@ fn copied((seq, bytes): (Seq, &[u8])) -> Encoded {
     (seq, Bytes::copy_from_slice(bytes))
 }
 
-/// Looks for rows that may have entries from one seq to another: ?1 is the first id of the place, ?2 and ?3 are those of these
-/// seqs. The row before ?2 may have some if it is short enough to be a run.
-macro_rules! rows_between {
-    ($columns:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            " FROM entry WHERE id BETWEEN coalesce((SELECT max(id) FROM entry WHERE id BETWEEN ?1 AND ?2), ?2) AND ?3 \
-             AND (id >= ?2 OR length(bytes) <= ?4) ORDER BY id"
+/// Where to begin to look for entries from a seq on: the last row that is not behind it, which may have it if it is short enough to be a
+/// run. `None` if there is none such.
+fn begin(db: &Connection, place: Place, from: Seq) -> Stored<Option<i64>> {
+    let mut select = db
+        .prepare_cached(
+            "SELECT id, length(bytes) FROM entry WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT 1",
         )
-    };
+        .map_err(failed)?;
+    let mut rows = select.query((place.id(Seq(0)), place.id(from))).map_err(failed)?;
+    let Some(row) = rows.next().map_err(failed)? else { return Ok(None) };
+    let (id, bytes): (i64, i64) = row.try_into().map_err(failed)?;
+    Ok((id == place.id(from) || bytes <= RUN_ROW_BYTES_MAX).then_some(id))
 }
 
-fn bounds(place: Place, seqs: &RangeInclusive<Seq>) -> (i64, i64, i64, i64) {
-    (place.id(Seq(0)), place.id(*seqs.start()), place.id(*seqs.end()), RUN_ROW_BYTES_MAX)
+/// Whether the rows that a look finds are those that are there. A wrong key in the tree leads it astray: to rows that are before what it
+/// looks for, which SQLite does not compare with that any more, or behind it, so that a log would silently end before it does. So the first
+/// is looked for twice, from behind and from before, on different ways through the tree.
+struct InOrder {
+    begin: Option<i64>,
+    next: i64,
+}
+
+impl InOrder {
+    /// Those from this seq on.
+    fn from(db: &Connection, place: Place, from: Seq) -> Stored<Self> {
+        let begin = begin(db, place, from)?;
+        Ok(Self { begin, next: begin.unwrap_or_else(|| place.id(from)) })
+    }
+
+    /// Takes the next one, or that there is none.
+    fn check(&mut self, id: Option<i64>) -> Stored<()> {
+        let is_begin = self.begin.take().is_none_or(|begin| id == Some(begin));
+        if !is_begin || id.is_some_and(|id| id < self.next) {
+            return Err(damaged("the tree of the entries: a row is not where it is looked for"));
+        }
+        self.next = id.map_or(i64::MAX, |id| id.saturating_add(1));
+        Ok(())
+    }
 }
 
 /// Hands on the rows that may have entries at `seqs`, in order: the first may end before them.
@@ -111,22 +134,32 @@ pub(super) fn each_row(
     seqs: &RangeInclusive<Seq>,
     mut each: impl FnMut(i64, &[u8]) -> Stored<ControlFlow<()>>,
 ) -> Stored<()> {
-    let mut select = db.prepare_cached(rows_between!("id, bytes")).map_err(failed)?;
-    let mut rows = select.query(bounds(place, seqs)).map_err(failed)?;
-    while let Some(row) = rows.next().map_err(failed)? {
+    let mut order = InOrder::from(db, place, *seqs.start())?;
+    let mut select = db
+        .prepare_cached("SELECT id, bytes FROM entry WHERE id BETWEEN ? AND ? ORDER BY id")
+        .map_err(failed)?;
+    let mut rows = select.query((order.next, place.id(*seqs.end()))).map_err(failed)?;
+    loop {
+        let row = rows.next().map_err(failed)?;
+        let id = row.map(|row| row.get(0)).transpose().map_err(failed)?;
+        order.check(id)?;
+        let (Some(row), Some(id)) = (row, id) else { return Ok(()) };
         let bytes = row.get_ref(1).map_err(failed)?.as_blob().map_err(damaged)?;
-        if each(row.get(0).map_err(failed)?, bytes)?.is_break() {
-            break;
+        if each(id, bytes)?.is_break() {
+            return Ok(());
         }
     }
-    Ok(())
 }
 
 /// The rows that [`each_row`] hands on.
 fn ids_between(db: &Connection, place: Place, seqs: &RangeInclusive<Seq>) -> Stored<Vec<i64>> {
-    let mut select = db.prepare_cached(rows_between!("id")).map_err(failed)?;
-    let ids = select.query_map(bounds(place, seqs), |row| row.get(0)).map_err(failed)?;
-    ids.collect::<Result<_, _>>().map_err(failed)
+    let mut order = InOrder::from(db, place, *seqs.start())?;
+    let mut select =
+        db.prepare_cached("SELECT id FROM entry WHERE id BETWEEN ? AND ? ORDER BY id").map_err(failed)?;
+    let ids = select.query_map((order.next, place.id(*seqs.end())), |row| row.get(0)).map_err(failed)?;
+    let ids: Vec<i64> = ids.collect::<Result<_, _>>().map_err(failed)?;
+    ids.iter().copied().map(Some).chain([None]).try_for_each(|id| order.check(id))?;
+    Ok(ids)
 }
 
 /// The entries in a row; `None` if they can't be told, which keeps nobody from the others.
@@ -389,5 +422,57 @@ mod tests {
         assert_eq!(read(Seq(3)..=Seq(9)).unwrap(), [entry(3, 9), entry(4, 9)]);
         places.forget();
         assert_eq!(places.erased(&db, place, Seq(2)).unwrap(), None, "nor from being looked for");
+    }
+
+    /// Where the keys stand in the inner pages of the trees of a file.
+    fn inner_keys(file: &[u8]) -> Vec<Range<usize>> {
+        let number = |at: usize| usize::from(u16::from_be_bytes([file[at], file[at + 1]]));
+        let mut keys = Vec::new();
+        for page in (0..file.len()).step_by(4_096).filter(|page| file[*page] == 5) {
+            for cell in 0..number(page + 3) {
+                let at = page + number(page + 12 + 2 * cell) + 4;
+                let more = file[at..].iter().take_while(|byte| **byte >= 0x80).count();
+                keys.push(at..at + more + 1);
+            }
+        }
+        keys
+    }
+
+    #[test]
+    fn one_flipped_bit_of_a_key_in_the_tree_does_not_end_a_log_early() {
+        const LAST: u64 = 600;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tree.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(CREATE).unwrap();
+        let (mut places, room) = (Places::default(), RoomId::parse("r").unwrap());
+        let made: Vec<_> =
+            (1..=3).map(|epoch| places.get_or_make(&db, &room, Epoch(epoch)).unwrap()).collect();
+        for first in (1..=LAST).step_by(20) {
+            let run: Vec<_> = (first..first + 20).map(|seq| entry(seq, 90)).collect();
+            made.iter().for_each(|place| insert(&db, *place, &run).unwrap());
+        }
+        drop(db);
+        let good = std::fs::read(&path).unwrap();
+        let keys = inner_keys(&good);
+        assert!(keys.len() > 30, "{} keys", keys.len());
+        let mut said = 0;
+        for (at, bit) in keys.into_iter().flatten().flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1 << bit;
+            std::fs::write(&path, bytes).unwrap();
+            let db = Connection::open(&path).unwrap();
+            for (place, from) in made.iter().flat_map(|place| [1, 290, 585].map(|from| (place, from))) {
+                match read(&db, *place, Seq(from)..=place.last(), usize::MAX) {
+                    Ok(found) => assert!(
+                        found.iter().map(|(seq, _)| seq.0).eq(from..=LAST),
+                        "byte {at}, bit {bit}: {} from {from} on",
+                        found.len()
+                    ),
+                    Err(_) => said += 1,
+                }
+            }
+        }
+        assert!(said > 0);
     }
 }
