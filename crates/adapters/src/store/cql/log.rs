@@ -35,7 +35,8 @@ pub(super) async fn fence(db: &Db, partition: Partition) -> Stored<Epoch> {
     Ok(Epoch(from_cql(epoch)?))
 }
 
-/// Claims higher than anybody. A claim whose answer is lost is looked up by its nonce, and else claimed over.
+/// Claims higher than anybody. One whose answer is lost is claimed over, be it ours: a read that finds it ends it at a quorum of all
+/// datacenters, and what fences read, of this one, may not have it yet.
 pub(super) async fn claim(db: &Db, partition: Partition) -> Stored<Epoch> {
     let number = i32::from(partition.0);
     let mut failure = unavailable("others claim the partition all the time");
@@ -43,26 +44,21 @@ pub(super) async fn claim(db: &Db, partition: Partition) -> Stored<Epoch> {
         if attempt > 0 {
             tokio::time::sleep(CLAIM_PAUSE.mul_f64(0.5 + fastrand::f64()) * attempt).await;
         }
-        let nonce = Uuid::new_v4();
-        match claim_once(db, number, nonce).await {
+        match claim_once(db, number).await {
             Ok(Some(epoch)) => return Ok(epoch),
             Ok(None) => {}
-            Err(error) => {
-                failure = error;
-                match settled(db, number).await {
-                    Ok(Some((epoch, found))) if found == nonce => return Ok(epoch),
-                    Ok(_) | Err(_) => {}
-                }
-            }
+            Err(error) => failure = error,
         }
     }
     Err(failure)
 }
 
-async fn claim_once(db: &Db, partition: i32, nonce: Uuid) -> Stored<Option<Epoch>> {
+async fn claim_once(db: &Db, partition: i32) -> Stored<Option<Epoch>> {
+    // Tells in the table which claim it was; nobody here asks.
+    let nonce = Uuid::new_v4();
     let (epoch, decided) = match settled(db, partition).await? {
         None => (1, lwt::run(&db.session, &db.statements.claim_first, (partition, nonce)).await?),
-        Some((Epoch(last), _)) => {
+        Some(Epoch(last)) => {
             let values = (to_cql(last + 1)?, nonce, partition, to_cql(last)?);
             (last + 1, lwt::run(&db.session, &db.statements.claim, values).await?)
         }
@@ -71,13 +67,11 @@ async fn claim_once(db: &Db, partition: i32, nonce: Uuid) -> Stored<Option<Epoch
 }
 
 /// The newest claim once all that were begun have ended.
-async fn settled(db: &Db, partition: i32) -> Stored<Option<(Epoch, Uuid)>> {
+async fn settled(db: &Db, partition: i32) -> Stored<Option<Epoch>> {
     let result = db.session.execute_unpaged(&db.statements.fence_settled, (partition,)).await;
     let rows = result.map_err(unavailable)?.into_rows_result().map_err(unavailable)?;
-    match rows.maybe_first_row::<(i64, Uuid)>().map_err(damaged)? {
-        Some((epoch, nonce)) => Ok(Some((Epoch(from_cql(epoch)?), nonce))),
-        None => Ok(None),
-    }
+    let epoch = rows.maybe_first_row::<(i64,)>().map_err(damaged)?;
+    epoch.map(|(epoch,)| from_cql(epoch).map(Epoch)).transpose()
 }
 
 /// The segments of a room.

@@ -42,7 +42,7 @@ statements! {
     probe: Harmless = "INSERT INTO ks.probe (id, at) VALUES (0, ?)";
     fence: Harmless = "SELECT epoch FROM ks.fence WHERE partition = ?";
     /// The fence with all claims that were begun.
-    fence_settled: Serial = "SELECT epoch, nonce FROM ks.fence WHERE partition = ?";
+    fence_settled: Serial = "SELECT epoch FROM ks.fence WHERE partition = ?";
     claim_first: Tells = "INSERT INTO ks.fence (partition, epoch, nonce) VALUES (?, 1, ?) IF NOT EXISTS";
     claim: Tells = "UPDATE ks.fence SET epoch = ?, nonce = ? WHERE partition = ? IF epoch = ?";
     segments: Harmless = "SELECT epoch, start, prev FROM ks.segment WHERE room = ?";
