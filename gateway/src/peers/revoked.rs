@@ -16,6 +16,8 @@ use crate::peers::life::{ASK_AGAIN, ASK_TIMEOUT, unreadable};
 
 /// Tokens in one answer, some 60 bytes each.
 const PAGE: usize = 4_096;
+/// Pages of one gateway: more than it remembers.
+const PAGES_MAX: usize = 64;
 /// One of an older version never answers.
 const TRIES: usize = 3;
 
@@ -41,16 +43,17 @@ pub async fn learn(gateway: Arc<Gateway>, node: NodeId) {
 async fn collect(bus: &dyn Bus, node: &NodeId) -> Option<Vec<(Millis, TokenId)>> {
     let subject = Subject::Node(node.clone());
     let mut tokens = Vec::new();
-    loop {
+    for _ in 0..PAGES_MAX {
         let question = parcel::pack(&Question::Revoked { after: tokens.last().copied() });
         let mut answer = bus.request(&subject, question.into(), ASK_TIMEOUT).await.ok()?;
         let page = parcel::header::<RevokedPage>(&mut answer).inspect_err(unreadable).ok()?;
         let is_last = !page.more || page.tokens.is_empty();
         tokens.extend(page.tokens);
         if is_last {
-            return Some(tokens);
+            break;
         }
     }
+    Some(tokens)
 }
 
 impl Gateway {

@@ -108,8 +108,10 @@ impl Shard {
                 entered
             }
             Entrance::Again => {
-                for (room, seen) in &resume.rooms {
-                    self.come_up_to(room, *seen).await?;
+                for room in self.with(|state| state.rooms_of(id)) {
+                    if let Some(seen) = resume.rooms.get(&room) {
+                        self.come_up_to(&room, *seen).await?;
+                    }
                 }
                 self.with(|state| self.welcome_again(state, id, reference, &account, &resume));
                 Ok(())
@@ -315,9 +317,8 @@ impl Shard {
         account: &Account,
         resume: &Resume,
     ) {
-        let Some(connection) = state.connection(id) else { return };
-        let rooms: Vec<_> = connection.rooms.iter().map(|(room, _)| room.clone()).collect();
-        let untouched = connection.untouched;
+        let Some(untouched) = state.connection(id).map(|connection| connection.untouched) else { return };
+        let rooms = state.rooms_of(id);
         let log = rooms.iter().find_map(|room| state.log(room));
         let frame = self.welcome_frame(reference, account, state.shown_in_welcome(&rooms), log);
         state.push(id, frame);
@@ -382,12 +383,7 @@ impl Shard {
 
     /// Tells the rooms of a connection that its user came or went.
     pub fn tell_presence(self: &Arc<Self>, id: ConnectionId, account: &Account, online: bool) {
-        let rooms = self.with(|state| {
-            state
-                .connection(id)
-                .map_or_else(Vec::new, |c| c.rooms.iter().map(|(room, _)| room.clone()).collect())
-        });
-        for room in rooms {
+        for room in self.with(|state| state.rooms_of(id)) {
             self.gateway.publish_passing(&room, Passing::Presence { user: account.user.clone(), online });
         }
     }
@@ -431,6 +427,12 @@ impl Shard {
 }
 
 impl State {
+    /// The rooms that a connection receives.
+    fn rooms_of(&mut self, id: ConnectionId) -> Vec<RoomId> {
+        let rooms = self.connection(id).map(|connection| &connection.rooms);
+        rooms.map_or_else(Vec::new, |rooms| rooms.iter().map(|(room, _)| room.clone()).collect())
+    }
+
     /// What a welcome shows of rooms. Once there are as many bytes of topics as fit, the rest is shown without.
     fn shown_in_welcome<'a>(&self, rooms: impl IntoIterator<Item = &'a RoomId>) -> Vec<WelcomeRoom> {
         let mut topics = 0;

@@ -22,16 +22,23 @@ fn ann(chat: &Chat) -> User {
     User { id: chat.client.welcome().user.id.clone(), name: "Ann".into() }
 }
 
-/// Who was told elsewhere that a message is kept, and reads here, finds it.
-#[tokio::test]
-async fn a_page_has_all_that_is_kept_though_it_was_not_heard_here() {
-    let mut chat = Chat::start(Config::default()).await;
+/// A message that is kept and was not heard here: its room and place.
+async fn not_heard(chat: &mut Chat) -> (RoomId, Seq) {
     chat.bus.loses_heads.store(true, SeqCst);
     let room = chat.client.create("tea", "").await.unwrap().id;
     chat.client.send_text(&room, "heard", None).await.unwrap();
     assert_eq!(chat.next_text().await, "heard");
     chat.bus.loses_events.store(true, SeqCst);
     let kept = chat.client.send_text(&room, "not heard", None).await.unwrap().seq().unwrap();
+    chat.bus.loses_events.store(false, SeqCst);
+    (room, kept)
+}
+
+/// Who was told elsewhere that a message is kept, and reads here, finds it.
+#[tokio::test]
+async fn a_page_has_all_that_is_kept_though_it_was_not_heard_here() {
+    let mut chat = Chat::start(Config::default()).await;
+    let (room, kept) = not_heard(&mut chat).await;
     for range in [Range::After(Seq(0)), Range::After(Seq(kept.0 - 1)), Range::Before(Seq(u64::MAX))] {
         let page = chat.client.history(&room, range, None).await.unwrap();
         assert_eq!((page.entries.last().unwrap().seq, page.more), (kept, false), "{range:?}");
@@ -155,13 +162,7 @@ async fn what_is_sent_right_behind_a_join_finds_a_member() {
 #[tokio::test]
 async fn one_who_saw_more_elsewhere_resumes_by_a_second_hello() {
     let mut chat = Chat::start(Config::default()).await;
-    chat.bus.loses_heads.store(true, SeqCst);
-    let room = chat.client.create("tea", "").await.unwrap().id;
-    chat.client.send_text(&room, "before", None).await.unwrap();
-    assert_eq!(chat.next_text().await, "before");
-    chat.bus.loses_events.store(true, SeqCst);
-    let seen = chat.client.send_text(&room, "seen elsewhere", None).await.unwrap().seq().unwrap();
-    chat.bus.loses_events.store(false, SeqCst);
+    let (room, seen) = not_heard(&mut chat).await;
     let mut other = Raw::connect(&chat.url, Some(&chat.token)).await.unwrap();
     up_to(&mut other, "welcome").await;
     other.send_json(&json!({"type": "hello", "ref": 1, "rooms": {room.as_str(): seen.0}})).await.unwrap();
@@ -176,12 +177,7 @@ async fn one_who_saw_more_elsewhere_resumes_by_a_second_hello() {
 async fn one_who_saw_more_elsewhere_is_not_reset_because_the_holder_is_silent() {
     let config = Config { action_timeout: Duration::from_millis(500), ..Config::default() };
     let mut chat = Chat::start(config).await;
-    chat.bus.loses_heads.store(true, SeqCst);
-    let room = chat.client.create("tea", "").await.unwrap().id;
-    chat.client.send_text(&room, "before", None).await.unwrap();
-    assert_eq!(chat.next_text().await, "before");
-    chat.bus.loses_events.store(true, SeqCst);
-    let seen = chat.client.send_text(&room, "seen elsewhere", None).await.unwrap().seq().unwrap();
+    let (room, seen) = not_heard(&mut chat).await;
     chat.bus.loses_syncs.lock().unwrap().push(room.clone());
     let mut other = Raw::connect(&chat.url, None).await.unwrap();
     let hello = json!({"type": "hello", "ref": 1, "token": chat.token, "rooms": {room.as_str(): seen.0}});
