@@ -99,7 +99,7 @@ impl Store for EmbeddedStore {
         if recent.len() <= DECODED_HERE && log::is_all(&read, &recent) {
             return Box::pin(ready(log::decode(&read.room, recent)));
         }
-        self.readers.run(move |db| log::read(db, read, recent))
+        self.readers.run_at_one_moment(move |db| log::read(db, read, recent))
     }
 
     fn trim(&self, trim: Trim) -> PortFuture<'_, Stored<Seq>> {

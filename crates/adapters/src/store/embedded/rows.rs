@@ -103,7 +103,8 @@ fn begin(db: &Connection, place: Place, from: Seq) -> Stored<Option<i64>> {
 
 /// Whether the rows that a look finds are those that are there. A wrong key in the tree leads it astray: to rows that are before what it
 /// looks for, which SQLite does not compare with that any more, or behind it, so that a log would silently end before it does. So the first
-/// is looked for twice, from behind and from before, on different ways through the tree.
+/// is looked for twice, from behind and from before, on different ways through the tree: at one moment, for rows are put together anew where
+/// entries are erased or let go.
 struct InOrder {
     begin: Option<i64>,
     next: i64,
