@@ -382,6 +382,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn rows_that_are_put_together_anew_meanwhile_are_no_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            Options { commit_pace: Duration::ZERO, fold_after: Duration::ZERO, ..Options::default() };
+        let store = EmbeddedStore::open(folder.path(), options).unwrap();
+        let says = |seq| {
+            let text = Content::Text("hello".to_owned());
+            Entry::new(&room(), Seq(seq), Millis(seq), &ann(), None, Says::Message(&text))
+        };
+        let entries = (1..=100).map(says).collect();
+        store.append(Append { room: room(), epoch: Epoch(1), entries }).await.unwrap();
+        let is_folded = async || (store.shared.recent.bytes().1 == 0).then_some(());
+        hubbub_testkit::eventually("all of it is one row", is_folded).await;
+        let writes = async {
+            for gone in 1..90 {
+                let trim = Trim { room: room(), epochs: vec![Epoch(1)], seqs: Seq(gone)..Seq(gone + 1) };
+                store.trim(trim).await.unwrap();
+            }
+        };
+        let read = async || {
+            let read = Read { room: room(), epoch: Epoch(1), seqs: 91..=100, bytes_max: usize::MAX };
+            assert_eq!(store.read(read).await.unwrap().len(), 10);
+        };
+        while_writing(writes, read).await;
+    }
+
+    #[tokio::test]
     async fn a_room_that_is_left_and_joined_is_always_one_that_the_user_was_in() {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { commit_pace: Duration::ZERO, ..Options::default() };
