@@ -208,8 +208,8 @@ impl Shard {
         let asked = self.with(|state| {
             let user = state.connection(id)?.account.as_ref()?.user.id.clone();
             let joined = state.users.get(&user)?.joined.get(room)?;
-            // Who joined before has not left since.
             let read_to = state.rooms.get(room)?.read_to();
+            // Who joined before has not left since.
             (joined > from && from > Seq(0)).then_some((user, read_to))
         });
         let Some((user, read_to)) = asked else { return false };

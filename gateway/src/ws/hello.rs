@@ -255,12 +255,13 @@ impl Shard {
             }
             is_ahead
         });
-        match is_ahead {
-            true => match self.synced_again(room).await {
-                Err(Failure::Refused(_)) => Ok(()),
-                synced => synced,
-            },
-            false => Ok(()),
+        if !is_ahead {
+            return Ok(());
+        }
+        match self.synced_again(room).await {
+            // There is none in the log that there is now.
+            Err(Failure::Refused(_)) => Ok(()),
+            synced => synced,
         }
     }
 

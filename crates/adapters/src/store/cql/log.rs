@@ -54,7 +54,7 @@ pub(super) async fn claim(db: &Db, partition: Partition) -> Stored<Epoch> {
 }
 
 async fn claim_once(db: &Db, partition: i32) -> Stored<Option<Epoch>> {
-    // Tells in the table which claim it was; nobody here asks.
+    // A node of an older version, in a rolling update, looks for its own claim by it and can't read a fence without.
     let nonce = Uuid::new_v4();
     let (epoch, decided) = match settled(db, partition).await? {
         None => (1, lwt::run(&db.session, &db.statements.claim_first, (partition, nonce)).await?),
