@@ -1,7 +1,6 @@
 //! What the gateway asks of the other tiers: actions of the rooms' holders, reads of the history service.
 
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +20,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::again::{ASK_AGAIN_AFTER, Again, Header, judge};
+use crate::again::{ASK_AGAIN_AFTER, Again, Header, Tried};
 use crate::error::Failure;
+use crate::lanes::Lanes;
 use crate::peers::Cluster;
 use crate::pool::Pool;
 
@@ -49,6 +49,7 @@ pub struct Asker {
     partitions: Partitions,
     readers: Pool,
     bridges: Pool,
+    lanes: Arc<Lanes>,
     timeout: Duration,
 }
 
@@ -62,12 +63,17 @@ impl Asker {
     ) -> Self {
         let readers = Pool::new(Subject::Query, cluster.map(|cluster| cluster.readers.clone()));
         let bridges = Pool::new(Subject::Bots, cluster.map(|cluster| cluster.bridges.clone()));
-        Self { bus, partitions, readers, bridges, timeout }
+        Self { bus, partitions, readers, bridges, lanes: Arc::default(), timeout }
     }
 
     /// How many partitions there are.
     pub fn partitions(&self) -> Partitions {
         self.partitions
+    }
+
+    #[cfg(test)]
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// The partition whose holder writes the room.
@@ -190,9 +196,16 @@ impl Asker {
         let subject = Subject::Act(self.partitions.of(&room));
         let timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
         let twice = may_be_asked_twice(&what);
-        let payload = Payload::whole(Ask { room, what, timeout_ms });
+        let whose = whose(&what).cloned();
+        let payload = Payload::whole(Ask { room: room.clone(), what, timeout_ms });
         let message = Message { payload, traces: trace.into_iter().collect() };
-        self.request_then(subject, None, message, twice, self.nobody(), then);
+        match whose {
+            Some(user) => {
+                let request = self.begin(subject, None, message, twice, self.nobody());
+                self.lanes.ask((room, user), request, then);
+            }
+            None => self.request_then(subject, None, message, twice, self.nobody(), then),
+        }
     }
 
     fn ask(
@@ -219,18 +232,25 @@ impl Asker {
         nobody: (Duration, Failure),
         then: impl FnOnce(Result<(T, Payload), Failure>) + Send + 'static,
     ) {
-        let began = Instant::now();
+        self.begin(subject, pool, message, twice, nobody).try_then(move |tried| match tried {
+            Tried::Done(done) => then(done),
+            Tried::Missed(again, missed) => {
+                tokio::spawn(async move { then(again.ask(Some(missed)).await) });
+            }
+        });
+    }
+
+    fn begin(
+        &self,
+        subject: Subject,
+        pool: Option<Pool>,
+        message: Message,
+        twice: bool,
+        nobody: (Duration, Failure),
+    ) -> Again {
         let patience = if twice { ASK_AGAIN_AFTER.min(self.timeout) } else { self.timeout };
         let (bus, timeout) = (self.bus.clone(), self.timeout);
-        let (asked, first) = (subject.clone(), message.clone());
-        let again = Again { bus, subject, pool, message, twice, nobody, began, timeout, patience };
-        let answered = move |answer| match judge(answer, twice) {
-            ControlFlow::Break(done) => then(done),
-            ControlFlow::Continue(missed) => {
-                tokio::spawn(async move { then(again.ask(missed).await) });
-            }
-        };
-        self.bus.ask(&asked, first, patience, Box::new(answered));
+        Again { bus, subject, pool, message, twice, nobody, began: Instant::now(), timeout, patience }
     }
 
     /// Asks one of several who serve alike; asking a second one changes nothing.
@@ -380,6 +400,15 @@ fn may_be_asked_twice(what: &What) -> bool {
     match what {
         What::Sync { .. } | What::Erase { .. } | What::Trim { .. } => true,
         What::Do { verb, .. } => matches!(verb, Verb::Create { .. } | Verb::Send { key: Some(_), .. }),
+    }
+}
+
+/// In whose name something is done or looked at, if it is one user's: it keeps its order with what they asked before in that room.
+fn whose(what: &What) -> Option<&UserId> {
+    match what {
+        What::Do { user, .. } => Some(&user.id),
+        What::Sync { users, .. } => users.first().filter(|_| users.len() == 1),
+        What::Erase { .. } | What::Trim { .. } => None,
     }
 }
 

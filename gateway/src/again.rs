@@ -24,7 +24,7 @@ const RETRY_LAST: Duration = Duration::from_millis(100);
 /// question, and the next one has not heard it. It doubles each time.
 pub(crate) const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// A request whose first try was in vain.
+/// A request that is tried until it is answered.
 pub(crate) struct Again {
     pub(crate) bus: Arc<dyn Bus>,
     /// What was asked last.
@@ -40,37 +40,72 @@ pub(crate) struct Again {
 }
 
 impl Again {
-    /// Asks until there is an answer, or no time left.
-    pub(crate) async fn ask<T: Header>(mut self, mut missed: Missed) -> Result<(T, Payload), Failure> {
+    fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.began.elapsed())
+    }
+
+    /// Makes one try now, and calls `then` with what came of it. To be called within a runtime.
+    pub(crate) fn try_then<T: Header>(self, then: impl FnOnce(Tried<T>) + Send + 'static) {
+        let (bus, subject, message) = (self.bus.clone(), self.subject.clone(), self.message.clone());
+        let patience = self.patience.min(self.left());
+        let answered = move |answer| {
+            then(match judge(answer, self.twice) {
+                ControlFlow::Break(done) => Tried::Done(done),
+                ControlFlow::Continue(missed) => Tried::Missed(Box::new(self), missed),
+            });
+        };
+        bus.ask(&subject, message, patience, Box::new(answered));
+    }
+
+    /// Asks until there is an answer, or no time left. `missed` is what the last try lacked, if there was one.
+    pub(crate) async fn ask<T: Header>(
+        mut self,
+        mut missed: Option<Missed>,
+    ) -> Result<(T, Payload), Failure> {
         let mut pause = RETRY_FIRST;
         loop {
-            // That one of several does not serve says nothing of the others.
-            let nobody_serves = self.pool.as_ref().is_none_or(|pool| pool.is_shared(&self.subject));
-            if let Some(pool) = &self.pool {
-                self.subject = match missed {
-                    Missed::Answer => pool.after_silence(&self.subject),
-                    Missed::Server | Missed::Holder => pool.after_absence(),
-                };
+            if let Some(missed) = missed {
+                self.prepare(missed, &mut pause).await?;
+                counter!(metrics::ASKED_AGAIN).increment(1);
             }
-            match missed {
-                Missed::Answer => self.patience *= 2,
-                Missed::Server if nobody_serves && self.began.elapsed() >= self.nobody.0 => {
-                    return Err(self.nobody.1);
-                }
-                Missed::Server | Missed::Holder => wait(&mut pause).await,
-            }
-            let left = self.timeout.saturating_sub(self.began.elapsed());
+            let left = self.left();
             if left.is_zero() {
                 return Err(Failure::Unavailable);
             }
-            counter!(metrics::ASKED_AGAIN).increment(1);
             let answer = self.bus.request(&self.subject, self.message.clone(), self.patience.min(left));
             match judge(answer.await, self.twice) {
                 ControlFlow::Break(done) => return done,
-                ControlFlow::Continue(next) => missed = next,
+                ControlFlow::Continue(next) => missed = Some(next),
             }
         }
     }
+
+    /// Sees to whom the next try goes, and when.
+    async fn prepare(&mut self, missed: Missed, pause: &mut Duration) -> Result<(), Failure> {
+        // That one of several does not serve says nothing of the others.
+        let nobody_serves = self.pool.as_ref().is_none_or(|pool| pool.is_shared(&self.subject));
+        if let Some(pool) = &self.pool {
+            self.subject = match missed {
+                Missed::Answer => pool.after_silence(&self.subject),
+                Missed::Server | Missed::Holder => pool.after_absence(),
+            };
+        }
+        match missed {
+            Missed::Answer => self.patience *= 2,
+            Missed::Server if nobody_serves && self.began.elapsed() >= self.nobody.0 => {
+                return Err(self.nobody.1.clone());
+            }
+            Missed::Server | Missed::Holder => wait(pause).await,
+        }
+        Ok(())
+    }
+}
+
+/// What came of one try.
+pub(crate) enum Tried<T> {
+    Done(Result<(T, Payload), Failure>),
+    /// Another one may be made.
+    Missed(Box<Again>, Missed),
 }
 
 /// What a try lacked.
@@ -84,7 +119,7 @@ pub(crate) enum Missed {
 }
 
 /// What an answer means: it is one, or a try is to be made again.
-pub(crate) fn judge<T: Header>(
+fn judge<T: Header>(
     answer: Result<Payload, BusError>,
     twice: bool,
 ) -> ControlFlow<Result<(T, Payload), Failure>, Missed> {

@@ -38,6 +38,7 @@ pub mod forwarded;
 pub mod sweep;
 pub mod presence;
 pub mod peers;
+mod lanes;
 mod pool;
 pub mod revoked;
 pub mod typing;

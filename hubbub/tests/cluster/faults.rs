@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::future::{join_all, try_join_all};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use hubbub_client::What;
 use hubbub_client::answer::Range;
 use hubbub_core::code::Code;
 use hubbub_core::ids::Seq;
 use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Proxy, Signal, eventually, in_time};
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{ASKED_AGAIN, Quiet, World, plan, with_own_database};
 
@@ -91,7 +95,7 @@ async fn nats_is_killed_server_by_server_and_wiped() {
     let mut all = std::mem::take(&mut world.cluster.nats);
     all.iter_mut().for_each(|nats| nats.kill().unwrap());
     let again = all.iter_mut().map(|nats| nats.start_again(false));
-    futures_util::future::try_join_all(again).await.unwrap();
+    try_join_all(again).await.unwrap();
     world.cluster.nats = all;
     world.heals().await;
     world.end().await;
@@ -165,6 +169,45 @@ async fn what_one_gateway_acknowledged_is_read_at_the_other() {
         let page = in_time("a page", reader.history(&room, after, None)).await.unwrap();
         assert_eq!((page.entries.last().unwrap().seq, page.more), (kept, false));
     }
+}
+
+/// Who waits for no ack: what found its room without a holder is in the log in the order in which it was said.
+#[tokio::test]
+async fn what_is_said_without_waiting_keeps_its_order_while_workers_are_rolled() {
+    let Quiet { cluster, .. } = &mut Quiet::of(plan().await).await;
+    let (hasty, mut events) =
+        Person::register(&cluster.gateways[0], "hasty").await.unwrap().connect().await.unwrap();
+    let heard = tokio::spawn(async move { while events.next().await.is_some() {} });
+    let rooms = try_join_all([(); 8].map(|()| hasty.create("said in haste", ""))).await.unwrap();
+    let done = CancellationToken::new();
+    let saying = rooms.iter().map(async |room| {
+        let say = async |n: usize| hasty.send_text(&room.id, &n.to_string(), None).await;
+        let said = stream::iter(0..).take_until(done.cancelled()).map(say).buffered(6);
+        said.try_fold(0, async |count, _| Ok(count + 1)).await.unwrap()
+    });
+    let rolling = async {
+        for n in [0, 1, 0, 1] {
+            let worker = &mut cluster.workers[n];
+            assert!(worker.terminate().await.unwrap().success());
+            worker.restart().await.unwrap();
+            at_least("a share for it", worker, HELD, 1.0).await;
+        }
+        done.cancel();
+    };
+    let (counts, ()) = tokio::join!(join_all(saying), rolling);
+    assert!(cluster.gateways[0].metric(ASKED_AGAIN).await.unwrap() > 0.0);
+    for (room, count) in rooms.iter().zip(counts) {
+        let mut said = Vec::new();
+        let mut after = Seq(1);
+        while said.len() < count {
+            let page = hasty.history(&room.id, Range::After(after), Some(1_000)).await.unwrap();
+            after = page.entries.last().unwrap().seq;
+            said.extend(page.entries.into_iter().map(|entry| entry.what));
+        }
+        assert_eq!(said, (0..count).map(|n| What::Text(n.to_string())).collect::<Vec<_>>());
+    }
+    hasty.close().await;
+    heard.await.unwrap();
 }
 
 #[tokio::test]
