@@ -16,6 +16,8 @@ export interface RowContext {
   /** Everything after this seq is new to the reader. */
   newAfter?: number;
   copyLink: (seq: number) => void;
+  /** Something stands between it and the entry before. */
+  apart: boolean;
 }
 
 /** An entry as it stands below the one before it. */
@@ -27,7 +29,7 @@ export function entryRow(entry: Entry, before: Entry | undefined, context: RowCo
     firstNew && h("p", { class: "new-mark" }, h("span", {}, "New")),
   ];
   if (entry.type !== "message") return h("li", { class: "row event", "data-seq": entry.seq }, marks, h("p", { class: "event-words" }, happened(entry)));
-  const joins = !newDay && !firstNew && continues(before, entry);
+  const joins = !newDay && !firstNew && !context.apart && continues(before, entry);
   const row = h("li", { class: `row message${joins ? " joined-to" : ""}`, "data-seq": entry.seq }, marks);
   row.append(said(entry.user, contentOf(entry), joins, entry.kind === "bot", entry.user.id === context.me.id
     ? h("span", { class: "mine", title: "Sent" }, icon("check"), h("span", { class: "heard" }, "Sent"))
@@ -39,6 +41,10 @@ export function entryRow(entry: Entry, before: Entry | undefined, context: RowCo
         context.copyLink(entry.seq);
       },
     }, h("span", { class: "heard" }, "Link to this message of "), h("time", { dateTime: new Date(entry.at).toISOString() }, clock(entry.at)))));
+  if (entry.error) {
+    row.classList.add("wrong");
+    row.querySelector(".text")?.before(h("span", { class: "heard" }, "Error: "));
+  }
   return row;
 }
 
@@ -59,15 +65,15 @@ export function draftRow(draft: Draft, before: Entry | Draft | undefined, me: Us
 }
 
 /** Words of the server or a bot for the reader alone. */
-export function noticeRow(words: string, about: string, bad: boolean): HTMLLIElement {
-  return h("li", { class: `row notice${bad ? " bad" : ""}` },
-    h("p", {}, h("code", { dir: "auto" }, about)), h("p", { dir: "auto" }, words), h("p", { class: "soft" }, "Only you see this."));
+export function noticeBox(words: string, about: string, bad: boolean): HTMLElement {
+  return h("div", { class: `notice${bad ? " bad" : ""}` },
+    h("p", {}, h("code", { dir: "auto" }, about)), h("p", { class: "notice-words", dir: "auto" }, words), h("p", { class: "soft" }, "Only you see this."));
 }
 
 /** A message in one line, for who listens. */
 export function inWords(entry: Message): string {
   if (entry.kind === "erased") return `${entry.user.name}: a message that was erased`;
-  return `${entry.user.name}: ${entry.image ? "sent a picture" : entry.text ?? ""}`;
+  return `${entry.user.name}: ${entry.error ? "error: " : ""}${entry.image ? "sent a picture" : entry.text ?? ""}`;
 }
 
 function contentOf(entry: Message): Content | undefined {

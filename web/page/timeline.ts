@@ -1,5 +1,5 @@
 import { h, icon, put } from "./dom.ts";
-import { draftRow, entryRow, inWords, noticeRow } from "./entry-row.ts";
+import { draftRow, entryRow, inWords, noticeBox } from "./entry-row.ts";
 import { plural } from "./format.ts";
 import { LogWindow } from "./log-window.ts";
 import { say } from "./notices.ts";
@@ -26,6 +26,8 @@ export class Timeline {
   #window = new LogWindow();
   #rows = new Map<number, HTMLLIElement>();
   #list = h("ol", { class: "rows", "aria-label": "Messages" });
+  /** Words for the reader alone, each in the row of the entry that was the last one when they came. */
+  #notices = new Map<number, HTMLElement[]>();
   #drafts = h("ol", { class: "rows drafts", "aria-label": "Your messages that are being sent" });
   /** An element of its own: what is shown in its stead does not count as having moved. */
   #shape = h("div", { "aria-hidden": "true" });
@@ -72,8 +74,8 @@ export class Timeline {
       chat.outbox.on("change", (changed) => { if (changed === room) this.#showDrafts(); }),
       chat.outbox.on("notice", (notice) => {
         if (notice.room !== room) return;
-        this.#drafts.append(noticeRow(notice.text, notice.said, notice.bad));
-        this.#toFoot();
+        this.#note(noticeBox(notice.text, notice.said, notice.bad));
+        void this.toNewest();
       }),
     );
   }
@@ -187,6 +189,7 @@ export class Timeline {
     this.#meanwhile = [];
     if (why === "reset") {
       this.#newAfter = undefined;
+      this.#notices.clear();
       this.#followsFoot = true;
     }
     if (this.#followsFoot) await this.toNewest();
@@ -228,9 +231,17 @@ export class Timeline {
   }
 
   #row(entry: Entry, before: Entry | undefined): HTMLLIElement {
-    const row = entryRow(entry, before, { me: this.#chat.me, newAfter: this.#newAfter, copyLink: this.#copyLink });
+    const row = entryRow(entry, before, { me: this.#chat.me, newAfter: this.#newAfter, copyLink: this.#copyLink, apart: this.#notices.has(before?.seq ?? 0) });
+    row.append(...this.#notices.get(entry.seq) ?? []);
     this.#rows.set(entry.seq, row);
     return row;
+  }
+
+  #note(notice: HTMLElement): void {
+    const last = this.#chat.rooms.get(this.#room)?.head ?? this.#window.last;
+    this.#notices.set(last, [...this.#notices.get(last) ?? [], notice]);
+    // Where that row is not shown now, it comes with it.
+    this.#rows.get(last)?.append(notice);
   }
 
   #again(entry: Entry, before: Entry | undefined): void {
@@ -263,14 +274,13 @@ export class Timeline {
 
   #showDrafts(): void {
     const drafts = this.#chat.outbox.of(this.#room);
-    const notices = [...this.#drafts.querySelectorAll(".notice")];
-    let before: Parameters<typeof draftRow>[1] = this.#window.entries.at(-1);
-    put(this.#drafts, notices, drafts.map((draft) => {
+    let before: Parameters<typeof draftRow>[1] = this.#notices.has(this.#window.last) ? undefined : this.#window.entries.at(-1);
+    put(this.#drafts, drafts.map((draft) => {
       const row = draftRow(draft, before, this.#chat.me, () => this.#chat.outbox.retry(draft), () => this.#chat.outbox.discard(draft));
       before = draft;
       return row;
     }));
-    this.#drafts.hidden = drafts.length + notices.length === 0;
+    this.#drafts.hidden = drafts.length === 0;
     if (this.#followsFoot) this.#toFoot();
   }
 
