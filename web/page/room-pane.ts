@@ -111,6 +111,7 @@ export class RoomPane {
     }
     this.#opened = true;
     this.#room = opened.room;
+    this.#toggle.hidden = false;
     const joined = this.#chat.rooms.get(this.id);
     this.#people.show(opened, this.#room.owner);
     this.#timeline.show(opened.entries, opened.room.first, joined && joined.read < opened.room.head ? joined.read : undefined);
@@ -123,6 +124,11 @@ export class RoomPane {
     const error = asHubbubError(caught);
     const gone = error.code === "no_such_room";
     put(this.#title, gone ? "No such room" : "…");
+    // Of a room that was never read there are no details.
+    if (!this.#room) {
+      this.#showAside(false);
+      this.#toggle.hidden = true;
+    }
     put(this.#foot);
     put(this.#timeline.element, h("div", { class: "empty" },
       h("h2", {}, gone ? "There is no such room" : "The room can’t be read just now"),
