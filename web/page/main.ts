@@ -135,6 +135,11 @@ function show(chat: Chat): void {
   onRoute();
 }
 
+// A browser opens a file that is dropped on it in place of the page: wherever it falls, it must not.
+for (const type of ["dragover", "drop"] as const) {
+  window.addEventListener(type, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
+}
+
 mountNotices();
 const token = keep.token.get();
 if (token) void enter(token);

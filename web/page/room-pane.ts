@@ -42,7 +42,7 @@ export class RoomPane {
     this.#toggle = iconButton("people", "People and details", () => this.#showAside(!!this.#aside.hidden), { "aria-expanded": "false", "aria-controls": "aside" });
     this.#aside = h("aside", { class: "aside", id: "aside", "aria-label": "People and details", hidden: true });
     this.element = h("div", { class: "pane room" },
-      h("main", { class: "room-main", ondragover: (event: Event) => event.preventDefault(), ondrop: (event: DragEvent) => this.#composer?.drop(event) },
+      h("main", { class: "room-main", ondrop: (event: DragEvent) => this.#onDrop(event) },
         h("header", { class: "pane-head" },
           h("a", { class: "icon-button phone-only", href: href({ at: "home" }), "aria-label": "Back to your rooms" }, icon("back")),
           h("div", { class: "title" }, this.#title, this.#under),
@@ -218,6 +218,11 @@ export class RoomPane {
       history.replaceState(null, "", to);
       toast("The link is in the address bar");
     }
+  }
+
+  #onDrop(event: DragEvent): void {
+    if (this.#composer) this.#composer.drop(event);
+    else if (event.dataTransfer?.files.length) toast("Join the room to send a picture.");
   }
 
   #showAside(shown: boolean): void {
