@@ -5,7 +5,7 @@ import { Entrance } from "./entrance.ts";
 import * as keep from "./keep.ts";
 import { mountNotices, toast } from "./notices.ts";
 import { RoomPane } from "./room-pane.ts";
-import { go, route } from "./route.ts";
+import { go, href, route } from "./route.ts";
 import { Sidebar } from "./sidebar.ts";
 import { asSaid } from "./words.ts";
 import { Accounts, Client, asHubbubError } from "../sdk/index.ts";
@@ -23,7 +23,12 @@ function comeIn(why?: string): void {
   put(app, new Entrance(accounts, (token) => {
     keep.token.set(token);
     void enter(token);
-  }, why, route().at === "room").element);
+  }, why, !why && route().at === "room").element);
+}
+
+/** Where somebody was before they logged out is nothing to who comes next. */
+function forgetPlace(): void {
+  history.replaceState(null, "", href({ at: "home" }));
 }
 
 /** No more in the browser, unless it keeps another session by now: another tab may have let somebody in. */
@@ -97,11 +102,15 @@ function show(chat: Chat): void {
 
   /** Another tab of this session logged out; that somebody else did is nothing to us. */
   const onStorage = (event: StorageEvent) => {
-    if (event.key === keep.token.key && event.newValue === null && event.oldValue === token) comeIn("You logged out in another tab.");
+    if (event.key === keep.token.key && event.newValue === null && event.oldValue === token) {
+      forgetPlace();
+      comeIn("You logged out in another tab.");
+    }
   };
 
   const logOut = async () => {
     forget(token);
+    forgetPlace();
     comeIn();
     // Called back, so that nobody can use it who may have it; without the server it ends by itself.
     await accounts.logOut(token).catch(() => {});
