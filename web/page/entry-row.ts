@@ -18,6 +18,8 @@ export interface RowContext {
   copyLink: (seq: number) => void;
   /** Something stands between it and the entry before. */
   apart: boolean;
+  /** The name of somebody whom the server knows by id alone, as it does after a kick and when messages are erased. */
+  nameOf: (id: string) => string | undefined;
 }
 
 /** An entry as it stands below the one before it. */
@@ -28,7 +30,7 @@ export function entryRow(entry: Entry, before: Entry | undefined, context: RowCo
     newDay && h("p", { class: "day" }, h("span", {}, day(entry.at))),
     firstNew && h("p", { class: "new-mark" }, h("span", {}, "New")),
   ];
-  if (entry.type !== "message") return h("li", { class: "row event", "data-seq": entry.seq }, marks, h("p", { class: "event-words" }, happened(entry)));
+  if (entry.type !== "message") return h("li", { class: "row event", "data-seq": entry.seq }, marks, h("p", { class: "event-words" }, happened(entry, context)));
   const joins = !newDay && !firstNew && !context.apart && continues(before, entry);
   const row = h("li", { class: `row message${joins ? " joined-to" : ""}`, "data-seq": entry.seq }, marks);
   row.append(said(entry.user, contentOf(entry), joins, entry.kind === "bot", entry.user.id === context.me.id
@@ -125,12 +127,13 @@ function kept({ retention: { days, entries }, first }: Retained): string {
   return first ? `${words} Older ones are gone.` : words;
 }
 
-function happened(entry: Exclude<Entry, Message>): (Node | string)[] {
-  const who = () => bdi(entry.user.name);
+function happened(entry: Exclude<Entry, Message>, { me, nameOf }: RowContext): (Node | string)[] {
+  const { id, name } = entry.user;
+  const who = () => bdi(name === id ? nameOf(id) ?? name : name);
   if (entry.type === "join") return [who(), " joined"];
   if (entry.type === "topic") return entry.topic ? [who(), " set the topic to ", h("q", { dir: "auto" }, entry.topic)] : [who(), " removed the topic"];
   if (entry.type === "erase") return [entry.by ? bdi(entry.by.name) : "An operator", " erased what ", who(), " had written"];
   if (entry.type === "retention") return [kept(entry)];
-  // After a kick the server knows the one who went by id alone.
+  if (entry.by && id === me.id) return [bdi(entry.by.name), " removed you from this room"];
   return entry.by ? [bdi(entry.by.name), " removed ", who()] : [who(), " left"];
 }

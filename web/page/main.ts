@@ -1,6 +1,6 @@
 import { Chat } from "./chat.ts";
 import { Directory } from "./directory.ts";
-import { h, mark, put } from "./dom.ts";
+import { bdi, h, mark, put } from "./dom.ts";
 import { Entrance } from "./entrance.ts";
 import * as keep from "./keep.ts";
 import { mountNotices, toast } from "./notices.ts";
@@ -124,6 +124,10 @@ function show(chat: Chat): void {
     }),
     client.on("token", () => toast("Your session ends in a moment. You will be asked to log in again; nothing that you wrote is lost.")),
     client.on("refused", (error) => { if (error.code !== "not_member") toast(asSaid(error)); }),
+    chat.on("entry", (entry) => {
+      if (entry.type !== "leave" || !entry.by || entry.user.id !== chat.me.id) return;
+      toast(bdi(entry.by.name), " removed you from ", bdi(chat.rooms.get(entry.room)?.name ?? "a room"));
+    }),
     chat.on("made", (room) => { if (room.owner !== chat.me.id && route().at !== "room") toast("A new room: ", h("bdi", {}, room.name)); }),
   ];
   narrow.addEventListener("change", onWidth);

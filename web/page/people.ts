@@ -14,6 +14,8 @@ export class People {
   readonly element = h("section", { class: "people" });
   #chat: Chat;
   #room: string;
+  /** Of all who were listed here: their names are still known when they are members no more. */
+  readonly names = new Map<string, string>();
   #members = new Map<string, Member>();
   #next?: string;
   #owner = "";
@@ -90,6 +92,7 @@ export class People {
   }
 
   #show(): void {
+    for (const { id, name } of this.#members.values()) this.names.set(id, name);
     const all = [...this.#members.values()].sort((a, b) => Number(b.online) - Number(a.online) || a.name.localeCompare(b.name));
     const mayRemove = this.#owner === this.#chat.me.id && this.#chat.rooms.has(this.#room);
     put(this.element,

@@ -35,8 +35,8 @@ export class RoomPane {
   constructor(chat: Chat, id: string, seq?: number) {
     this.#chat = chat;
     this.id = id;
-    this.#timeline = new Timeline(chat, id, (at) => void this.#copyLink(at));
     this.#people = new People(chat, id, () => this.#showUnder());
+    this.#timeline = new Timeline(chat, id, (at) => void this.#copyLink(at), (user) => this.#people.names.get(user));
     const banner = connectionBanner(chat);
     const chip = connectionChip(chat);
     this.#toggle = iconButton("people", "People and details", () => this.#showAside(!!this.#aside.hidden), { "aria-expanded": "false", "aria-controls": "aside" });

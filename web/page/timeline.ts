@@ -48,12 +48,14 @@ export class Timeline {
   #missed = 0;
   #resize: ResizeObserver;
   #copyLink: (seq: number) => void;
+  #nameOf: (id: string) => string | undefined;
   #wide = 0;
 
-  constructor(chat: Chat, room: string, copyLink: (seq: number) => void) {
+  constructor(chat: Chat, room: string, copyLink: (seq: number) => void, nameOf: (id: string) => string | undefined) {
     this.#chat = chat;
     this.#room = room;
     this.#copyLink = copyLink;
+    this.#nameOf = nameOf;
     this.element = h("div", { class: "timeline-frame" }, this.#scroll, this.#jump);
     this.#scroll.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     this.#scroll.addEventListener("keydown", (event) => {
@@ -231,7 +233,11 @@ export class Timeline {
   }
 
   #row(entry: Entry, before: Entry | undefined): HTMLLIElement {
-    const row = entryRow(entry, before, { me: this.#chat.me, newAfter: this.#newAfter, copyLink: this.#copyLink, apart: this.#notices.has(before?.seq ?? 0) });
+    const row = entryRow(entry, before, {
+      me: this.#chat.me, newAfter: this.#newAfter, copyLink: this.#copyLink, apart: this.#notices.has(before?.seq ?? 0),
+      // Who is no member any more may have said something, or have come while we look.
+      nameOf: (id) => this.#nameOf(id) ?? this.#window.entries.find(({ user }) => user.id === id && user.name !== id)?.user.name,
+    });
     row.append(...this.#notices.get(entry.seq) ?? []);
     this.#rows.set(entry.seq, row);
     return row;

@@ -258,6 +258,10 @@ test("a topic is set, someone is removed, someone leaves: all see it", async () 
   await ann.page.getByRole("button", { name: "Remove Bob" }).click();
   await ann.page.getByRole("dialog").getByRole("button", { name: "Remove", exact: true }).click();
   await bob.page.getByRole("button", { name: "Join room" }).waitFor();
+  // The server says who went by their id.
+  await ann.page.locator(".event-words", { hasText: "Ann removed Bob" }).waitFor();
+  await bob.page.locator(".event-words", { hasText: "Ann removed you from this room" }).waitFor();
+  await bob.page.locator(".toast", { hasText: "Ann removed you from Garden" }).waitFor();
   await bob.page.getByRole("button", { name: "Join room" }).click();
   await bob.composer.waitFor();
   await bob.page.getByRole("button", { name: "Leave room" }).click();
