@@ -38,6 +38,8 @@ export function entryRow(entry: Entry, before: Entry | undefined, context: RowCo
     : undefined,
     h("a", {
       class: "permalink", href: href({ at: "room", id: entry.room, seq: entry.seq }), title: moment(entry.at),
+      // `Timeline` leads there by arrow keys: a stop for each message would keep who goes by keys from what is behind them.
+      tabIndex: -1, "data-key": `at-${entry.seq}`,
       onclick: (event: Event) => {
         event.preventDefault();
         context.copyLink(entry.seq);

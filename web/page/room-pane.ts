@@ -1,6 +1,6 @@
 import { Composer } from "./composer.ts";
 import { connectionBanner, connectionChip } from "./connection.ts";
-import { bdi, h, icon, iconButton, put } from "./dom.ts";
+import { bdi, h, icon, iconButton, keepingFocus, put } from "./dom.ts";
 import { plural } from "./format.ts";
 import { dialog, input, toast } from "./notices.ts";
 import { People } from "./people.ts";
@@ -234,16 +234,16 @@ export class RoomPane {
     const { topic, owner } = this.#room!;
     const joined = this.#chat.rooms.has(this.id);
     const ours = owner === this.#chat.me.id;
-    put(this.#aside,
-      h("header", { class: "aside-head" }, h("h2", {}, "Details"), iconButton("close", "Close details", () => this.escape())),
+    keepingFocus(this.#aside, () => put(this.#aside,
+      h("header", { class: "aside-head" }, h("h2", {}, "Details"), iconButton("close", "Close details", () => this.escape(), { "data-key": "close-details" })),
       h("div", { class: "scroll aside-scroll", tabIndex: -1 },
         h("section", {},
           h("h3", {}, "Topic"), h("p", { dir: "auto" }, topic || h("span", { class: "soft" }, "None yet")),
-          ours && joined && h("button", { type: "button", class: "link", onclick: () => this.#setTopic() }, topic ? "Change topic" : "Set a topic")),
+          ours && joined && h("button", { type: "button", class: "link", "data-key": "topic", onclick: () => this.#setTopic() }, topic ? "Change topic" : "Set a topic")),
         this.#people.element,
         h("section", { class: "aside-actions" },
-          h("button", { type: "button", class: "quiet", onclick: () => void this.#copyLink() }, icon("link"), "Copy link"),
-          joined && h("button", { type: "button", class: "quiet danger", onclick: () => this.#leave() }, icon("out"), "Leave room"))));
+          h("button", { type: "button", class: "quiet", "data-key": "copy", onclick: () => void this.#copyLink() }, icon("link"), "Copy link"),
+          joined && h("button", { type: "button", class: "quiet danger", "data-key": "leave", onclick: () => this.#leave() }, icon("out"), "Leave room")))));
   }
 }
 

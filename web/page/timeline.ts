@@ -1,4 +1,4 @@
-import { h, icon, put } from "./dom.ts";
+import { h, icon, keepingFocus, put } from "./dom.ts";
 import { draftRow, entryRow, inWords, noticeBox } from "./entry-row.ts";
 import { plural } from "./format.ts";
 import { LogWindow } from "./log-window.ts";
@@ -33,7 +33,7 @@ export class Timeline {
   #shape = h("div", { "aria-hidden": "true" });
   #top = h("div", { class: "edge" });
   #inner = h("div", { class: "timeline-inner" }, this.#top, this.#list, this.#drafts);
-  #scroll = h("div", { class: "scroll timeline", tabIndex: 0, role: "region", "aria-label": "Conversation" }, this.#inner);
+  #scroll = h("div", { class: "scroll timeline", tabIndex: 0, role: "region", "aria-label": "Conversation", "aria-keyshortcuts": "ArrowUp ArrowDown Home End" }, this.#inner);
   #jumpWords = h("span", {});
   #jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => void this.toNewest() }, this.#jumpWords, icon("down"));
   #abort = new AbortController();
@@ -59,9 +59,12 @@ export class Timeline {
     this.element = h("div", { class: "timeline-frame" }, this.#scroll, this.#jump);
     this.#scroll.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     this.#scroll.addEventListener("keydown", (event) => {
-      if (event.key === "Home") void this.toStart();
-      else if (event.key === "End") void this.toNewest();
-      else return;
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "Home" || event.key === "End") {
+        // What has the focus may be shown no more.
+        this.#scroll.focus({ preventScroll: true });
+        void (event.key === "Home" ? this.toStart() : this.toNewest());
+      } else if ((event.key !== "ArrowUp" && event.key !== "ArrowDown") || !this.#step(event.key === "ArrowUp" ? -1 : 1)) return;
       event.preventDefault();
     });
     this.#resize = new ResizeObserver(() => this.#onResize());
@@ -123,6 +126,17 @@ export class Timeline {
     row.addEventListener("animationend", () => row.classList.remove("found"), { once: true });
     this.#showJump();
     this.#onScroll();
+  }
+
+  /** By keys from message to message, at first to the last one in view; says whether there is one. */
+  #step(by: 1 | -1): boolean {
+    const links = [...this.#list.querySelectorAll<HTMLElement>("a.permalink")];
+    const row = document.activeElement?.closest(".row");
+    const here = links.findIndex((link) => row?.contains(link));
+    const { bottom } = this.#scroll.getBoundingClientRect();
+    const next = links[here < 0 ? links.filter((link) => link.getBoundingClientRect().top < bottom).length - 1 : here + by];
+    next?.focus();
+    return !!next;
   }
 
   /** The log's first entry. */
@@ -252,7 +266,7 @@ export class Timeline {
 
   #again(entry: Entry, before: Entry | undefined): void {
     const old = this.#rows.get(entry.seq);
-    if (old) old.replaceWith(this.#row(entry, before));
+    if (old) keepingFocus(old, () => old.replaceWith(this.#row(entry, before)));
   }
 
   #drop(count: number, end: "first" | "last"): void {
@@ -260,6 +274,7 @@ export class Timeline {
       const row = end === "first" ? this.#list.firstElementChild : this.#list.lastElementChild;
       if (!row) return;
       this.#rows.delete(Number((row as HTMLElement).dataset["seq"]));
+      if (row.contains(document.activeElement)) this.#scroll.focus({ preventScroll: true });
       row.remove();
       if (end === "first" && count === 1 && this.#window.entries[0]) this.#again(this.#window.entries[0], undefined);
     }
