@@ -45,8 +45,8 @@ export class Composer {
     });
     const file = h("input", {
       type: "file", accept: "image/*", hidden: true, tabIndex: -1,
-      onchange: () => {
-        void this.#take(pictureIn(file.files));
+      onchange: (event: Event) => {
+        this.#onFiles(event, file.files);
         file.value = "";
       },
     });
@@ -122,15 +122,15 @@ export class Composer {
   }
 
   #onFiles(event: Event, files: FileList | null | undefined): void {
-    const picture = pictureIn(files);
-    if (!picture) return;
+    // A text that is pasted or dropped is none of ours.
+    if (!files?.length) return;
     event.preventDefault();
-    void this.#take(picture);
+    void this.#take(pictureIn(files));
   }
 
   async #take(file: File | undefined): Promise<void> {
-    if (!file) return;
     try {
+      if (!file) throw new Error("Only pictures can be sent.");
       this.#picture = await toSend(file, this.#chat.limits.image_bytes);
     } catch (error) {
       toast((error as Error).message);

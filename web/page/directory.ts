@@ -1,4 +1,4 @@
-import { bdi, h, icon, onceAFrame, put } from "./dom.ts";
+import { bdi, h, icon, keepingFocus, onceAFrame, put } from "./dom.ts";
 import { plural } from "./format.ts";
 import { toast } from "./notices.ts";
 import { go, href } from "./route.ts";
@@ -100,9 +100,7 @@ export class Directory {
       this.#made.delete(id);
     }
     const found = all.filter(({ name, topic }) => `${name}\n${topic}`.toLocaleLowerCase().includes(wanted));
-    const focused = (document.activeElement as HTMLElement | null)?.dataset?.["key"];
-    put(this.#list, found.slice(0, this.#shown).map((room) => this.#card(room)));
-    if (focused) this.#list.querySelector<HTMLElement>(`[data-key="${focused}"]`)?.focus();
+    keepingFocus(this.#list, () => put(this.#list, found.slice(0, this.#shown).map((room) => this.#card(room))));
     this.#more.hidden = found.length <= this.#shown && (this.#done || !!wanted);
     put(this.#state, this.#words(found.length, wanted));
   }

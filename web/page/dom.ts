@@ -83,6 +83,20 @@ export function mark(): SVGSVGElement {
   return svg;
 }
 
+/** Gives the focus to what stands now where something had it, by its `data-key`; where there is no such thing, to where one writes. */
+export function focusAgain(key: string | undefined): void {
+  const same = key && document.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`);
+  (same || document.querySelector<HTMLElement>(".composer textarea"))?.focus({ preventScroll: true });
+}
+
+/** Draws anew what may have the focus, which is not to be lost by it. */
+export function keepingFocus(element: Element, draw: () => void): void {
+  const focused = document.activeElement as HTMLElement | null;
+  const within = element.contains(focused);
+  draw();
+  if (within && document.activeElement !== focused) focusAgain(focused?.dataset["key"]);
+}
+
 const HUES = 8;
 
 /** Somebody's initial on a color of their own; decoration, for the name stands beside it. */

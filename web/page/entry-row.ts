@@ -16,6 +16,10 @@ export interface RowContext {
   /** Everything after this seq is new to the reader. */
   newAfter?: number;
   copyLink: (seq: number) => void;
+  /** Something stands between it and the entry before. */
+  apart: boolean;
+  /** The name of somebody whom the server knows by id alone, as it does after a kick and when messages are erased. */
+  nameOf: (id: string) => string | undefined;
 }
 
 /** An entry as it stands below the one before it. */
@@ -26,19 +30,25 @@ export function entryRow(entry: Entry, before: Entry | undefined, context: RowCo
     newDay && h("p", { class: "day" }, h("span", {}, day(entry.at))),
     firstNew && h("p", { class: "new-mark" }, h("span", {}, "New")),
   ];
-  if (entry.type !== "message") return h("li", { class: "row event", "data-seq": entry.seq }, marks, h("p", { class: "event-words" }, happened(entry)));
-  const joins = !newDay && !firstNew && continues(before, entry);
+  if (entry.type !== "message") return h("li", { class: "row event", "data-seq": entry.seq }, marks, h("p", { class: "event-words" }, happened(entry, context)));
+  const joins = !newDay && !firstNew && !context.apart && continues(before, entry);
   const row = h("li", { class: `row message${joins ? " joined-to" : ""}`, "data-seq": entry.seq }, marks);
   row.append(said(entry.user, contentOf(entry), joins, entry.kind === "bot", entry.user.id === context.me.id
     ? h("span", { class: "mine", title: "Sent" }, icon("check"), h("span", { class: "heard" }, "Sent"))
     : undefined,
     h("a", {
       class: "permalink", href: href({ at: "room", id: entry.room, seq: entry.seq }), title: moment(entry.at),
+      // `Timeline` leads there by arrow keys: a stop for each message would keep who goes by keys from what is behind them.
+      tabIndex: -1, "data-key": `at-${entry.seq}`,
       onclick: (event: Event) => {
         event.preventDefault();
         context.copyLink(entry.seq);
       },
     }, h("span", { class: "heard" }, "Link to this message of "), h("time", { dateTime: new Date(entry.at).toISOString() }, clock(entry.at)))));
+  if (entry.error) {
+    row.classList.add("wrong");
+    row.querySelector(".text")?.before(h("span", { class: "heard" }, "Error: "));
+  }
   return row;
 }
 
@@ -59,15 +69,15 @@ export function draftRow(draft: Draft, before: Entry | Draft | undefined, me: Us
 }
 
 /** Words of the server or a bot for the reader alone. */
-export function noticeRow(words: string, about: string, bad: boolean): HTMLLIElement {
-  return h("li", { class: `row notice${bad ? " bad" : ""}` },
-    h("p", {}, h("code", { dir: "auto" }, about)), h("p", { dir: "auto" }, words), h("p", { class: "soft" }, "Only you see this."));
+export function noticeBox(words: string, about: string, bad: boolean): HTMLElement {
+  return h("div", { class: `notice${bad ? " bad" : ""}` },
+    h("p", {}, h("code", { dir: "auto" }, about)), h("p", { class: "notice-words", dir: "auto" }, words), h("p", { class: "soft" }, "Only you see this."));
 }
 
 /** A message in one line, for who listens. */
 export function inWords(entry: Message): string {
   if (entry.kind === "erased") return `${entry.user.name}: a message that was erased`;
-  return `${entry.user.name}: ${entry.image ? "sent a picture" : entry.text ?? ""}`;
+  return `${entry.user.name}: ${entry.error ? "error: " : ""}${entry.image ? "sent a picture" : entry.text ?? ""}`;
 }
 
 function contentOf(entry: Message): Content | undefined {
@@ -119,12 +129,13 @@ function kept({ retention: { days, entries }, first }: Retained): string {
   return first ? `${words} Older ones are gone.` : words;
 }
 
-function happened(entry: Exclude<Entry, Message>): (Node | string)[] {
-  const who = () => bdi(entry.user.name);
+function happened(entry: Exclude<Entry, Message>, { me, nameOf }: RowContext): (Node | string)[] {
+  const { id, name } = entry.user;
+  const who = () => bdi(name === id ? nameOf(id) ?? name : name);
   if (entry.type === "join") return [who(), " joined"];
   if (entry.type === "topic") return entry.topic ? [who(), " set the topic to ", h("q", { dir: "auto" }, entry.topic)] : [who(), " removed the topic"];
   if (entry.type === "erase") return [entry.by ? bdi(entry.by.name) : "An operator", " erased what ", who(), " had written"];
   if (entry.type === "retention") return [kept(entry)];
-  // After a kick the server knows the one who went by id alone.
+  if (entry.by && id === me.id) return [bdi(entry.by.name), " removed you from this room"];
   return entry.by ? [bdi(entry.by.name), " removed ", who()] : [who(), " left"];
 }

@@ -1,11 +1,11 @@
 import { Chat } from "./chat.ts";
 import { Directory } from "./directory.ts";
-import { h, mark, put } from "./dom.ts";
+import { bdi, h, mark, put } from "./dom.ts";
 import { Entrance } from "./entrance.ts";
 import * as keep from "./keep.ts";
 import { mountNotices, toast } from "./notices.ts";
 import { RoomPane } from "./room-pane.ts";
-import { go, route } from "./route.ts";
+import { go, href, route } from "./route.ts";
 import { Sidebar } from "./sidebar.ts";
 import { asSaid } from "./words.ts";
 import { Accounts, Client, asHubbubError } from "../sdk/index.ts";
@@ -23,7 +23,12 @@ function comeIn(why?: string): void {
   put(app, new Entrance(accounts, (token) => {
     keep.token.set(token);
     void enter(token);
-  }, why, route().at === "room").element);
+  }, why, !why && route().at === "room").element);
+}
+
+/** Where somebody was before they logged out is nothing to who comes next. */
+function forgetPlace(): void {
+  history.replaceState(null, "", href({ at: "home" }));
 }
 
 /** No more in the browser, unless it keeps another session by now: another tab may have let somebody in. */
@@ -97,11 +102,15 @@ function show(chat: Chat): void {
 
   /** Another tab of this session logged out; that somebody else did is nothing to us. */
   const onStorage = (event: StorageEvent) => {
-    if (event.key === keep.token.key && event.newValue === null && event.oldValue === token) comeIn("You logged out in another tab.");
+    if (event.key === keep.token.key && event.newValue === null && event.oldValue === token) {
+      forgetPlace();
+      comeIn("You logged out in another tab.");
+    }
   };
 
   const logOut = async () => {
     forget(token);
+    forgetPlace();
     comeIn();
     // Called back, so that nobody can use it who may have it; without the server it ends by itself.
     await accounts.logOut(token).catch(() => {});
@@ -115,6 +124,10 @@ function show(chat: Chat): void {
     }),
     client.on("token", () => toast("Your session ends in a moment. You will be asked to log in again; nothing that you wrote is lost.")),
     client.on("refused", (error) => { if (error.code !== "not_member") toast(asSaid(error)); }),
+    chat.on("entry", (entry) => {
+      if (entry.type !== "leave" || !entry.by || entry.user.id !== chat.me.id) return;
+      toast(bdi(entry.by.name), " removed you from ", bdi(chat.rooms.get(entry.room)?.name ?? "a room"));
+    }),
     chat.on("made", (room) => { if (room.owner !== chat.me.id && route().at !== "room") toast("A new room: ", h("bdi", {}, room.name)); }),
   ];
   narrow.addEventListener("change", onWidth);
@@ -133,6 +146,11 @@ function show(chat: Chat): void {
   client.watch(true).catch(() => {});
   put(app, shell);
   onRoute();
+}
+
+// A browser opens a file that is dropped on it in place of the page: wherever it falls, it must not.
+for (const type of ["dragover", "drop"] as const) {
+  window.addEventListener(type, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
 }
 
 mountNotices();

@@ -1,4 +1,4 @@
-import { h, iconButton, type Child } from "./dom.ts";
+import { focusAgain, h, iconButton, type Child } from "./dom.ts";
 import { form } from "./entrance.ts";
 import { asSaid } from "./words.ts";
 
@@ -29,7 +29,13 @@ export function say(text: string): void {
 /** A dialog with a form; it closes when that succeeds. */
 export function dialog(title: string, label: string, submit: () => Promise<void>, ...rows: (Node | false | undefined)[]): void {
   const heading = h("h2", { id: "dialog-title" }, title);
-  const box = h("dialog", { class: "dialog", "aria-labelledby": "dialog-title", onclose: () => box.remove() },
+  const opener = document.activeElement as HTMLElement | null;
+  const onclose = () => {
+    box.remove();
+    // The browser gives the focus back, unless what had it was drawn anew meanwhile.
+    if (opener && !opener.isConnected && document.activeElement === document.body) focusAgain(opener.dataset["key"]);
+  };
+  const box: HTMLDialogElement = h("dialog", { class: "dialog", "aria-labelledby": "dialog-title", onclose },
     h("header", {}, heading, iconButton("close", "Close", () => box.close())),
     form(label, async () => {
       await submit();
@@ -39,6 +45,8 @@ export function dialog(title: string, label: string, submit: () => Promise<void>
   box.addEventListener("mousedown", (event) => { if (event.target === box) box.close(); });
   document.body.append(box);
   box.showModal();
+  // Not the button that closes it, which comes first.
+  box.querySelector("input")?.focus();
 }
 
 /** A row of a dialog. */

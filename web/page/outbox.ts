@@ -103,7 +103,7 @@ export class Outbox extends Emitter<OutboxEvents> {
       const sent = await this.#client.send(room, content, { key, after, signal: abort.signal });
       if (sent.seq === undefined || (this.#client.positions[room] ?? Infinity) >= sent.seq) this.#remove(draft);
       else Object.assign(draft, { state: "sent", seq: sent.seq });
-      if (sent.command) this.emit("notice", { room, said: command ?? "", text: "The bot has it. Its answer comes into the room.", bad: false });
+      if (sent.command) this.emit("notice", { room, said: command ?? "", text: sent.notice ?? "The bot has it. Its answer comes into the room.", bad: false });
     } catch (error) {
       if (abort.signal.aborted) return;
       // The token has ended, or the page is being left: it goes out when somebody is logged in again.

@@ -1,4 +1,4 @@
-import { avatar, bdi, h, iconButton, onceAFrame, put } from "./dom.ts";
+import { avatar, bdi, h, iconButton, keepingFocus, onceAFrame, put } from "./dom.ts";
 import { dialog, toast } from "./notices.ts";
 import { asSaid } from "./words.ts";
 import type { Chat } from "./chat.ts";
@@ -14,6 +14,8 @@ export class People {
   readonly element = h("section", { class: "people" });
   #chat: Chat;
   #room: string;
+  /** Of all who were listed here: their names are still known when they are members no more. */
+  readonly names = new Map<string, string>();
   #members = new Map<string, Member>();
   #next?: string;
   #owner = "";
@@ -90,16 +92,17 @@ export class People {
   }
 
   #show(): void {
+    for (const { id, name } of this.#members.values()) this.names.set(id, name);
     const all = [...this.#members.values()].sort((a, b) => Number(b.online) - Number(a.online) || a.name.localeCompare(b.name));
     const mayRemove = this.#owner === this.#chat.me.id && this.#chat.rooms.has(this.#room);
-    put(this.element,
+    keepingFocus(this.element, () => put(this.element,
       h("h3", {}, "People"),
       h("ul", { class: "people-list" }, all.map((member) => h("li", { class: member.online ? "person online" : "person" },
         avatar(member),
         h("span", { class: "person-words" }, bdi(member.name),
           h("span", { class: "soft" }, [member.id === this.#owner && "Owner", member.id === this.#chat.me.id && "You", member.online ? "Online" : "Away"].filter(Boolean).join(" · "))),
-        mayRemove && member.id !== this.#chat.me.id && iconButton("close", `Remove ${member.name}`, () => this.#remove(member))))),
-      this.#next && h("button", { type: "button", class: "link", onclick: () => void this.#more() }, "Show more"));
+        mayRemove && member.id !== this.#chat.me.id && iconButton("close", `Remove ${member.name}`, () => this.#remove(member), { "data-key": `remove-${member.id}` })))),
+      this.#next && h("button", { type: "button", class: "link", "data-key": "more-people", onclick: () => void this.#more() }, "Show more")));
   }
 
   #remove(member: Member): void {

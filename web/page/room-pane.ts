@@ -1,6 +1,6 @@
 import { Composer } from "./composer.ts";
 import { connectionBanner, connectionChip } from "./connection.ts";
-import { bdi, h, icon, iconButton, put } from "./dom.ts";
+import { bdi, h, icon, iconButton, keepingFocus, put } from "./dom.ts";
 import { plural } from "./format.ts";
 import { dialog, input, toast } from "./notices.ts";
 import { People } from "./people.ts";
@@ -35,14 +35,14 @@ export class RoomPane {
   constructor(chat: Chat, id: string, seq?: number) {
     this.#chat = chat;
     this.id = id;
-    this.#timeline = new Timeline(chat, id, (at) => void this.#copyLink(at));
     this.#people = new People(chat, id, () => this.#showUnder());
+    this.#timeline = new Timeline(chat, id, (at) => void this.#copyLink(at), (user) => this.#people.names.get(user));
     const banner = connectionBanner(chat);
     const chip = connectionChip(chat);
     this.#toggle = iconButton("people", "People and details", () => this.#showAside(!!this.#aside.hidden), { "aria-expanded": "false", "aria-controls": "aside" });
     this.#aside = h("aside", { class: "aside", id: "aside", "aria-label": "People and details", hidden: true });
     this.element = h("div", { class: "pane room" },
-      h("main", { class: "room-main", ondragover: (event: Event) => event.preventDefault(), ondrop: (event: DragEvent) => this.#composer?.drop(event) },
+      h("main", { class: "room-main", ondrop: (event: DragEvent) => this.#onDrop(event) },
         h("header", { class: "pane-head" },
           h("a", { class: "icon-button phone-only", href: href({ at: "home" }), "aria-label": "Back to your rooms" }, icon("back")),
           h("div", { class: "title" }, this.#title, this.#under),
@@ -111,6 +111,7 @@ export class RoomPane {
     }
     this.#opened = true;
     this.#room = opened.room;
+    this.#toggle.hidden = false;
     const joined = this.#chat.rooms.get(this.id);
     this.#people.show(opened, this.#room.owner);
     this.#timeline.show(opened.entries, opened.room.first, joined && joined.read < opened.room.head ? joined.read : undefined);
@@ -123,6 +124,11 @@ export class RoomPane {
     const error = asHubbubError(caught);
     const gone = error.code === "no_such_room";
     put(this.#title, gone ? "No such room" : "…");
+    // Of a room that was never read there are no details.
+    if (!this.#room) {
+      this.#showAside(false);
+      this.#toggle.hidden = true;
+    }
     put(this.#foot);
     put(this.#timeline.element, h("div", { class: "empty" },
       h("h2", {}, gone ? "There is no such room" : "The room can’t be read just now"),
@@ -214,6 +220,11 @@ export class RoomPane {
     }
   }
 
+  #onDrop(event: DragEvent): void {
+    if (this.#composer) this.#composer.drop(event);
+    else if (event.dataTransfer?.files.length) toast("Join the room to send a picture.");
+  }
+
   #showAside(shown: boolean): void {
     this.#aside.hidden = !shown;
     this.#toggle.setAttribute("aria-expanded", String(shown));
@@ -223,16 +234,16 @@ export class RoomPane {
     const { topic, owner } = this.#room!;
     const joined = this.#chat.rooms.has(this.id);
     const ours = owner === this.#chat.me.id;
-    put(this.#aside,
-      h("header", { class: "aside-head" }, h("h2", {}, "Details"), iconButton("close", "Close details", () => this.escape())),
+    keepingFocus(this.#aside, () => put(this.#aside,
+      h("header", { class: "aside-head" }, h("h2", {}, "Details"), iconButton("close", "Close details", () => this.escape(), { "data-key": "close-details" })),
       h("div", { class: "scroll aside-scroll", tabIndex: -1 },
         h("section", {},
           h("h3", {}, "Topic"), h("p", { dir: "auto" }, topic || h("span", { class: "soft" }, "None yet")),
-          ours && joined && h("button", { type: "button", class: "link", onclick: () => this.#setTopic() }, topic ? "Change topic" : "Set a topic")),
+          ours && joined && h("button", { type: "button", class: "link", "data-key": "topic", onclick: () => this.#setTopic() }, topic ? "Change topic" : "Set a topic")),
         this.#people.element,
         h("section", { class: "aside-actions" },
-          h("button", { type: "button", class: "quiet", onclick: () => void this.#copyLink() }, icon("link"), "Copy link"),
-          joined && h("button", { type: "button", class: "quiet danger", onclick: () => this.#leave() }, icon("out"), "Leave room"))));
+          h("button", { type: "button", class: "quiet", "data-key": "copy", onclick: () => void this.#copyLink() }, icon("link"), "Copy link"),
+          joined && h("button", { type: "button", class: "quiet danger", "data-key": "leave", onclick: () => this.#leave() }, icon("out"), "Leave room")))));
   }
 }
 

@@ -1,5 +1,5 @@
-import { h, icon, put } from "./dom.ts";
-import { draftRow, entryRow, inWords, noticeRow } from "./entry-row.ts";
+import { h, icon, keepingFocus, put } from "./dom.ts";
+import { draftRow, entryRow, inWords, noticeBox } from "./entry-row.ts";
 import { plural } from "./format.ts";
 import { LogWindow } from "./log-window.ts";
 import { say } from "./notices.ts";
@@ -26,12 +26,14 @@ export class Timeline {
   #window = new LogWindow();
   #rows = new Map<number, HTMLLIElement>();
   #list = h("ol", { class: "rows", "aria-label": "Messages" });
+  /** Words for the reader alone, each in the row of the entry that was the last one when they came. */
+  #notices = new Map<number, HTMLElement[]>();
   #drafts = h("ol", { class: "rows drafts", "aria-label": "Your messages that are being sent" });
   /** An element of its own: what is shown in its stead does not count as having moved. */
   #shape = h("div", { "aria-hidden": "true" });
   #top = h("div", { class: "edge" });
   #inner = h("div", { class: "timeline-inner" }, this.#top, this.#list, this.#drafts);
-  #scroll = h("div", { class: "scroll timeline", tabIndex: 0, role: "region", "aria-label": "Conversation" }, this.#inner);
+  #scroll = h("div", { class: "scroll timeline", tabIndex: 0, role: "region", "aria-label": "Conversation", "aria-keyshortcuts": "ArrowUp ArrowDown Home End" }, this.#inner);
   #jumpWords = h("span", {});
   #jump = h("button", { type: "button", class: "jump", hidden: true, onclick: () => void this.toNewest() }, this.#jumpWords, icon("down"));
   #abort = new AbortController();
@@ -46,18 +48,23 @@ export class Timeline {
   #missed = 0;
   #resize: ResizeObserver;
   #copyLink: (seq: number) => void;
+  #nameOf: (id: string) => string | undefined;
   #wide = 0;
 
-  constructor(chat: Chat, room: string, copyLink: (seq: number) => void) {
+  constructor(chat: Chat, room: string, copyLink: (seq: number) => void, nameOf: (id: string) => string | undefined) {
     this.#chat = chat;
     this.#room = room;
     this.#copyLink = copyLink;
+    this.#nameOf = nameOf;
     this.element = h("div", { class: "timeline-frame" }, this.#scroll, this.#jump);
     this.#scroll.addEventListener("scroll", () => this.#onScroll(), { passive: true });
     this.#scroll.addEventListener("keydown", (event) => {
-      if (event.key === "Home") void this.toStart();
-      else if (event.key === "End") void this.toNewest();
-      else return;
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.key === "Home" || event.key === "End") {
+        // What has the focus may be shown no more.
+        this.#scroll.focus({ preventScroll: true });
+        void (event.key === "Home" ? this.toStart() : this.toNewest());
+      } else if ((event.key !== "ArrowUp" && event.key !== "ArrowDown") || !this.#step(event.key === "ArrowUp" ? -1 : 1)) return;
       event.preventDefault();
     });
     this.#resize = new ResizeObserver(() => this.#onResize());
@@ -72,8 +79,8 @@ export class Timeline {
       chat.outbox.on("change", (changed) => { if (changed === room) this.#showDrafts(); }),
       chat.outbox.on("notice", (notice) => {
         if (notice.room !== room) return;
-        this.#drafts.append(noticeRow(notice.text, notice.said, notice.bad));
-        this.#toFoot();
+        this.#note(noticeBox(notice.text, notice.said, notice.bad));
+        void this.toNewest();
       }),
     );
   }
@@ -119,6 +126,17 @@ export class Timeline {
     row.addEventListener("animationend", () => row.classList.remove("found"), { once: true });
     this.#showJump();
     this.#onScroll();
+  }
+
+  /** By keys from message to message, at first to the last one in view; says whether there is one. */
+  #step(by: 1 | -1): boolean {
+    const links = [...this.#list.querySelectorAll<HTMLElement>("a.permalink")];
+    const row = document.activeElement?.closest(".row");
+    const here = links.findIndex((link) => row?.contains(link));
+    const { bottom } = this.#scroll.getBoundingClientRect();
+    const next = links[here < 0 ? links.filter((link) => link.getBoundingClientRect().top < bottom).length - 1 : here + by];
+    next?.focus();
+    return !!next;
   }
 
   /** The log's first entry. */
@@ -187,6 +205,7 @@ export class Timeline {
     this.#meanwhile = [];
     if (why === "reset") {
       this.#newAfter = undefined;
+      this.#notices.clear();
       this.#followsFoot = true;
     }
     if (this.#followsFoot) await this.toNewest();
@@ -228,14 +247,26 @@ export class Timeline {
   }
 
   #row(entry: Entry, before: Entry | undefined): HTMLLIElement {
-    const row = entryRow(entry, before, { me: this.#chat.me, newAfter: this.#newAfter, copyLink: this.#copyLink });
+    const row = entryRow(entry, before, {
+      me: this.#chat.me, newAfter: this.#newAfter, copyLink: this.#copyLink, apart: this.#notices.has(before?.seq ?? 0),
+      // Who is no member any more may have said something, or have come while we look.
+      nameOf: (id) => this.#nameOf(id) ?? this.#window.entries.find(({ user }) => user.id === id && user.name !== id)?.user.name,
+    });
+    row.append(...this.#notices.get(entry.seq) ?? []);
     this.#rows.set(entry.seq, row);
     return row;
   }
 
+  #note(notice: HTMLElement): void {
+    const last = this.#chat.rooms.get(this.#room)?.head ?? this.#window.last;
+    this.#notices.set(last, [...this.#notices.get(last) ?? [], notice]);
+    // Where that row is not shown now, it comes with it.
+    this.#rows.get(last)?.append(notice);
+  }
+
   #again(entry: Entry, before: Entry | undefined): void {
     const old = this.#rows.get(entry.seq);
-    if (old) old.replaceWith(this.#row(entry, before));
+    if (old) keepingFocus(old, () => old.replaceWith(this.#row(entry, before)));
   }
 
   #drop(count: number, end: "first" | "last"): void {
@@ -243,6 +274,7 @@ export class Timeline {
       const row = end === "first" ? this.#list.firstElementChild : this.#list.lastElementChild;
       if (!row) return;
       this.#rows.delete(Number((row as HTMLElement).dataset["seq"]));
+      if (row.contains(document.activeElement)) this.#scroll.focus({ preventScroll: true });
       row.remove();
       if (end === "first" && count === 1 && this.#window.entries[0]) this.#again(this.#window.entries[0], undefined);
     }
@@ -263,14 +295,13 @@ export class Timeline {
 
   #showDrafts(): void {
     const drafts = this.#chat.outbox.of(this.#room);
-    const notices = [...this.#drafts.querySelectorAll(".notice")];
-    let before: Parameters<typeof draftRow>[1] = this.#window.entries.at(-1);
-    put(this.#drafts, notices, drafts.map((draft) => {
+    let before: Parameters<typeof draftRow>[1] = this.#notices.has(this.#window.last) ? undefined : this.#window.entries.at(-1);
+    put(this.#drafts, drafts.map((draft) => {
       const row = draftRow(draft, before, this.#chat.me, () => this.#chat.outbox.retry(draft), () => this.#chat.outbox.discard(draft));
       before = draft;
       return row;
     }));
-    this.#drafts.hidden = drafts.length + notices.length === 0;
+    this.#drafts.hidden = drafts.length === 0;
     if (this.#followsFoot) this.#toFoot();
   }
 

@@ -57,6 +57,8 @@ export interface Message extends Placed {
     text?: string;
     /** Data URL. */
     image?: string;
+    /** Of a bot: it says what was wrong with a command. */
+    error?: boolean;
     /** The key that it was sent with: on the sender's own connections only. */
     key?: string;
 }
@@ -142,6 +144,8 @@ export interface Sent {
     durability?: string;
     /** Id of the command, when the text was one: then there is no `seq`. */
     command?: string;
+    /** A text for us alone: what `/help` is answered by. */
+    notice?: string;
 }
 /** Kinds of entries that `history` can be asked for. */
 export type Kind = "message" | "join" | "leave" | "topic" | "erase" | "retention" | "text" | "link" | "image" | "bot" | "erased";

@@ -88,6 +88,28 @@ test("a link to a room leads there, also by way of the form, and no token is eve
   await visitor.leave();
 });
 
+test("who logs out of a room leaves it behind; who comes next begins with all rooms", async () => {
+  const [una, vic] = [await server.person("Una"), await server.person("Vic")];
+  const client = await server.client(una);
+  const room = await client.create({ name: "Left behind" });
+  client.close();
+  const visitor = await visit();
+  await visitor.be(una, `#/r/${room.id}`);
+  await visitor.composer.waitFor();
+  const other = await visitor.tab();
+  await other.goto(`${server.url}/#/r/${room.id}`);
+  await other.locator(".composer").waitFor();
+  await visitor.page.getByRole("button", { name: "Log out" }).click();
+  await other.getByText("You logged out in another tab.").waitFor();
+  for (const tab of [visitor.page, other]) {
+    await tab.getByText("Rooms for many people at once.").waitFor();
+    assert.equal(new URL(tab.url()).hash, "#/");
+  }
+  await logIn(visitor.page, vic);
+  await visitor.page.getByRole("heading", { name: "Rooms", exact: true }).waitFor();
+  await visitor.leave();
+});
+
 test("a server that is away is said, and tried again", async () => {
   const away = await Hubbub.start();
   const dora = await away.person("Dora");
@@ -117,6 +139,7 @@ test("a session that has ended asks to log in again, and keeps what was written"
   const called = await fetch(`${server.url}/v1/accounts/logout`, { method: "POST", headers: { authorization: `Bearer ${eve.token}` } });
   assert.ok(called.ok);
   await visitor.page.getByText("Your session has ended.").waitFor();
+  assert.equal(await visitor.page.getByText("You were sent a link").count(), 0);
   await visitor.page.getByLabel("Email").fill(eve.email);
   await visitor.page.getByLabel("Password").fill(eve.password);
   await visitor.page.getByRole("button", { name: "Log in" }).click();
@@ -187,7 +210,7 @@ test("what somebody wrote and did not send is not there for the next one in the 
   await visitor.be(mia, `#/r/${room.id}`);
   for (const [who, there, left] of [[mia, "", "dear diary"], [ned, "", "shopping"], [mia, "dear diary"]]) {
     await visitor.page.locator(".me", { hasText: who.name }).waitFor();
-    await visitor.composer.waitFor();
+    await visitor.room(room.id);
     assert.equal(await visitor.composer.inputValue(), there, who.name);
     if (!left) continue;
     await visitor.composer.fill(left);

@@ -137,6 +137,8 @@ test("what is rarely seen is as good: a dialog, a picture, a failure, a command,
   await inspect(visitor, "notice");
   await page.evaluate(() => { location.hash = "#/r/nowhere"; });
   await page.getByRole("heading", { name: "There is no such room" }).waitFor();
+  await page.locator("aside").waitFor({ state: "hidden" });
+  assert.equal(await page.getByRole("button", { name: "People and details" }).count(), 0, "there are none");
   await inspect(visitor, "no-room");
   const stranger = await Visitor.come(browser, server.url);
   await stranger.be(await server.person("Stranger"), `#/r/${room.id}`);
@@ -148,6 +150,66 @@ test("what is rarely seen is as good: a dialog, a picture, a failure, a command,
   await visitor.leave();
   await stranger.leave();
   await server.begin();
+});
+
+/** How much two colors of the page stand out from each other, as WCAG counts it. */
+const contrast = (visitor, selector) => visitor.page.locator(selector).first().evaluate((element) => {
+  const luminance = (color) => {
+    const [r, g, b] = color.match(/[\d.]+/g).map((n) => n / 255).map((n) => (n <= 0.04045 ? n / 12.92 : ((n + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const clear = "rgba(0, 0, 0, 0)";
+  const behind = (from) => (getComputedStyle(from).backgroundColor === clear ? behind(from.parentElement) : getComputedStyle(from).backgroundColor);
+  const border = luminance(getComputedStyle(element).borderTopColor);
+  return Math.min(...[element, element.parentElement].map((one) => {
+    const [low, high] = [border, luminance(behind(one))].sort((a, b) => a - b);
+    return (high + 0.05) / (low + 0.05);
+  }));
+});
+
+for (const colorScheme of SCHEMES) {
+  test(`where one writes is seen by its border, ${colorScheme}`, async () => {
+    const visitor = await Visitor.come(browser, server.url, { colorScheme, reducedMotion: "reduce" });
+    await visitor.page.goto(server.url);
+    await visitor.page.getByLabel("Email").waitFor();
+    const seen = [await contrast(visitor, "#field-password")];
+    await visitor.page.goto("about:blank");
+    await visitor.be(ann, "#/rooms");
+    await visitor.page.locator(".card-link").first().waitFor();
+    for (const selector of [".search input", ".side-search input"]) seen.push(await contrast(visitor, selector));
+    await visitor.room(room.id);
+    await visitor.page.evaluate(() => document.activeElement.blur());
+    seen.push(await contrast(visitor, ".composer-row"));
+    assert.ok(seen.every((ratio) => ratio >= 3), seen.map((ratio) => ratio.toFixed(2)).join(", "));
+    await visitor.leave();
+  });
+}
+
+test("the longest name of a room leaves its card as it is, and is read whole", async () => {
+  const { id } = await clients.bob.create({ name: "W".repeat(80) });
+  for (const width of WIDTHS) {
+    const visitor = await Visitor.come(browser, server.url, { viewport: { width, height: 844 } });
+    await visitor.be(ann, "#/rooms");
+    const card = visitor.page.locator(".card-row", { has: visitor.page.locator(`[data-key="open-${id}"]`) });
+    await card.waitFor();
+    const [name, join, row] = await Promise.all([card.locator(".name"), card.getByRole("button"), card].map((one) => one.boundingBox()));
+    assert.ok(name.x + name.width <= join.x && join.x + join.width <= row.x + row.width, `${width}: ${JSON.stringify({ name, join, row })}`);
+    assert.ok(await card.locator(".name").evaluate((element) => element.scrollWidth <= element.clientWidth || getComputedStyle(element).display === "inline"));
+    await visitor.leave();
+  }
+});
+
+test("the time of a message that stands with the one before does not touch its text, nor does its ring", async () => {
+  for (const locale of ["en-GB", "en-US"]) {
+    const visitor = await Visitor.come(browser, server.url, { locale });
+    await visitor.be(ann, `#/r/${room.id}`);
+    const row = visitor.page.locator(".joined-to").first();
+    await row.waitFor();
+    const [time, text] = await Promise.all([row.locator(".hung .permalink"), row.locator(".text")].map((one) => one.boundingBox()));
+    assert.ok(time.x + time.width + 5 <= text.x, `${locale}: ${JSON.stringify({ time, text })}`);
+    assert.ok(await row.locator(".hung .permalink").evaluate((element) => element.scrollWidth <= element.clientWidth));
+    await visitor.leave();
+  }
 });
 
 test("it can be used by keys alone, from the form to the first word", async () => {

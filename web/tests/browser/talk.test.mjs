@@ -150,6 +150,7 @@ const drop = (visitor, on, event, file) => visitor.page.locator(on).evaluate((el
   const init = { bubbles: true, cancelable: true };
   const made = event === "paste" ? new ClipboardEvent(event, { ...init, clipboardData: data }) : new DragEvent(event, { ...init, dataTransfer: data });
   element.dispatchEvent(made);
+  return made.defaultPrevented;
 }, [event, file]);
 
 test("a picture is pasted, looked at, sent and shown; another is dropped; what is no picture is refused in words", async () => {
@@ -172,6 +173,26 @@ test("a picture is pasted, looked at, sent and shown; another is dropped; what i
 
   await drop(ann, ".composer textarea", "paste", { type: "image/svg+xml", base64: btoa("<svg") });
   await ann.page.getByText("That is no picture that can be shown here").waitFor();
+});
+
+test("what is no picture is not sent, wherever it falls, and never opened in place of the page", async () => {
+  const pdf = { type: "application/pdf", base64: btoa("%PDF") };
+  const told = ann.page.locator(".toast", { hasText: "Only pictures can be sent." });
+  for (const [on, event] of [[".room-main", "drop"], [".composer textarea", "paste"]]) {
+    assert.ok(await drop(ann, on, event, pdf), `${event} is not left to the browser`);
+    await told.waitFor();
+    await ann.page.evaluate(() => document.querySelector(".toasts").replaceChildren());
+  }
+  await ann.page.locator("input[type=file]").setInputFiles({ name: "a.pdf", mimeType: pdf.type, buffer: Buffer.from("%PDF") });
+  await told.waitFor();
+  assert.ok(await drop(ann, ".sidebar", "drop", pdf));
+  assert.ok(await ann.page.locator(".preview").isHidden());
+  const stranger = await Visitor.come(browser, server.url);
+  await stranger.be(await server.person("Stranger"), `#/r/${lobby}`);
+  await stranger.page.getByText("You are looking in from outside.").waitFor();
+  assert.ok(await drop(stranger, ".room-main", "drop", pdf));
+  await stranger.page.getByText("Join the room to send a picture.").waitFor();
+  await stranger.leave();
 });
 
 test("a picture that is too large is made smaller", async () => {
@@ -237,6 +258,10 @@ test("a topic is set, someone is removed, someone leaves: all see it", async () 
   await ann.page.getByRole("button", { name: "Remove Bob" }).click();
   await ann.page.getByRole("dialog").getByRole("button", { name: "Remove", exact: true }).click();
   await bob.page.getByRole("button", { name: "Join room" }).waitFor();
+  // The server says who went by their id.
+  await ann.page.locator(".event-words", { hasText: "Ann removed Bob" }).waitFor();
+  await bob.page.locator(".event-words", { hasText: "Ann removed you from this room" }).waitFor();
+  await bob.page.locator(".toast", { hasText: "Ann removed you from Garden" }).waitFor();
   await bob.page.getByRole("button", { name: "Join room" }).click();
   await bob.composer.waitFor();
   await bob.page.getByRole("button", { name: "Leave room" }).click();
