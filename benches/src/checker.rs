@@ -42,6 +42,7 @@ impl Findings {
 #[derive(Debug)]
 pub struct RoomChecker {
     members: u32,
+    senders: u32,
     /// Messages that were sent: counts below this are known.
     sent: u32,
     refused: BTreeSet<u32>,
@@ -65,10 +66,11 @@ struct Reader {
 }
 
 impl RoomChecker {
-    /// A room whose messages are sent by its members in turn: count modulo members is the sender.
-    pub fn new(members: u32) -> Self {
+    /// A room whose messages are sent by so many of its members in turn: count modulo senders is the sender.
+    pub fn new(members: u32, senders: u32) -> Self {
         Self {
             members,
+            senders,
             sent: 0,
             refused: BTreeSet::new(),
             order: Vec::new(),
@@ -117,7 +119,7 @@ impl RoomChecker {
         };
         let place = if placed == 0 {
             let of_its_sender =
-                count.checked_add(self.members).and_then(|next| self.place.get(next as usize));
+                count.checked_add(self.senders).and_then(|next| self.place.get(next as usize));
             if of_its_sender.is_some_and(|&next| next != 0) {
                 self.found.reordered += 1;
             }

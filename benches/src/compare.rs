@@ -115,7 +115,8 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
             ("ack_p50_ms", fanout.ack.map(|ack| ack.p50_ms)),
             ("ack_p99_ms", fanout.ack.map(|ack| ack.p99_ms)),
             ("generator_cores", Some(fanout.generator.core_share)),
-            ("held_rate", fanout.held().map(|held| held.rate)),
+            // A load that grows and was not held at all is held at none: left out, the median would be that of the good rounds.
+            ("held_rate", (!fanout.steps.is_empty()).then(|| fanout.held().map_or(0.0, |held| held.rate))),
             ("lateness_p99_ms", fanout.generator.lateness.map(|lateness| lateness.p99_ms)),
         ],
         Outcome::Idle(idle) => vec![

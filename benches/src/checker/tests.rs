@@ -4,7 +4,7 @@ use super::*;
 
 /// A room of three members to which six messages were sent.
 fn room() -> RoomChecker {
-    let mut room = RoomChecker::new(3);
+    let mut room = RoomChecker::new(3, 3);
     for count in 0..6 {
         assert_eq!(room.on_sent(), count);
     }
@@ -28,6 +28,16 @@ fn a_good_run_finds_nothing_even_if_the_server_orders_the_senders_its_own_way() 
     }
     assert!(room.is_complete());
     assert_eq!(room.findings(), Findings::default());
+}
+
+#[test]
+fn what_one_sender_said_is_found_swapped_also_if_it_is_so_for_everyone() {
+    let mut room = RoomChecker::new(3, 1);
+    (0..6).for_each(|_| _ = room.on_sent());
+    for member in 0..3 {
+        deliver(&mut room, member, &[0, 2, 1, 3, 4, 5]);
+    }
+    assert_eq!(room.findings(), Findings { reordered: 1, ..Findings::default() });
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub const ASKERS: usize = 8;
 const STAY: Duration = Duration::from_secs(2);
 /// A slow reader's receive buffer, which it empties once a second.
 const SLOW_BYTES: u32 = 4 * 1_024;
+/// How long a request may be without an answer at the end.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Requests of one connection without an answer; more are left out and counted.
 const UNDER_WAY_MAX: usize = 64;
 
@@ -214,6 +216,23 @@ async fn read_slowly(member: Member, seen: Rc<RefCell<Seen>>) {
     }
 }
 
+/// Requests without an answer yet. Those that had time for one when it is dropped, at the end, have failed.
+struct Due {
+    asks: BTreeMap<u64, Instant>,
+    seen: Rc<RefCell<Seen>>,
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        let unanswered = self.asks.values().filter(|since| since.elapsed() > ANSWER_MAX).count() as u64;
+        if unanswered > 0 {
+            let visitors = &mut self.seen.borrow_mut().visitors;
+            visitors.asks_failed += unanswered;
+            visitors.complain(format!("{unanswered} requests of a connection have no answer at the end"));
+        }
+    }
+}
+
 /// Asks on one connection, whether answers come or not.
 async fn ask_on(member: Member, ask: Ask, rate: f64, seen: Rc<RefCell<Seen>>) {
     let mut seat = match Seat::take(&member).await {
@@ -221,12 +240,12 @@ async fn ask_on(member: Member, ask: Ask, rate: f64, seen: Rc<RefCell<Seen>>) {
         Err(error) => return seen.borrow_mut().visitors.complain(format!("one who asks: {error:#}")),
     };
     let outbox = Rc::clone(&seat.outbox);
-    let due: Rc<RefCell<BTreeMap<u64, Instant>>> = Rc::default();
+    let due = Rc::new(RefCell::new(Due { asks: BTreeMap::new(), seen: Rc::clone(&seen) }));
     let asking = async {
         let (mut ticks, mut request) = (ticks(rate), Vec::new());
         for reference in 0_u64.. {
             let at = ticks.tick().await;
-            if due.borrow().len() >= UNDER_WAY_MAX {
+            if due.borrow().asks.len() >= UNDER_WAY_MAX {
                 seen.borrow_mut().visitors.asks_failed += 1;
                 continue;
             }
@@ -237,14 +256,14 @@ async fn ask_on(member: Member, ask: Ask, rate: f64, seen: Rc<RefCell<Seen>>) {
                 ),
                 Ask::Command => member.dialect.send(&member.room_id, reference, b"/help", &mut request),
             }
-            due.borrow_mut().insert(reference, at.into_std());
+            due.borrow_mut().asks.insert(reference, at.into_std());
             outbox.write(&text(&request));
         }
     };
     let reading = async {
         let on_text = |payload: &[u8]| {
             let Some((reference, good)) = member.dialect.answer(payload) else { return };
-            let Some(since) = due.borrow_mut().remove(&reference) else { return };
+            let Some(since) = due.borrow_mut().asks.remove(&reference) else { return };
             let seen = &mut *seen.borrow_mut();
             if !good {
                 seen.visitors.asks_failed += 1;

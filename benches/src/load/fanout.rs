@@ -239,9 +239,12 @@ pub(super) fn on_frame(
     match frame.opcode {
         TEXT => {
             let mut tally = tally.borrow_mut();
+            // Of several in one frame the first has its bytes.
+            let mut bytes = frame.payload.len();
             dialect.read(frame.payload, &mut |seen| match seen {
                 Seen::Heartbeat(beat) => answer(&text(beat.as_bytes())),
-                seen => tally.on_seen(room, member, frame.payload.len(), seen),
+                Seen::Delivery(..) => tally.on_seen(room, member, std::mem::take(&mut bytes), seen),
+                seen => tally.on_seen(room, member, 0, seen),
             });
         }
         PING => answer(&pong(frame.payload)),

@@ -93,6 +93,11 @@ pub struct Tally {
 impl Tally {
     /// A run that starts at `start`.
     pub fn new(start: Instant, shape: Shape, schedule: Schedule, senders: Senders) -> anyhow::Result<Self> {
+        let in_turn = match senders {
+            Senders::All => shape.members,
+            Senders::First => 1,
+        };
+        let room = || RoomChecker::new(shape.members as u32, in_turn as u32);
         let measured_from = schedule.warm_up().map_or(Duration::ZERO, |warm_up| warm_up.ends);
         Ok(Self {
             counts: Counts::default(),
@@ -106,7 +111,7 @@ impl Tally {
             shape,
             senders,
             schedule,
-            rooms: (0..shape.rooms).map(|_| RoomChecker::new(shape.members as u32)).collect(),
+            rooms: (0..shape.rooms).map(|_| room()).collect(),
         })
     }
 
@@ -157,7 +162,7 @@ impl Tally {
         Stamp { room, sender, count, due: due.as_micros() as u64 }
     }
 
-    /// The member `member` of `room` saw something in a frame of `bytes` bytes.
+    /// The member `member` of `room` saw something, for which `bytes` came.
     pub fn on_seen(&mut self, room: usize, member: u32, bytes: usize, seen: Seen<'_>) {
         match seen {
             Seen::Delivery(stamp, seq) => self.on_delivery(room, member, bytes, stamp, seq),
