@@ -17,7 +17,7 @@ use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
 use hubbub_core::map::FastMap;
 use hubbub_core::ports::store::Stored;
 use hubbub_node::trace;
-use hubbub_wire::tier::act::Ask;
+use hubbub_wire::tier::act::{Ask, What};
 use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
 
@@ -70,6 +70,8 @@ pub(crate) struct Lists {
     pub(crate) to_cover: Vec<RoomId>,
     /// They have answers that wait; looked at once a second.
     pub(crate) holding: Vec<RoomId>,
+    /// Bytes of entries that they all have on their way.
+    pub(crate) on_the_way: usize,
 }
 
 impl Lists {
@@ -84,6 +86,7 @@ impl Lists {
         if open.is_holding() && !std::mem::replace(&mut open.listed.holding, true) {
             self.holding.push(room.clone());
         }
+        open.weigh_on_the_way(&mut self.on_the_way);
     }
 }
 
@@ -267,6 +270,11 @@ impl Writer {
         };
         if let Some(traced) = &mut asker.traced {
             traced.about(&ask.room);
+        }
+        // Of those that nobody waits for any more the inbox knows nothing. Dropped is unavailable.
+        let is_too_much = self.listed.on_the_way >= self.tier.config.inbox_bytes_max;
+        if is_too_much && matches!(ask.what, What::Do { .. }) {
+            return;
         }
         let until = arrived + Duration::from_millis(ask.timeout_ms.into());
         let room = ask.room.clone();

@@ -28,6 +28,9 @@ const WAITING_MAX: usize = 4_096;
 const BATCH_ENTRIES_MAX: usize = 1_024;
 /// Bytes with which a batch ends.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of entries that a room may have on their way, from their decision until a fence read takes them: several batches. What the
+/// store takes more slowly than it is asked for would grow without a bound, also where answers are dropped that came too late.
+const ON_THE_WAY_MAX: usize = 1024 * 1024;
 /// Most entries that a sync sends along.
 const NEWEST_MAX: u32 = 1_000;
 
@@ -113,7 +116,9 @@ impl Slot {
             return None;
         }
         while let Some(next) = self.waiting.pop_front() {
-            if next.until < turn.now || open.is_stuck() {
+            // What only reads adds nothing to what is on its way; an order adds an entry, and is one at a time.
+            let is_too_much = open.on_the_way >= ON_THE_WAY_MAX && matches!(next.ask.what, What::Do { .. });
+            if next.until < turn.now || open.is_stuck() || is_too_much {
                 // Undecided, and too late or sure to be answered too late: dropped is unavailable.
                 continue;
             }
@@ -166,6 +171,9 @@ pub(crate) struct OpenRoom {
     landed: Vec<Entry>,
     /// When the oldest of `landed` was sent to the store.
     landed_since: Option<Instant>,
+    /// Bytes of what was decided here and is in `next`, in a batch or in `landed`; those of `landed`.
+    on_the_way: usize,
+    landed_bytes: usize,
     held: Held<Due>,
     /// Answers were dropped since what they wait for last moved.
     stuck: bool,
@@ -188,6 +196,8 @@ pub(crate) struct Listed {
     pub(crate) to_cover: bool,
     pub(crate) holding: bool,
     pub(crate) busy: bool,
+    /// Its part of what all rooms have on their way.
+    pub(crate) on_the_way: usize,
 }
 
 impl OpenRoom {
@@ -204,6 +214,8 @@ impl OpenRoom {
             durable: head,
             landed: opened.found,
             landed_since: None,
+            on_the_way: 0,
+            landed_bytes: 0,
             held: Held::default(),
             stuck: false,
             traced: Traced::default(),
@@ -224,7 +236,7 @@ impl OpenRoom {
                     let trace = traced.trace;
                     decision.entry.iter().for_each(|entry| self.traced.push(entry.seq, trace));
                 }
-                self.next.extend(decision.entry);
+                self.write(decision.entry);
                 (Say::Done(decision.answer), decision.rests_on)
             }
             What::Erase { .. } | What::Trim { .. } if self.room.info().is_none() => {
@@ -326,8 +338,19 @@ impl OpenRoom {
         (asker, until): (Asker, Instant),
         say: impl FnOnce(Answer) -> Say,
     ) {
-        self.next.extend(decision.entry);
+        self.write(decision.entry);
         self.held.hold(decision.rests_on, Due { asker, say: say(decision.answer), until });
+    }
+
+    fn write(&mut self, entry: Option<Entry>) {
+        self.on_the_way += entry.as_ref().map_or(0, |entry| entry.json.len());
+        self.next.extend(entry);
+    }
+
+    /// Brings the sum over all rooms up to what this one has on its way by now.
+    pub(crate) fn weigh_on_the_way(&mut self, all: &mut usize) {
+        *all = *all - self.listed.on_the_way + self.on_the_way;
+        self.listed.on_the_way = self.on_the_way;
     }
 
     /// Whether a batch could be sent to the store.
@@ -365,6 +388,7 @@ impl OpenRoom {
         self.traced.landed(&entries);
         self.durable = entries.last().map_or(self.durable, |last| last.seq);
         self.landed_since.get_or_insert(since);
+        self.landed_bytes += entries.iter().map(|entry| entry.json.len()).sum::<usize>();
         match self.landed.is_empty() {
             true => self.landed = entries,
             false => self.landed.extend(entries),
@@ -380,6 +404,7 @@ impl OpenRoom {
     pub(crate) fn cover(&mut self, room: RoomId) -> Covered {
         self.covered = true;
         self.stuck = false;
+        self.on_the_way -= std::mem::take(&mut self.landed_bytes);
         let answers = std::iter::from_fn(|| self.held.release(self.durable)).collect();
         Covered {
             room,

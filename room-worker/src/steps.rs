@@ -87,6 +87,7 @@ impl Writer {
             let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
             open.listed.to_cover = false;
             covering.push(open.cover(room));
+            open.weigh_on_the_way(&mut self.listed.on_the_way);
         }
         let trace = covering.iter().find_map(|covered| covered.traced.first()).map(|traced| traced.trace);
         self.covering = Some(covering);
