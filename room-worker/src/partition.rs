@@ -33,7 +33,7 @@ use crate::metrics::{self, BatchMeters, Outcomes};
 use crate::orders::{Order, Part};
 use crate::recovery::{Opened, keyed};
 use crate::retry::patiently;
-use crate::slot::{OpenRoom, Slot, Turn, Waiting};
+use crate::slot::{Slot, Turn, Waiting};
 use crate::voice::Voice;
 
 /// Rounds of a turn after which others of this thread have theirs.
@@ -68,7 +68,7 @@ pub(crate) struct Lists {
     pub(crate) to_append: Vec<RoomId>,
     /// They have something for a fence read.
     pub(crate) to_cover: Vec<RoomId>,
-    /// They have answers that wait; looked at once a second.
+    /// Somebody waits in them; looked at once a second.
     pub(crate) holding: Vec<RoomId>,
     /// Bytes of entries that they all have on their way.
     pub(crate) on_the_way: usize,
@@ -76,15 +76,16 @@ pub(crate) struct Lists {
 
 impl Lists {
     /// Lists a room for what there is to do by now.
-    pub(crate) fn list(&mut self, room: &RoomId, open: &mut OpenRoom) {
+    pub(crate) fn list(&mut self, room: &RoomId, slot: &mut Slot) {
+        if slot.is_holding() && !std::mem::replace(&mut slot.holding, true) {
+            self.holding.push(room.clone());
+        }
+        let Some(open) = slot.open.as_mut() else { return };
         if open.has_batch() && !std::mem::replace(&mut open.listed.to_append, true) {
             self.to_append.push(room.clone());
         }
         if open.has_to_cover() && !std::mem::replace(&mut open.listed.to_cover, true) {
             self.to_cover.push(room.clone());
-        }
-        if open.is_holding() && !std::mem::replace(&mut open.listed.holding, true) {
-            self.holding.push(room.clone());
         }
         open.weigh_on_the_way(&mut self.on_the_way);
     }
@@ -292,9 +293,9 @@ impl Writer {
         let Some(slot) = self.rooms.get_mut(room) else { return asked };
         asked.into_iter().for_each(|asked| slot.push(asked));
         let missing = slot.decide(turn);
-        let open = slot.open.as_mut()?;
+        self.listed.list(room, slot);
+        let open = slot.open.as_ref()?;
         let (origin, has_order) = (open.link.origin, open.has_order());
-        self.listed.list(room, open);
         if has_order {
             self.start_order(room);
         }

@@ -78,6 +78,8 @@ pub(crate) struct Slot {
     pub(crate) last_used: Instant,
     /// To be put out of memory as soon as its mark is brought up; until somebody asks for it.
     pub(crate) leaving: bool,
+    /// In the loop's list of rooms in which somebody waits.
+    pub(crate) holding: bool,
 }
 
 /// When and by whom things are decided.
@@ -97,6 +99,7 @@ impl Slot {
             bytes: 0,
             last_used: now,
             leaving: false,
+            holding: false,
         }
     }
 
@@ -143,6 +146,19 @@ impl Slot {
         }
     }
 
+    /// Whether somebody waits, wherever.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.waiting.is_empty() || self.open.as_ref().is_some_and(|open| open.is_holding())
+    }
+
+    /// Drops what nobody waits for any more: it is part of what the inbox takes, and that is of all rooms.
+    pub(crate) fn drop_late(&mut self, now: Instant) {
+        self.waiting.retain(|waiting| waiting.until >= now);
+        if let Some(open) = &mut self.open {
+            open.drop_late(now);
+        }
+    }
+
     /// About how many bytes of memory the room takes, but for what is under way.
     pub(crate) fn size(&self) -> usize {
         self.open.as_ref().map_or(0, |open| OPEN_BYTES + open.room.size() + open.committed.size())
@@ -183,8 +199,7 @@ pub(crate) struct OpenRoom {
     carrying_out: bool,
     /// A fence read that runs has something of this room.
     covered: bool,
-    /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of
-    /// those that hold answers; of the busy ones.
+    /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of the busy ones.
     pub(crate) listed: Listed,
     pub(crate) committed: Committed,
 }
@@ -194,7 +209,6 @@ pub(crate) struct OpenRoom {
 pub(crate) struct Listed {
     pub(crate) to_append: bool,
     pub(crate) to_cover: bool,
-    pub(crate) holding: bool,
     pub(crate) busy: bool,
     /// Its part of what all rooms have on their way.
     pub(crate) on_the_way: usize,
@@ -269,13 +283,13 @@ impl OpenRoom {
         self.held.hold(rests_on, Due { asker, say, until });
     }
 
-    /// Whether there are answers that wait, wherever.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.covered || !self.held.is_empty() || self.committed.is_settling()
+    /// Whether there are orders or answers that wait.
+    fn is_holding(&self) -> bool {
+        self.covered || !self.held.is_empty() || !self.orders.is_empty() || self.committed.is_settling()
     }
 
-    /// Drops the answers that nobody waits for any more: they are part of what the inbox takes, and that is of all rooms.
-    pub(crate) fn drop_late(&mut self, now: Instant) {
+    fn drop_late(&mut self, now: Instant) {
+        self.orders.retain(|order| order.until >= now);
         self.stuck |= self.held.retain(|due| due.is_awaited(now));
         self.committed.drop_late(now);
     }

@@ -18,6 +18,8 @@ use crate::world::*;
 const MANY: usize = 200;
 /// Less than may be, and less than all of them.
 const AT_LEAST: usize = 20;
+/// What the inbox takes, where it is small.
+const ASKS_MAX: usize = 50;
 /// How long those wait whose asks are held up.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -157,4 +159,71 @@ async fn what_is_in_the_store_counts_until_the_fence_is_read() {
     }
     world.kept(&lobby, "ann", long()).await;
     worker.shut_down().await;
+}
+
+/// A world with a room `old` whose keys are not in memory, and a room `lobby`; both are open.
+async fn with_old_room(
+    messages: usize,
+    plan: impl Fn(Op) -> Fault + Send + Sync + 'static,
+) -> (World, Worker) {
+    let world = World::new();
+    let first = world.worker();
+    world.served().await;
+    for name in ["old", "lobby"] {
+        world.made(name, "ann").await;
+    }
+    world.kept(&room("old"), "ann", say("first", Some("key"), None)).await;
+    let sent: Vec<_> =
+        (0..messages).map(|_| world.begin(&room("old"), act("ann", say("more", None, None)))).collect();
+    for answer in sent {
+        let told = answer.await.map(|mut told| parcel::header(&mut told).expect("a header"));
+        assert!(matches!(told, Some(Told::Done(Answer::Kept { .. }))), "{told:?}");
+    }
+    first.shut_down().await;
+    let store = world.faulty(plan);
+    let set = |config: &mut hubbub_room_worker::Config| config.inbox_asks_max = ASKS_MAX;
+    let worker = world.worker_with(store, Arc::new(LocalLeases::default()), set);
+    world.served().await;
+    for name in ["old", "lobby"] {
+        world.synced(&room(name), 0).await;
+    }
+    (world, worker)
+}
+
+/// As many asks as the inbox takes wait for an operation of the store that does not end: once nobody waits for them, others have
+/// their places.
+async fn gives_its_places_back(op: Op, name: &str, what: impl Fn() -> What) {
+    let (shut, gate, plan) = gated(op);
+    let (world, worker) = with_old_room(0, plan).await;
+    shut.store(true, Ordering::SeqCst);
+    let asks: Vec<_> = (0..ASKS_MAX).map(|_| world.begin_for(&room(name), what(), PATIENCE)).collect();
+    for answer in asks {
+        let told = answer.await.map(|mut told| parcel::header(&mut told).expect("a header"));
+        assert!(matches!(told, None | Some(Told::Unavailable)), "{told:?}");
+    }
+    until("the other room is answered", async || {
+        let told = world.ask_once(&room("lobby"), act("ann", say("hello", None, None))).await;
+        matches!(told, Some(Told::Done(Answer::Kept { .. })))
+    })
+    .await;
+    shut.store(false, Ordering::SeqCst);
+    gate.add_permits(1_000);
+    worker.shut_down().await;
+}
+
+#[tokio::test]
+async fn asks_that_wait_for_keys_in_vain_give_their_places_back() {
+    let keyed = || act("ann", say("again", Some("key"), None));
+    gives_its_places_back(Op::Read, "old", keyed).await;
+}
+
+#[tokio::test]
+async fn asks_that_wait_for_a_first_touch_in_vain_give_their_places_back() {
+    gives_its_places_back(Op::Segments, "another", || sync(0)).await;
+}
+
+#[tokio::test]
+async fn orders_that_wait_in_vain_give_their_places_back() {
+    let erase = || What::Erase { by: user("admin"), author: user("ann").id, from: None };
+    gives_its_places_back(Op::Segments, "old", erase).await;
 }
