@@ -137,12 +137,16 @@ impl Slot {
         None
     }
 
-    /// Takes the keys that were named, or gives up on the asks that wait for them.
+    /// Takes the keys that were named, or gives up on the asks that can't do without.
     pub(crate) fn learn(&mut self, keys: Option<(Seq, Vec<Entry>)>) {
         self.reading_keys = false;
-        match (keys, &mut self.open) {
-            (Some((from, entries)), Some(open)) => open.room.learn_keys(from, &entries),
-            _ => self.waiting.clear(),
+        let Some(open) = &mut self.open else { return };
+        match keys {
+            Some((from, entries)) => open.room.learn_keys(from, &entries),
+            None => self.waiting.retain(|waiting| match &waiting.ask.what {
+                What::Do { verb, .. } => open.room.missing_keys(verb).is_none(),
+                What::Sync { .. } | What::Erase { .. } | What::Trim { .. } => true,
+            }),
         }
     }
 

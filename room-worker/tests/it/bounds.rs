@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hubbub_adapters::leases::LocalLeases;
+use hubbub_core::ids::Seq;
 use hubbub_core::ports::store::Read;
 use hubbub_core::room::{Answer, Verb};
 use hubbub_wire::tier::act::{Told, What};
@@ -226,4 +227,31 @@ async fn asks_that_wait_for_a_first_touch_in_vain_give_their_places_back() {
 async fn orders_that_wait_in_vain_give_their_places_back() {
     let erase = || What::Erase { by: user("admin"), author: user("ann").id, from: None };
     gives_its_places_back(Op::Segments, "old", erase).await;
+}
+
+#[tokio::test]
+async fn keys_that_can_not_be_read_are_no_reason_to_refuse_who_needs_none() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let is_broken = broken.clone();
+    let (world, worker) =
+        with_old_room(0, move |op| match op == Op::Read && is_broken.load(Ordering::SeqCst) {
+            true => Fault::Damage,
+            false => Fault::None,
+        })
+        .await;
+    let old = room("old");
+    broken.store(true, Ordering::SeqCst);
+    let keyed = world.begin(&old, act("bob", say("not a member's", Some("k"), None)));
+    let plain = world.begin(&old, act("ann", say("hello", None, None)));
+    let after = world.begin(&old, act("ann", say("hello again", Some("k"), Some(2))));
+    let synced = world.begin(&old, sync(0));
+    refused_soon(keyed).await;
+    let told = parcel::header(&mut plain.await.expect("an answer"));
+    assert!(matches!(told, Ok(Told::Done(Answer::Kept { seq: Seq(3), .. }))), "{told:?}");
+    // It says what it has seen, and all that came since is in memory.
+    let told = parcel::header(&mut after.await.expect("an answer"));
+    assert!(matches!(told, Ok(Told::Done(Answer::Kept { seq: Seq(4), .. }))), "{told:?}");
+    let told = parcel::header(&mut synced.await.expect("an answer"));
+    assert!(matches!(told, Ok(Told::Synced(_))), "{told:?}");
+    worker.shut_down().await;
 }
