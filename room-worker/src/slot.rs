@@ -31,6 +31,8 @@ const BATCH_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of entries that a room may have on their way, from their decision until a fence read takes them: several batches. What the
 /// store takes more slowly than it is asked for would grow without a bound, also where answers are dropped that came too late.
 const ON_THE_WAY_MAX: usize = 1024 * 1024;
+/// Most entries whose keys are read at one go: a page or less, if they are short, and not very many of pictures.
+const KEYS_PIECE: u64 = 500;
 /// Most entries that a sync sends along.
 const NEWEST_MAX: u32 = 1_000;
 
@@ -111,7 +113,7 @@ impl Slot {
         }
     }
 
-    /// Decides what waits, in order, up to an ask that needs keys which are not in memory: those are named, once.
+    /// Decides what waits, in order, up to an ask that needs keys which are not in memory: the newest of those are named, once.
     pub(crate) fn decide(&mut self, turn: &Turn) -> Option<(Seq, Seq)> {
         let open = self.open.as_mut()?;
         self.last_used = turn.now;
@@ -130,7 +132,7 @@ impl Slot {
             {
                 self.waiting.push_front(next);
                 self.reading_keys = true;
-                return Some(missing);
+                return Some(newest_of(missing));
             }
             open.decide(next, turn);
         }
@@ -172,6 +174,11 @@ impl Slot {
     pub(crate) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && !self.reading_keys && self.open.as_ref().is_some_and(|o| o.is_quiet())
     }
+}
+
+/// The first entries to read of those whose keys are missing. What a piece says is known from then on, also if another can't be read.
+fn newest_of((from, upto): (Seq, Seq)) -> (Seq, Seq) {
+    (from.max(Seq(upto.0.saturating_sub(KEYS_PIECE))), upto)
 }
 
 /// A room whose log is known to its end.

@@ -1,7 +1,7 @@
 //! What waits in the loop has a bound, wherever it waits; and what waits for long gives its place to others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hubbub_adapters::leases::LocalLeases;
@@ -253,5 +253,24 @@ async fn keys_that_can_not_be_read_are_no_reason_to_refuse_who_needs_none() {
     assert!(matches!(told, Ok(Told::Done(Answer::Kept { seq: Seq(4), .. }))), "{told:?}");
     let told = parcel::header(&mut synced.await.expect("an answer"));
     assert!(matches!(told, Ok(Told::Synced(_))), "{told:?}");
+    worker.shut_down().await;
+}
+
+#[tokio::test]
+async fn keys_that_were_read_are_not_read_again_because_others_could_not_be() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let (is_broken, reads) = (broken.clone(), AtomicUsize::new(0));
+    // Every other read fails: never two pages in a row.
+    let (world, worker) = with_old_room(2_500, move |op| {
+        let is_hit = op == Op::Read && is_broken.load(Ordering::SeqCst);
+        match is_hit && reads.fetch_add(1, Ordering::SeqCst) % 2 == 1 {
+            true => Fault::Damage,
+            false => Fault::None,
+        }
+    })
+    .await;
+    broken.store(true, Ordering::SeqCst);
+    let again = world.kept(&room("old"), "ann", say("first", Some("key"), None)).await;
+    assert_eq!(again, 2, "it is a repeat");
     worker.shut_down().await;
 }
