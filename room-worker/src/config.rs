@@ -34,7 +34,7 @@ pub struct Config {
     pub lease_ttl: Duration,
     /// Most asks of one partition that are taken and not answered yet. Above it an ask is answered `unavailable` at once.
     pub inbox_asks_max: usize,
-    /// Most bytes of them.
+    /// Most bytes of them; and of the entries that all rooms of a partition have on their way to the store. Above it, likewise.
     pub inbox_bytes_max: usize,
     /// How many rooms to keep in memory, over all partitions; above it those idle for the longest are put out.
     pub open_rooms_max: usize,

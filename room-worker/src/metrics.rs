@@ -21,7 +21,7 @@ const fn metric(name: &'static str, unit: Unit, description: &'static str) -> Me
 pub const ASKS: Metric = metric(
     "hubbub_worker_asks_total",
     Unit::Count,
-    "asks answered, by outcome: ok, synced, or the code of the refusal",
+    "asks answered, by outcome: ok, synced, erased, trimmed, the code of the refusal, unavailable, or moved: to be asked of the partition's next holder",
 );
 /// Counter.
 pub const ENTRIES: Metric =

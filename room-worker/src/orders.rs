@@ -114,9 +114,11 @@ impl Writer {
             ::metrics::counter!(metrics::ERASED.name).increment(slice.count);
         }
         let turn = self.now();
-        if let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) {
+        if let Some(slot) = self.rooms.get_mut(room)
+            && let Some(open) = slot.open.as_mut()
+        {
             open.carried_out(order, part, &turn);
-            self.listed.list(room, open);
+            self.listed.list(room, slot);
         }
         self.start_order(room);
     }

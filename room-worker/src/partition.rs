@@ -17,7 +17,7 @@ use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
 use hubbub_core::map::FastMap;
 use hubbub_core::ports::store::Stored;
 use hubbub_node::trace;
-use hubbub_wire::tier::act::Ask;
+use hubbub_wire::tier::act::{Ask, What};
 use hubbub_wire::tier::parcel;
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ use crate::metrics::{self, BatchMeters, Outcomes};
 use crate::orders::{Order, Part};
 use crate::recovery::{Opened, keyed};
 use crate::retry::patiently;
-use crate::slot::{OpenRoom, Slot, Turn, Waiting};
+use crate::slot::{Slot, Turn, Waiting};
 use crate::voice::Voice;
 
 /// Rounds of a turn after which others of this thread have theirs.
@@ -68,22 +68,26 @@ pub(crate) struct Lists {
     pub(crate) to_append: Vec<RoomId>,
     /// They have something for a fence read.
     pub(crate) to_cover: Vec<RoomId>,
-    /// They have answers that wait; looked at once a second.
+    /// Somebody waits in them; looked at once a second.
     pub(crate) holding: Vec<RoomId>,
+    /// Bytes of entries that they all have on their way.
+    pub(crate) on_the_way: usize,
 }
 
 impl Lists {
     /// Lists a room for what there is to do by now.
-    pub(crate) fn list(&mut self, room: &RoomId, open: &mut OpenRoom) {
+    pub(crate) fn list(&mut self, room: &RoomId, slot: &mut Slot) {
+        if slot.is_holding() && !std::mem::replace(&mut slot.holding, true) {
+            self.holding.push(room.clone());
+        }
+        let Some(open) = slot.open.as_mut() else { return };
         if open.has_batch() && !std::mem::replace(&mut open.listed.to_append, true) {
             self.to_append.push(room.clone());
         }
         if open.has_to_cover() && !std::mem::replace(&mut open.listed.to_cover, true) {
             self.to_cover.push(room.clone());
         }
-        if open.is_holding() && !std::mem::replace(&mut open.listed.holding, true) {
-            self.holding.push(room.clone());
-        }
+        open.weigh_on_the_way(&mut self.on_the_way);
     }
 }
 
@@ -268,6 +272,11 @@ impl Writer {
         if let Some(traced) = &mut asker.traced {
             traced.about(&ask.room);
         }
+        // Of those that nobody waits for any more the inbox knows nothing. Dropped is unavailable.
+        let is_too_much = self.listed.on_the_way >= self.tier.config.inbox_bytes_max;
+        if is_too_much && matches!(ask.what, What::Do { .. }) {
+            return;
+        }
         let until = arrived + Duration::from_millis(ask.timeout_ms.into());
         let room = ask.room.clone();
         let asked = Waiting { ask, asker, until };
@@ -284,9 +293,9 @@ impl Writer {
         let Some(slot) = self.rooms.get_mut(room) else { return asked };
         asked.into_iter().for_each(|asked| slot.push(asked));
         let missing = slot.decide(turn);
-        let open = slot.open.as_mut()?;
+        self.listed.list(room, slot);
+        let open = slot.open.as_ref()?;
         let (origin, has_order) = (open.link.origin, open.has_order());
-        self.listed.list(room, open);
         if has_order {
             self.start_order(room);
         }

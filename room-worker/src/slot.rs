@@ -28,6 +28,11 @@ const WAITING_MAX: usize = 4_096;
 const BATCH_ENTRIES_MAX: usize = 1_024;
 /// Bytes with which a batch ends.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of entries that a room may have on their way, from their decision until a fence read takes them: several batches. What the
+/// store takes more slowly than it is asked for would grow without a bound, also where answers are dropped that came too late.
+const ON_THE_WAY_MAX: usize = 1024 * 1024;
+/// Most entries whose keys are read at one go: a page or less, if they are short, and not very many of pictures.
+const KEYS_PIECE: u64 = 500;
 /// Most entries that a sync sends along.
 const NEWEST_MAX: u32 = 1_000;
 
@@ -75,6 +80,8 @@ pub(crate) struct Slot {
     pub(crate) last_used: Instant,
     /// To be put out of memory as soon as its mark is brought up; until somebody asks for it.
     pub(crate) leaving: bool,
+    /// In the loop's list of rooms in which somebody waits.
+    pub(crate) holding: bool,
 }
 
 /// When and by whom things are decided.
@@ -94,6 +101,7 @@ impl Slot {
             bytes: 0,
             last_used: now,
             leaving: false,
+            holding: false,
         }
     }
 
@@ -105,7 +113,7 @@ impl Slot {
         }
     }
 
-    /// Decides what waits, in order, up to an ask that needs keys which are not in memory: those are named, once.
+    /// Decides what waits, in order, up to an ask that needs keys which are not in memory: the newest of those are named, once.
     pub(crate) fn decide(&mut self, turn: &Turn) -> Option<(Seq, Seq)> {
         let open = self.open.as_mut()?;
         self.last_used = turn.now;
@@ -113,7 +121,9 @@ impl Slot {
             return None;
         }
         while let Some(next) = self.waiting.pop_front() {
-            if next.until < turn.now || open.is_stuck() {
+            // What only reads adds nothing to what is on its way; an order adds an entry, and is one at a time.
+            let is_too_much = open.on_the_way >= ON_THE_WAY_MAX && matches!(next.ask.what, What::Do { .. });
+            if next.until < turn.now || open.is_stuck() || is_too_much {
                 // Undecided, and too late or sure to be answered too late: dropped is unavailable.
                 continue;
             }
@@ -122,19 +132,36 @@ impl Slot {
             {
                 self.waiting.push_front(next);
                 self.reading_keys = true;
-                return Some(missing);
+                return Some(newest_of(missing));
             }
             open.decide(next, turn);
         }
         None
     }
 
-    /// Takes the keys that were named, or gives up on the asks that wait for them.
+    /// Takes the keys that were named, or gives up on the asks that can't do without.
     pub(crate) fn learn(&mut self, keys: Option<(Seq, Vec<Entry>)>) {
         self.reading_keys = false;
-        match (keys, &mut self.open) {
-            (Some((from, entries)), Some(open)) => open.room.learn_keys(from, &entries),
-            _ => self.waiting.clear(),
+        let Some(open) = &mut self.open else { return };
+        match keys {
+            Some((from, entries)) => open.room.learn_keys(from, &entries),
+            None => self.waiting.retain(|waiting| match &waiting.ask.what {
+                What::Do { verb, .. } => open.room.missing_keys(verb).is_none(),
+                What::Sync { .. } | What::Erase { .. } | What::Trim { .. } => true,
+            }),
+        }
+    }
+
+    /// Whether somebody waits, wherever.
+    pub(crate) fn is_holding(&self) -> bool {
+        !self.waiting.is_empty() || self.open.as_ref().is_some_and(|open| open.is_holding())
+    }
+
+    /// Drops what nobody waits for any more: it is part of what the inbox takes, and that is of all rooms.
+    pub(crate) fn drop_late(&mut self, now: Instant) {
+        self.waiting.retain(|waiting| waiting.until >= now);
+        if let Some(open) = &mut self.open {
+            open.drop_late(now);
         }
     }
 
@@ -147,6 +174,11 @@ impl Slot {
     pub(crate) fn is_quiet(&self) -> bool {
         self.waiting.is_empty() && !self.reading_keys && self.open.as_ref().is_some_and(|o| o.is_quiet())
     }
+}
+
+/// The first entries to read of those whose keys are missing. What a piece says is known from then on, also if another can't be read.
+fn newest_of((from, upto): (Seq, Seq)) -> (Seq, Seq) {
+    (from.max(Seq(upto.0.saturating_sub(KEYS_PIECE))), upto)
 }
 
 /// A room whose log is known to its end.
@@ -166,6 +198,9 @@ pub(crate) struct OpenRoom {
     landed: Vec<Entry>,
     /// When the oldest of `landed` was sent to the store.
     landed_since: Option<Instant>,
+    /// Bytes of what was decided here and is in `next`, in a batch or in `landed`; those of `landed`.
+    on_the_way: usize,
+    landed_bytes: usize,
     held: Held<Due>,
     /// Answers were dropped since what they wait for last moved.
     stuck: bool,
@@ -175,8 +210,7 @@ pub(crate) struct OpenRoom {
     carrying_out: bool,
     /// A fence read that runs has something of this room.
     covered: bool,
-    /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of
-    /// those that hold answers; of the busy ones.
+    /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of the busy ones.
     pub(crate) listed: Listed,
     pub(crate) committed: Committed,
 }
@@ -186,8 +220,9 @@ pub(crate) struct OpenRoom {
 pub(crate) struct Listed {
     pub(crate) to_append: bool,
     pub(crate) to_cover: bool,
-    pub(crate) holding: bool,
     pub(crate) busy: bool,
+    /// Its part of what all rooms have on their way.
+    pub(crate) on_the_way: usize,
 }
 
 impl OpenRoom {
@@ -204,6 +239,8 @@ impl OpenRoom {
             durable: head,
             landed: opened.found,
             landed_since: None,
+            on_the_way: 0,
+            landed_bytes: 0,
             held: Held::default(),
             stuck: false,
             traced: Traced::default(),
@@ -224,7 +261,7 @@ impl OpenRoom {
                     let trace = traced.trace;
                     decision.entry.iter().for_each(|entry| self.traced.push(entry.seq, trace));
                 }
-                self.next.extend(decision.entry);
+                self.write(decision.entry);
                 (Say::Done(decision.answer), decision.rests_on)
             }
             What::Erase { .. } | What::Trim { .. } if self.room.info().is_none() => {
@@ -257,13 +294,13 @@ impl OpenRoom {
         self.held.hold(rests_on, Due { asker, say, until });
     }
 
-    /// Whether there are answers that wait, wherever.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.covered || !self.held.is_empty() || self.committed.is_settling()
+    /// Whether there are orders or answers that wait.
+    fn is_holding(&self) -> bool {
+        self.covered || !self.held.is_empty() || !self.orders.is_empty() || self.committed.is_settling()
     }
 
-    /// Drops the answers that nobody waits for any more: they are part of what the inbox takes, and that is of all rooms.
-    pub(crate) fn drop_late(&mut self, now: Instant) {
+    fn drop_late(&mut self, now: Instant) {
+        self.orders.retain(|order| order.until >= now);
         self.stuck |= self.held.retain(|due| due.is_awaited(now));
         self.committed.drop_late(now);
     }
@@ -326,8 +363,19 @@ impl OpenRoom {
         (asker, until): (Asker, Instant),
         say: impl FnOnce(Answer) -> Say,
     ) {
-        self.next.extend(decision.entry);
+        self.write(decision.entry);
         self.held.hold(decision.rests_on, Due { asker, say: say(decision.answer), until });
+    }
+
+    fn write(&mut self, entry: Option<Entry>) {
+        self.on_the_way += entry.as_ref().map_or(0, |entry| entry.json.len());
+        self.next.extend(entry);
+    }
+
+    /// Brings the sum over all rooms up to what this one has on its way by now.
+    pub(crate) fn weigh_on_the_way(&mut self, all: &mut usize) {
+        *all = *all - self.listed.on_the_way + self.on_the_way;
+        self.listed.on_the_way = self.on_the_way;
     }
 
     /// Whether a batch could be sent to the store.
@@ -365,6 +413,7 @@ impl OpenRoom {
         self.traced.landed(&entries);
         self.durable = entries.last().map_or(self.durable, |last| last.seq);
         self.landed_since.get_or_insert(since);
+        self.landed_bytes += entries.iter().map(|entry| entry.json.len()).sum::<usize>();
         match self.landed.is_empty() {
             true => self.landed = entries,
             false => self.landed.extend(entries),
@@ -380,6 +429,7 @@ impl OpenRoom {
     pub(crate) fn cover(&mut self, room: RoomId) -> Covered {
         self.covered = true;
         self.stuck = false;
+        self.on_the_way -= std::mem::take(&mut self.landed_bytes);
         let answers = std::iter::from_fn(|| self.held.release(self.durable)).collect();
         Covered {
             room,

@@ -49,12 +49,13 @@ impl Writer {
         let any = !landed.is_empty();
         self.attempts -= landed.len();
         for (room, done) in landed.drain(..) {
-            let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
+            let Some(slot) = self.rooms.get_mut(&room) else { continue };
+            let Some(open) = slot.open.as_mut() else { continue };
             let Some((batch, since)) = open.take_attempted() else { continue };
             match done {
                 Ok(()) => {
                     open.landed(batch.entries, since);
-                    self.listed.list(&room, open);
+                    self.listed.list(&room, slot);
                 }
                 Err(error) => {
                     let trace = open.traced.of_batch(&batch.entries);
@@ -71,9 +72,11 @@ impl Writer {
 
     /// A batch is in the store.
     pub(crate) fn on_appended(&mut self, room: &RoomId, entries: Vec<Entry>, since: Instant) {
-        if let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) {
+        if let Some(slot) = self.rooms.get_mut(room)
+            && let Some(open) = slot.open.as_mut()
+        {
             open.landed(entries, since);
-            self.listed.list(room, open);
+            self.listed.list(room, slot);
         }
     }
 
@@ -87,6 +90,7 @@ impl Writer {
             let Some(open) = self.rooms.get_mut(&room).and_then(|slot| slot.open.as_mut()) else { continue };
             open.listed.to_cover = false;
             covering.push(open.cover(room));
+            open.weigh_on_the_way(&mut self.listed.on_the_way);
         }
         let trace = covering.iter().find_map(|covered| covered.traced.first()).map(|traced| traced.trace);
         self.covering = Some(covering);
@@ -121,18 +125,22 @@ impl Writer {
         Ok(())
     }
 
-    /// Drops answers that nobody waits for any more, wherever the store holds them up.
+    /// Drops what nobody waits for any more, wherever the store holds it up.
     pub(crate) fn drop_late(&mut self) {
         let now = Instant::now();
         let mut holding = std::mem::take(&mut self.listed.holding);
         holding.retain(|room| {
-            let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else {
+            let Some(slot) = self.rooms.get_mut(room) else { return false };
+            // One that was put out and came back is listed twice: the second time it is marked no more.
+            if !std::mem::take(&mut slot.holding) {
                 return false;
-            };
-            open.drop_late(now);
-            open.listed.holding = open.is_holding();
-            open.listed.holding
+            }
+            slot.drop_late(now);
+            slot.is_holding()
         });
+        for room in &holding {
+            self.rooms.get_mut(room).into_iter().for_each(|slot| slot.holding = true);
+        }
         self.listed.holding = holding;
     }
 

@@ -42,6 +42,8 @@ pub enum Fault {
     After,
     /// It fails, and is done later all the same: a zombie.
     Late(Duration),
+    /// What it comes upon is damaged: it is not tried again.
+    Damage,
 }
 
 pub type Plan = Arc<dyn Fn(Op) -> Fault + Send + Sync>;
@@ -110,6 +112,7 @@ impl Faulty {
                     work(inner).await
                 }
                 Fault::Before => Err(lost()),
+                Fault::Damage => Err(StoreError::Damaged { what: "a fault of the test".into() }),
                 Fault::After => work(inner).await.and_then(|_| Err(lost())),
                 Fault::Late(delay) => {
                     tokio::spawn(async move {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "the fixtures are part of the tests")]
 
 mod answers;
+mod bounds;
 mod chaos;
 mod erasing;
 mod faults;

@@ -1,6 +1,7 @@
 //! The keys of the newest entries, to find repeats.
 
 use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 
 use crate::ids::{ID_BYTES_MAX, KEY_BYTES_MAX, Key, Millis, Seq, UserId};
 use crate::limits::REPEAT_WINDOW;
@@ -70,19 +71,45 @@ impl KeyWindow {
     /// Forgets all entries up to `oldest`.
     pub(super) fn forget(&mut self, oldest: Seq) {
         while self.by_seq.front().is_some_and(|(seq, _)| *seq <= oldest) {
-            if let Some((_, key)) = self.by_seq.pop_front() {
-                self.by_key.remove(&key);
+            if let Some((seq, key)) = self.by_seq.pop_front()
+                && let Entry::Occupied(place) = self.by_key.entry(key)
+                // One that came again beyond the window has a newer place.
+                && place.get().0 == seq
+            {
+                place.remove();
             }
         }
         self.known_from = self.known_from.max(oldest);
     }
 
-    /// Older entries, all those after `from` that were not known: ascending.
+    /// Older entries, all those after `from` that were not known: ascending. A newer place of a key stays its place.
     pub(super) fn learn(&mut self, from: Seq, keyed: impl DoubleEndedIterator<Item = (Place, KeyHash)>) {
         for ((seq, at), key) in keyed.rev().filter(|((seq, _), _)| *seq <= self.known_from) {
-            self.by_key.insert(key, (seq, at));
+            self.by_key.entry(key).or_insert((seq, at));
             self.by_seq.push_front((seq, key));
         }
         self.known_from = self.known_from.min(from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_came_twice_is_at_its_newer_place_until_that_is_forgotten() {
+        let (twice, place) = (KeyHash(1), |seq| (Seq(seq), Millis(0)));
+        let mut window = KeyWindow::starting_at(Seq(2));
+        window.push(place(3), Some(twice));
+        window.learn(Seq(0), [(place(1), twice), (place(2), KeyHash(2))].into_iter());
+        assert_eq!(
+            window.find(twice),
+            Some(place(3)),
+            "an older place that is learnt is not the newer one's"
+        );
+        window.forget(Seq(1));
+        assert_eq!(window.find(twice), Some(place(3)), "of two places the older one was forgotten");
+        window.forget(Seq(3));
+        assert_eq!((window.find(twice), window.by_key.len()), (None, 0));
     }
 }

@@ -330,7 +330,7 @@ impl Room {
         self.head.0.saturating_sub(REPEAT_WINDOW).max(self.kept.first.0.saturating_sub(1))
     }
 
-    /// Takes the keys of older entries, those that [`missing_keys`](Self::missing_keys) named.
+    /// Takes the keys of older entries: of those that [`missing_keys`](Self::missing_keys) named, all after `from`.
     pub fn learn_keys(&mut self, from: Seq, entries: &[Entry]) {
         let keyed =
             entries.iter().filter_map(|e| Some(((e.seq, e.at), KeyHash::of(&e.user, e.key.as_ref()?))));
