@@ -28,9 +28,10 @@ const WAITING_MAX: usize = 4_096;
 const BATCH_ENTRIES_MAX: usize = 1_024;
 /// Bytes with which a batch ends.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
-/// Bytes of entries that a room may have on their way, from their decision until a fence read takes them: several batches. What the
-/// store takes more slowly than it is asked for would grow without a bound, also where answers are dropped that came too late.
-const ON_THE_WAY_MAX: usize = 1024 * 1024;
+/// Bytes of entries that a room may have on their way, from their decision until a fence read takes them: a dozen pictures, or some
+/// ten thousand who join at once. What the store takes more slowly than it is asked for would grow without a bound, also where answers
+/// are dropped that came too late.
+const ON_THE_WAY_MAX: usize = 4 * 1024 * 1024;
 /// Most entries whose keys are read at one go: a page or less, if they are short, and not very many of pictures.
 const KEYS_PIECE: u64 = 500;
 /// Most entries that a sync sends along.
