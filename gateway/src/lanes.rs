@@ -12,6 +12,7 @@
 //! Memory: what waits here is under way for somebody, and bounded with what they may have under way.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -108,17 +109,19 @@ impl Lanes {
         let lanes = self.clone();
         request.try_then(move |tried| {
             let mut states = lanes.lock();
-            let state = states.entry(lane.clone()).or_default();
-            state.end(place);
             match tried {
                 Tried::Done(answer) => {
-                    if state.is_over() {
-                        states.remove(&lane);
+                    if let Entry::Occupied(mut state) = states.entry(lane) {
+                        state.get_mut().end(place);
+                        if state.get().is_over() {
+                            state.remove();
+                        }
                     }
                     drop(states);
                     then(answer);
                 }
                 Tried::Missed(request, missed) => {
+                    states.get_mut(&lane).into_iter().for_each(|state| state.end(place));
                     let waiting = Waiting { request, missed: Some(missed), then: Box::new(then) };
                     lanes.wait(states, lane, place, waiting);
                 }
@@ -369,10 +372,11 @@ mod tests {
         world.serve().await;
         world.holder.lock().unwrap().answers = 1;
         let first = [world.ask("ann", "a", send("1")), world.ask("ann", "a", send("lost"))];
-        let mut holder = world.holder.lock().unwrap();
-        holder.answers = usize::MAX;
-        holder.decided.pop();
-        drop(holder);
+        {
+            let mut holder = world.holder.lock().unwrap();
+            holder.answers = usize::MAX;
+            holder.decided.pop();
+        }
         sleep(QUIET_MAX / 2).await;
         assert!(world.ask("ann", "a", send("2")).await, "that one got lost can't be known yet");
         sleep(QUIET_MAX / 2 + Duration::from_millis(1)).await;
