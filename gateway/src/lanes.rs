@@ -134,19 +134,22 @@ impl Lanes {
         let state = states.entry(lane.clone()).or_default();
         state.waiting.insert(place, waiting);
         if state.task.is_none() {
-            let quiet = Arc::<Notify>::default();
-            state.task = Some(quiet.clone());
-            drop(states);
-            let lanes = self.clone();
-            tokio::spawn(async move { lanes.run(lane, &quiet).await });
+            self.start(state, lane);
         }
     }
 
+    fn start(self: &Arc<Self>, state: &mut State, lane: Lane) {
+        let quiet = Arc::<Notify>::default();
+        state.task = Some(quiet.clone());
+        let running = Running { lanes: self.clone(), lane };
+        tokio::spawn(async move { running.lanes.run(&running.lane, &quiet).await });
+    }
+
     /// Has all that waits in a lane answered, until nothing does.
-    async fn run(self: Arc<Self>, lane: Lane, quiet: &Notify) {
+    async fn run(self: &Arc<Self>, lane: &Lane, quiet: &Notify) {
         let mut is_answered = false;
         loop {
-            match self.next(&lane, is_answered) {
+            match self.next(lane, is_answered) {
                 Next::Try(place, Waiting { request, then, .. }) => {
                     self.try_once(lane.clone(), place, *request, then);
                 }
@@ -154,7 +157,7 @@ impl Lanes {
                     let answer = request.ask(missed).await;
                     is_answered = answer.is_ok();
                     if is_answered {
-                        self.begin_anew(&lane);
+                        self.begin_anew(lane);
                     }
                     then(answer);
                 }
@@ -192,6 +195,22 @@ impl Lanes {
     fn begin_anew(&self, lane: &Lane) {
         if let Some(state) = self.lock().get_mut(lane) {
             state.waiting.values_mut().for_each(|waiting| waiting.missed = None);
+        }
+    }
+}
+
+/// The task of a lane. One that panics, in what an answer is told to, leaves the others to the next one.
+struct Running {
+    lanes: Arc<Lanes>,
+    lane: Lane,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if std::thread::panicking()
+            && let Some(state) = self.lanes.lock().get_mut(&self.lane)
+        {
+            self.lanes.start(state, self.lane.clone());
         }
     }
 }
@@ -388,6 +407,19 @@ mod tests {
         }
         assert_eq!(world.decided("ann in a"), ["1", "2", "lost", "3", "4"]);
         assert!(world.asker.lanes().lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_can_not_be_told_keeps_no_other_from_being_told() {
+        let mut world = World::new();
+        let user = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+        world.asker.act_then(room("a"), user, send("1"), None, |_| panic!("it can't be told"));
+        let behind = world.ask("ann", "a", send("2"));
+        sleep(Duration::from_millis(10)).await;
+        world.serve().await;
+        assert!(behind.await);
+        assert!(world.ask("ann", "a", send("3")).await);
+        assert_eq!(world.decided("ann in a"), ["1", "2", "3"]);
     }
 
     #[tokio::test(start_paused = true)]
