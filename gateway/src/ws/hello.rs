@@ -22,6 +22,8 @@ use crate::shard::{Shard, State};
 use crate::socketio::entrance;
 use crate::ws::connection::Flow;
 
+/// Rooms of a hello that the user's list does not have, of which their holders are asked.
+const UNLISTED_MAX: usize = 16;
 /// Bytes of topics in a welcome. With them it is below the 1 MiB that stock clients take, also of a thousand rooms with the longest
 /// names, and of topics that JSON escapes character by character.
 const TOPICS_BYTES_MAX: usize = 256 * 1024;
@@ -190,6 +192,11 @@ impl Shard {
         let joined = self.gateway.asker.rooms_of(user.clone()).await?;
         let mut rooms: HashMap<RoomId, Seq> =
             joined.into_iter().map(|joined| (joined.room, joined.seq)).collect();
+        let unlisted = resume.rooms.iter().filter(|(room, _)| !rooms.contains_key(*room)).take(UNLISTED_MAX);
+        let unlisted = unlisted.map(|(room, seen)| self.is_unlisted(room, user, *seen));
+        for found in futures_util::future::join_all(unlisted).await {
+            rooms.extend(found?);
+        }
         let names: Vec<RoomId> = rooms.keys().cloned().collect();
         let looks = names.iter().map(|room| self.look_in(room, user, began, resume.rooms.get(room).copied()));
         for (room, member) in names.iter().zip(futures_util::future::join_all(looks).await) {
@@ -215,6 +222,22 @@ impl Shard {
             self.welcome(state, id, reference, account, rooms, &resume);
             Ok(())
         })
+    }
+
+    /// A room that the client saw entries of, if the user is a member there by now: of a join that was told, and not acknowledged before
+    /// its holder died, the list knows nothing until somebody asks for the room. Left out of the welcome, the client would come to it by
+    /// joining again, and be sent its own join twice.
+    async fn is_unlisted(
+        &self,
+        room: &RoomId,
+        user: &UserId,
+        seen: Seq,
+    ) -> Result<Option<(RoomId, Seq)>, Failure> {
+        match self.gateway.asker.sync(room, 0, vec![user.clone()]).await {
+            Ok((synced, _)) => Ok(synced.members.contains(user).then(|| (room.clone(), seen))),
+            Err(Failure::Refused(_)) => Ok(None),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Makes a room live here. Whether the user is a member of it still: a room that became live only after the list

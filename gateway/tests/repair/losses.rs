@@ -186,6 +186,31 @@ async fn a_join_that_went_by_before_its_user_came_is_followed() {
     up_to(&mut other, "message").await;
 }
 
+/// A join that was told before its holder died, so that it is in the log and in no list yet, is known to the client that saw it.
+#[tokio::test]
+async fn who_saw_their_own_join_is_not_sent_it_again_because_the_list_is_behind() {
+    let chat = Chat::start(Config::default()).await;
+    let ann = User { id: chat.client.welcome().user.id.clone(), name: "Ann".into() };
+    let ask = Payload::whole(Query::RoomsOf { user: ann.id.clone() });
+    let listed = chat.bus.request(&Subject::Query, ask.into(), DEADLINE).await.unwrap();
+    let (room, bob) = made_elsewhere(&chat, "tea").await;
+    elsewhere(&chat, &room, &ann, Verb::Join).await;
+    let (synced, _) = chat.gateway.asker.sync(&room, 0, Vec::new()).await.unwrap();
+    *chat.bus.stale_rooms.lock().unwrap() = Some(listed);
+    let mut raw = Raw::connect(&chat.url, None).await.unwrap();
+    let seen = synced.info.head.0;
+    raw.send_json(&json!({"type": "hello", "token": chat.token, "rooms": {room.as_str(): seen, "none": 3}}))
+        .await
+        .unwrap();
+    let welcome = raw.next_json().await.unwrap();
+    assert_eq!(welcome["rooms"][0]["id"], room.as_str(), "{welcome}");
+    raw.send_json(&json!({"type": "join", "ref": 1, "room": room})).await.unwrap();
+    assert_eq!(raw.next_json().await.unwrap()["type"], "ok");
+    elsewhere(&chat, &room, &bob, says("hello")).await;
+    let next = raw.next_json().await.unwrap();
+    assert_eq!((&next["type"], &next["seq"]), (&json!("message"), &json!(seen + 1)), "{next}");
+}
+
 /// The list that a hello reads may be from before a leave that was heard already.
 #[tokio::test]
 async fn who_left_is_not_let_in_again_by_a_list_that_is_behind() {
