@@ -95,8 +95,8 @@ test("the banner of a room that was left has an end", async () => {
   way.cut();
   for (const room of [here, there, here]) {
     await click(ann, room);
-    // Or it is the banner of the room before.
-    await ann.page.getByRole("heading", { name: room.name }).waitFor();
+    // Or it is the banner of the room before: exact, for "There" has "here" in it.
+    await ann.page.getByRole("heading", { name: room.name, exact: true }).waitFor();
     await ann.page.getByText("You’re offline.").waitFor();
   }
   assert.equal(await ann.page.evaluate(() => globalThis.ticking.size), 1);
