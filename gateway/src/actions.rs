@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::again::{ASK_AGAIN_AFTER, Again, Header, Tried};
+use crate::again::{ASK_AGAIN_AFTER, Again, Header};
 use crate::error::Failure;
 use crate::lanes::Lanes;
 use crate::peers::Cluster;
@@ -199,12 +199,10 @@ impl Asker {
         let whose = whose(&what).cloned();
         let payload = Payload::whole(Ask { room: room.clone(), what, timeout_ms });
         let message = Message { payload, traces: trace.into_iter().collect() };
+        let request = self.begin(subject, None, message, twice, self.nobody());
         match whose {
-            Some(user) => {
-                let request = self.begin(subject, None, message, twice, self.nobody());
-                self.lanes.ask((room, user), request, then);
-            }
-            None => self.request_then(subject, None, message, twice, self.nobody(), then),
+            Some(user) => self.lanes.ask((room, user), request, then),
+            None => request.ask_then(then),
         }
     }
 
@@ -221,25 +219,8 @@ impl Asker {
         (self.timeout, Failure::Unavailable)
     }
 
-    /// The first try is made now. Tries that nobody served are made again for the time that `nobody` names; what may be asked `twice`
-    /// is also asked again when nobody answered for a while, or the one who was asked is the wrong one by now.
-    fn request_then<T: Header>(
-        &self,
-        subject: Subject,
-        pool: Option<Pool>,
-        message: Message,
-        twice: bool,
-        nobody: (Duration, Failure),
-        then: impl FnOnce(Result<(T, Payload), Failure>) + Send + 'static,
-    ) {
-        self.begin(subject, pool, message, twice, nobody).try_then(move |tried| match tried {
-            Tried::Done(done) => then(done),
-            Tried::Missed(again, missed) => {
-                tokio::spawn(async move { then(again.ask(Some(missed)).await) });
-            }
-        });
-    }
-
+    /// Tries that nobody served are made again for the time that `nobody` names; what may be asked `twice` is also asked again when
+    /// nobody answered for a while, or the one who was asked is the wrong one by now.
     fn begin(
         &self,
         subject: Subject,
@@ -260,7 +241,8 @@ impl Asker {
         message: Message,
         nobody: (Duration, Failure),
     ) -> impl Future<Output = Result<(T, Payload), Failure>> + 'static + use<T> {
-        answer_of(|then| self.request_then(pool.first(), Some(pool.clone()), message, true, nobody, then))
+        let request = self.begin(pool.first(), Some(pool.clone()), message, true, nobody);
+        answer_of(|then| request.ask_then(then))
     }
 
     async fn query(&self, query: Query) -> Result<(Found, Payload), Failure> {

@@ -57,6 +57,19 @@ impl Again {
         bus.ask(&subject, message, patience, Box::new(answered));
     }
 
+    /// Makes the first try now, and calls `then` with what came of it or of those after it. To be called within a runtime.
+    pub(crate) fn ask_then<T: Header>(
+        self,
+        then: impl FnOnce(Result<(T, Payload), Failure>) + Send + 'static,
+    ) {
+        self.try_then(move |tried| match tried {
+            Tried::Done(done) => then(done),
+            Tried::Missed(again, missed) => {
+                tokio::spawn(async move { then(again.ask(Some(missed)).await) });
+            }
+        });
+    }
+
     /// Asks until there is an answer, or no time left. `missed` is what the last try lacked, if there was one.
     pub(crate) async fn ask<T: Header>(
         mut self,

@@ -141,15 +141,21 @@ impl Lanes {
     fn start(self: &Arc<Self>, state: &mut State, lane: Lane) {
         let quiet = Arc::<Notify>::default();
         state.task = Some(quiet.clone());
-        let running = Running { lanes: self.clone(), lane };
-        tokio::spawn(async move { running.lanes.run(&running.lane, &quiet).await });
+        let lanes = self.clone();
+        tokio::spawn(async move {
+            // What an answer is told to may panic: the others are answered all the same.
+            let run = || tokio::spawn(lanes.clone().run(lane.clone(), quiet.clone()));
+            while run().await.is_err_and(|end| end.is_panic()) {
+                tracing::error!(room = %lane.0, "what is told an answer panicked");
+            }
+        });
     }
 
     /// Has all that waits in a lane answered, until nothing does.
-    async fn run(self: &Arc<Self>, lane: &Lane, quiet: &Notify) {
+    async fn run(self: Arc<Self>, lane: Lane, quiet: Arc<Notify>) {
         let mut is_answered = false;
         loop {
-            match self.next(lane, is_answered) {
+            match self.next(&lane, is_answered) {
                 Next::Try(place, Waiting { request, then, .. }) => {
                     self.try_once(lane.clone(), place, *request, then);
                 }
@@ -157,7 +163,7 @@ impl Lanes {
                     let answer = request.ask(missed).await;
                     is_answered = answer.is_ok();
                     if is_answered {
-                        self.begin_anew(lane);
+                        self.begin_anew(&lane);
                     }
                     then(answer);
                 }
@@ -199,22 +205,6 @@ impl Lanes {
     }
 }
 
-/// The task of a lane. One that panics, in what an answer is told to, leaves the others to the next one.
-struct Running {
-    lanes: Arc<Lanes>,
-    lane: Lane,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if std::thread::panicking()
-            && let Some(state) = self.lanes.lock().get_mut(&self.lane)
-        {
-            self.lanes.start(state, self.lane.clone());
-        }
-    }
-}
-
 impl State {
     fn begin(&mut self, place: u64, request: &Again, now: Instant) {
         if request.twice {
@@ -252,7 +242,7 @@ mod tests {
     use hubbub_wire::tier::act::{Ask, What};
     use hubbub_wire::tier::parcel;
     use proptest::prelude::*;
-    use tokio::time::{Instant, advance, sleep};
+    use tokio::time::{Instant, advance, sleep, timeout};
 
     use super::*;
     use crate::actions::Asker;
@@ -417,7 +407,8 @@ mod tests {
         let behind = world.ask("ann", "a", send("2"));
         sleep(Duration::from_millis(10)).await;
         world.serve().await;
-        assert!(behind.await);
+        let told = timeout(Duration::from_secs(60), behind).await;
+        assert_eq!(told, Ok(true), "within its time");
         assert!(world.ask("ann", "a", send("3")).await);
         assert_eq!(world.decided("ann in a"), ["1", "2", "3"]);
     }

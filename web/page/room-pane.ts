@@ -124,8 +124,8 @@ export class RoomPane {
     const error = asHubbubError(caught);
     const gone = error.code === "no_such_room";
     put(this.#title, gone ? "No such room" : "…");
-    // Of a room that was never read there are no details.
-    if (!this.#room) {
+    // There are no details of it; of one that can't be read now there are, later, and their place is kept.
+    if (gone) {
       this.#showAside(false);
       this.#toggle.hidden = true;
     }

@@ -158,6 +158,16 @@ async fn a_room_that_could_not_be_followed_is_followed_later() {
     assert_eq!(chat.next_text().await, "hello");
 }
 
+/// What the list of a user's rooms says now; then they go.
+async fn listed_and_gone(chat: &Chat, user: &UserId) -> Payload {
+    let ask = Payload::whole(Query::RoomsOf { user: user.clone() });
+    let listed = chat.bus.request(&Subject::Query, ask.into(), DEADLINE).await.unwrap();
+    chat.client.clone().close().await;
+    let gone = async || (chat.gateway.connections.load(SeqCst) == 0).then_some(());
+    hubbub_testkit::eventually("the user is gone", gone).await;
+    listed
+}
+
 /// A join that was heard while its user had no connection, and that the list which their hello reads does not have yet.
 #[tokio::test]
 async fn a_join_that_went_by_before_its_user_came_is_followed() {
@@ -167,13 +177,7 @@ async fn a_join_that_went_by_before_its_user_came_is_followed() {
     let bob = User { id: UserId::parse("bob").unwrap(), name: "Bob".into() };
     elsewhere(&chat, &room, &bob, Verb::Join).await;
     chat.client.leave(&room).await.unwrap();
-    let ask = Payload::whole(Query::RoomsOf { user: ann.id.clone() });
-    let listed = chat.bus.request(&Subject::Query, ask.into(), DEADLINE).await.unwrap();
-    chat.client.clone().close().await;
-    hubbub_testkit::eventually("she is gone", async || {
-        (chat.gateway.connections.load(SeqCst) == 0).then_some(())
-    })
-    .await;
+    let listed = listed_and_gone(&chat, &ann.id).await;
     // The room is still live at the shard, which hears of the join.
     elsewhere(&chat, &room, &ann, Verb::Join).await;
     *chat.bus.stale_rooms.lock().unwrap() = Some(listed);
@@ -191,13 +195,7 @@ async fn a_join_that_went_by_before_its_user_came_is_followed() {
 async fn who_saw_their_own_join_is_not_sent_it_again_because_the_list_is_behind() {
     let chat = Chat::start(Config::default()).await;
     let ann = User { id: chat.client.welcome().user.id.clone(), name: "Ann".into() };
-    let ask = Payload::whole(Query::RoomsOf { user: ann.id.clone() });
-    let listed = chat.bus.request(&Subject::Query, ask.into(), DEADLINE).await.unwrap();
-    chat.client.clone().close().await;
-    hubbub_testkit::eventually("she is gone", async || {
-        (chat.gateway.connections.load(SeqCst) == 0).then_some(())
-    })
-    .await;
+    let listed = listed_and_gone(&chat, &ann.id).await;
     let (room, bob) = made_elsewhere(&chat, "tea").await;
     elsewhere(&chat, &room, &ann, Verb::Join).await;
     let (synced, _) = chat.gateway.asker.sync(&room, 0, Vec::new()).await.unwrap();
