@@ -218,3 +218,22 @@ async fn a_worker_trims_by_itself_the_rooms_of_its_partitions() {
     days.pass(3.0);
     until("and again", async || days.rows().await == [15]).await;
 }
+
+/// Who lifts the bounds lifts them for what is kept yet: what was let go of by a word is to go, also where the word was not carried out.
+#[tokio::test]
+async fn rows_that_a_word_let_go_of_go_also_when_all_is_to_be_kept_again() {
+    let days = Days::new();
+    let worker = days.worker();
+    days.world.made("lobby", "ann").await;
+    days.say(2..12).await;
+    days.retain(None, Some(1)).await;
+    days.pass(3.0);
+    let part = days.world.ask_once(&room("lobby"), What::Trim { by: user("admin"), fully: true }).await;
+    assert!(matches!(part, Some(Told::Trimmed(Trimmed { gone: Seq(0), more: true, .. }))), "{part:?}");
+    let first = days.log().await[0].seq.0;
+    assert!(first > 10 && days.rows().await[0] == 1, "said, not done");
+    days.retain(None, None).await;
+    worker.shut_down().await;
+    let _worker = days.worker_with(Duration::from_millis(600));
+    until("they are gone", async || days.rows().await[0] == first).await;
+}

@@ -156,6 +156,11 @@ pub async fn what_is_kept_is_projected(store: &dyn Store) {
     let freed = Some((kept(None, 15), Seq(30)));
     store.project(Projection { kept: freed, ..later("r", 30, vec![]) }).await.expect("projected");
     for limit in [1, 2, ALL] {
+        let expected = ["a", "b", "c", "d", "r"].map(id);
+        assert_eq!(rooms_with(limit).await, expected, "with the one that has rows yet, in pages of {limit}");
+    }
+    trim(store, "r", &[], 1..15).await;
+    for limit in [1, 2, ALL] {
         assert_eq!(rooms_with(limit).await, ["a", "b", "c", "d"].map(id), "in pages of {limit}");
     }
 }

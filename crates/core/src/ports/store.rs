@@ -268,7 +268,7 @@ pub trait Store: Send + Sync + 'static {
     /// An `Ok` means that the rows are served to nobody. How long their bytes can still be found in files is each store's to say.
     fn trim(&self, trim: Trim) -> PortFuture<'_, Stored<Seq>>;
 
-    /// Rooms of which not all is to be kept, in an order of the store's own, after `after`, at most `limit`.
+    /// Rooms of which not all is to be kept, or which still have rows before their first entry, in an order of the store's own, after `after`, at most `limit`.
     fn rooms_with_retention(
         &self,
         after: Option<RoomId>,

@@ -57,14 +57,15 @@ pub(super) async fn trim(db: &Db, trim: Trim) -> Stored<Seq> {
     Ok(Seq(reached))
 }
 
-/// Rooms of which not all is kept, by the order of the database's tokens.
+/// Rooms of which not all is kept or not all has gone, by the order of the database's tokens.
 pub(super) async fn rooms(db: &Db, after: Option<RoomId>, limit: usize) -> Stored<Vec<RoomId>> {
     let mut found = Vec::new();
     if limit == 0 {
         return Ok(found);
     }
-    let take = |(room, entries, days): (String, Option<i64>, Option<i32>)| {
-        if entries.is_some() || days.is_some() {
+    type Columns = (String, Option<i64>, Option<i64>, Option<i32>, Option<i64>);
+    let take = |(room, first, entries, days, trimmed): Columns| {
+        if entries.is_some() || days.is_some() || trimmed < first {
             found.push(room_id(&room)?);
         }
         Ok(found.len() == limit)

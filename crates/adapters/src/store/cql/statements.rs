@@ -56,8 +56,8 @@ statements! {
     put_trimmed: Harmless = "UPDATE ks.kept USING TIMESTAMP ? SET trimmed = ? WHERE room = ?";
     put_kept: Harmless = "UPDATE ks.kept USING TIMESTAMP ? SET said = ?, first = ?, newest = ?, days = ? WHERE room = ?";
     kept: Harmless = "SELECT said, first, newest, days, trimmed FROM ks.kept WHERE room = ?";
-    kept_rooms: Harmless = "SELECT room, newest, days FROM ks.kept";
-    kept_rooms_after: Harmless = "SELECT room, newest, days FROM ks.kept WHERE token(room) > token(?)";
+    kept_rooms: Harmless = "SELECT room, first, newest, days, trimmed FROM ks.kept";
+    kept_rooms_after: Harmless = "SELECT room, first, newest, days, trimmed FROM ks.kept WHERE token(room) > token(?)";
     read: Harmless = "SELECT seq, bytes FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ? AND seq <= ?";
     put_room: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET member_count = ?, mark = ?, mark_at = ? WHERE room = ?";
     put_facts: Harmless = "UPDATE ks.room USING TIMESTAMP ? SET facts = ? WHERE room = ?";

@@ -125,11 +125,11 @@ fn enough(
     Ok(end)
 }
 
-/// Rooms of which not all is kept, by ascending id.
+/// Rooms of which not all is kept or not all has gone, by ascending id.
 pub(super) fn rooms(db: &Connection, after: Option<&RoomId>, limit: usize) -> Stored<Vec<RoomId>> {
     let mut select = db
         .prepare_cached(
-            "SELECT room FROM kept WHERE room > ? AND (entries IS NOT NULL OR days IS NOT NULL) ORDER BY room LIMIT ?",
+            "SELECT room FROM kept WHERE room > ? AND (entries IS NOT NULL OR days IS NOT NULL OR trimmed < first) ORDER BY room LIMIT ?",
         )
         .map_err(failed)?;
     let rows = select
