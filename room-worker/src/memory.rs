@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hubbub_core::ids::RoomId;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::error::OpenError;
@@ -17,6 +18,8 @@ use crate::slot::{OpenRoom, Slot, Turn};
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Part of the rooms that goes when there are too many.
 const PUT_OUT_PART: usize = 16;
+/// What a room takes from which on it isn't let go of in passing.
+const LARGE_BYTES: usize = 1024 * 1024;
 
 impl Writer {
     /// Begins a room's first touch, unless the room is none of this partition's.
@@ -87,6 +90,7 @@ impl Writer {
     pub(crate) fn forget(&mut self, room: &RoomId) {
         if let Some(slot) = self.rooms.remove(room) {
             self.account(slot.bytes, 0);
+            let_go(slot);
             ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(1);
         }
     }
@@ -144,11 +148,13 @@ impl Writer {
         ::metrics::gauge!(metrics::ROOMS_BYTES.name).increment(bytes as f64 - before as f64);
     }
 
-    /// All of it goes.
-    pub(crate) fn weighs_nothing(&mut self) {
+    /// All of them go.
+    pub(crate) fn forget_all(&mut self) {
         let all = || self.rooms.values().map(|slot| slot.bytes).sum::<usize>();
         debug_assert!(std::thread::panicking() || self.bytes == all(), "{} {}", self.bytes, all());
         self.account(self.bytes, 0);
+        ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(self.rooms.len() as f64);
+        self.rooms.drain().for_each(|(_, slot)| let_go(slot));
     }
 
     /// Puts a quiet room out of memory: at once, or when its mark is brought up to its log.
@@ -159,5 +165,16 @@ impl Writer {
             true => self.forget(room),
             false => self.insist(room),
         }
+    }
+}
+
+/// Lets a room go; what a large one takes, on a thread that nobody waits for: a million names are some 0.1 s.
+fn let_go(slot: Slot) {
+    let bytes = slot.bytes;
+    if let (Some(open), Ok(runtime)) = (slot.open, Handle::try_current())
+        && bytes >= LARGE_BYTES
+    {
+        let room = open.into_room();
+        runtime.spawn_blocking(move || drop(room));
     }
 }

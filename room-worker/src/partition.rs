@@ -371,8 +371,7 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.weighs_nothing();
-        ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(self.rooms.len() as f64);
+        self.forget_all();
         ::metrics::gauge!(metrics::ASKS_HELD.name).decrement(self.shown_held as f64);
     }
 }

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use futures_util::future::join;
 use hubbub_core::chain::{pieces, unbroken};
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{Epoch, RoomId, Seq};
+use hubbub_core::ids::{Epoch, RoomId, Seq, UserId};
+use hubbub_core::map::FastMap;
 use hubbub_core::ports::store::{Append, Read, RoomRow, Segment, Store, StoreError};
 use hubbub_core::room::{Projected, Room};
 
@@ -260,7 +261,7 @@ async fn replayed(
     let mut room = match row {
         None => Room::new(id, members_max),
         Some(row) => {
-            let members = members(store, &id).await?;
+            let members = members(store, &id, (row.member_count as usize).min(members_max)).await?;
             let mark = (row.mark, row.mark_at);
             let projected = Projected { facts: row.facts, members, mark, erased: row.erased, kept: row.kept };
             Room::projected(id, members_max, projected)
@@ -273,13 +274,16 @@ async fn replayed(
 async fn members(
     store: &dyn Store,
     room: &RoomId,
-) -> Result<Vec<(hubbub_core::ids::UserId, Seq)>, OpenError> {
-    let mut members = Vec::new();
+    expected: usize,
+) -> Result<FastMap<UserId, Seq>, OpenError> {
+    // Grown, a map of a million would be made again while all other rooms wait.
+    let mut members = FastMap::with_capacity_and_hasher(expected, Default::default());
+    let mut after = None;
     loop {
-        let after = members.last().map(|(user, _): &(_, Seq)| hubbub_core::ids::UserId::clone(user));
         let page = store.members(room.clone(), after, MEMBERS_MAX).await;
         let page = page.map_err(|error| OpenError::of(room, error))?;
         let ends = page.len() < MEMBERS_MAX;
+        after = page.last().map(|row| row.user.id.clone());
         members.extend(page.into_iter().map(|row| (row.user.id, row.joined)));
         if ends {
             return Ok(members);

@@ -252,6 +252,11 @@ impl OpenRoom {
         }
     }
 
+    /// All but the room goes.
+    pub(crate) fn into_room(self) -> Room {
+        self.room
+    }
+
     fn decide(&mut self, waiting: Waiting, turn: &Turn) {
         let Waiting { ask, mut asker, until } = waiting;
         let (say, rests_on) = match &ask.what {

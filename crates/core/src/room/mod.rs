@@ -215,11 +215,11 @@ pub struct Room {
 
 /// A room as its lists show it at its mark.
 #[derive(Debug, Clone)]
-pub struct Projected<M> {
+pub struct Projected {
     /// Name, topic, owner.
     pub facts: RoomFacts,
-    /// Each member, with the seq of their join.
-    pub members: M,
+    /// Each member, with the seq of their join. A map, as it is kept: one of a million is not made again at once.
+    pub members: FastMap<UserId, Seq>,
     /// The last entry that the lists know of, and its time.
     pub mark: (Seq, Millis),
     /// The last entry up to there that says that something was erased; 0 if there is none.
@@ -249,16 +249,12 @@ impl Room {
     /// A room as projected up to and with the entry at its mark; what came after is [`replay`](Self::replay)ed. Keys at or before the mark are
     /// not known and will be asked for ([`missing_keys`](Self::missing_keys)); whose messages were erased has to be learnt before more are
     /// ([`learn_erasure`](Self::learn_erasure)).
-    pub fn projected(
-        id: RoomId,
-        members_max: usize,
-        projected: Projected<impl IntoIterator<Item = (UserId, Seq)>>,
-    ) -> Self {
+    pub fn projected(id: RoomId, members_max: usize, projected: Projected) -> Self {
         let Projected { facts, members, mark: (mark, mark_at), erased, kept: (kept, kept_said) } = projected;
         Self {
             id,
             facts: Some(facts),
-            members: members.into_iter().collect(),
+            members,
             members_max,
             head: mark,
             head_at: mark_at,
