@@ -165,7 +165,8 @@ impl Model {
         let mut room = match self.facts(mark) {
             None => Room::new(id, 100),
             Some(facts) => {
-                let members = self.members(mark).into_iter().map(|u| (u.clone(), self.joined(mark, &u))).collect();
+                let members =
+                    self.members(mark).into_iter().map(|u| (u.clone(), self.joined(mark, &u))).collect();
                 let erased = self.log[..mark].iter().rev().find(|e| e.kind == Kind::Erase);
                 let (erased, kept) = (erased.map_or(Seq(0), |e| e.seq), self.kept(mark));
                 let mark = (Seq(mark as u64), self.log[mark - 1].at);

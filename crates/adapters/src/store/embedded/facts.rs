@@ -1,18 +1,21 @@
 //! What a store says of itself, and the fences of its partitions: the statements.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use hubbub_core::ids::{Epoch, LogId, Partition};
 use hubbub_core::ports::store::Stored;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::failure::{damaged, failed, from_sql, to_sql};
+use super::failure::{damaged, failed, from_sql, to_sql, unavailable};
 use super::row_sum::RowSum;
 
 const LOG_ID: &str = "log_id";
 const START: &str = "start";
 const FOLDED: &str = "folded";
 const SCRUB: &str = "scrub";
+/// What a disk that was full is to take before the store says that it can be written to.
+const ROOM_BYTES: usize = 4 * 1_024 * 1_024;
 
 fn fact_sum(name: &str, value: &[u8]) -> RowSum {
     RowSum::of("fact").text(name).bytes(value)
@@ -129,8 +132,20 @@ pub(super) fn put_fence(db: &Connection, partition: Partition, epoch: Epoch) -> 
     Ok(())
 }
 
-/// Shows that the store can be written to: writes the count of starts again.
+/// An error unless the disk takes what some commits need. A full one takes a small write now and then, in what is allocated already.
+fn find_room(db: &Connection) -> Stored<()> {
+    let Some(file) = db.path() else { return Ok(()) };
+    let probe = Path::new(file).with_extension("probe");
+    let written = std::fs::write(&probe, vec![0; ROOM_BYTES]);
+    let removed = std::fs::remove_file(&probe);
+    written.and(removed).map_err(|error| {
+        unavailable(format_args!("no room for {ROOM_BYTES} bytes beside the store's file: {error}"))
+    })
+}
+
+/// Shows that the store can be written to: that there is room beside it, and by writing the count of starts again.
 pub(super) fn probe(db: &Connection) -> Stored<()> {
+    find_room(db)?;
     let start: [u8; 8] = number(db, START)?;
     // Another one first: SQLite writes no page, and syncs nothing, for a row that is as it was.
     put_fact(db, START, &start.map(|byte| !byte))?;

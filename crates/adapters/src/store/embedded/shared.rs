@@ -26,7 +26,7 @@ pub(super) struct Shared {
     made: Instant,
     /// When the commit began that is under way, in milliseconds after `made`, and one more: 0 is that there is none.
     under_way: AtomicU64,
-    /// Why the last commit failed, if it did.
+    /// Why a commit failed, until a probe shows that the store can be written to again.
     failing: Mutex<Option<StoreError>>,
     /// Why entries can't be taken from the journal into the tables, if so.
     unfoldable: Mutex<Option<StoreError>>,
@@ -88,12 +88,12 @@ impl Shared {
         at.saturating_duration_since(self.made).as_millis() as u64
     }
 
-    /// Why nothing can be written, as far as the last commit says.
+    /// Why nothing can be written, as far as is known.
     pub(super) fn failing(&self) -> Option<StoreError> {
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Notes how the last commit ended; returns whether the one before had failed.
+    /// Notes that a commit failed, or that commits can be made again; returns whether one had failed.
     pub(super) fn set_failing(&self, failing: Option<StoreError>) -> bool {
         let mut last = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *last, failing).is_some()

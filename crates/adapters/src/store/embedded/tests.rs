@@ -262,6 +262,24 @@ async fn a_commit_that_does_not_end_is_seen() {
 }
 
 #[tokio::test]
+async fn a_commit_that_happens_to_fit_does_not_say_that_the_disk_is_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path()).unwrap();
+    // Nothing can be written there.
+    let no_room = folder.path().join("hubbub.probe");
+    std::fs::create_dir(&no_room).unwrap();
+    store.shared.set_failing(Some(failure::unavailable("the disk is full")));
+    for n in 1..=3 {
+        store.append(Append { room: room(), epoch: Epoch(1), entries: vec![entry(n)] }).await.unwrap();
+        let error = store.check().await.unwrap_err().to_string();
+        assert!(error.contains("no room for 4194304 bytes"), "{error}");
+    }
+    std::fs::remove_dir(&no_room).unwrap();
+    store.check().await.unwrap();
+    assert!(!no_room.exists() && store.shared.failing().is_none());
+}
+
+#[tokio::test]
 async fn a_probe_writes_to_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path()).unwrap();

@@ -66,6 +66,8 @@ struct Batch {
     erased: Vec<NewEntries>,
     /// How many entries in all.
     entries: usize,
+    /// Whether it showed that the store can be written to.
+    probed: bool,
 }
 
 impl Writer {
@@ -116,6 +118,7 @@ impl Writer {
             appends: Vec::with_capacity(count),
             erased: Vec::new(),
             entries: 0,
+            probed: false,
         };
         let committed = self.transact(writes, &mut batch);
         self.note(&committed, &batch, count);
@@ -172,7 +175,8 @@ impl Writer {
                 self.meters.commit_seconds.record(batch.started.elapsed());
                 self.meters.commit_writes.record(count as f64);
                 self.meters.entries.increment(batch.entries as u64);
-                if self.shared.set_failing(None) {
+                // One that happened to fit a full disk shows nothing.
+                if batch.probed && self.shared.set_failing(None) {
                     tracing::info!("the store can be written to again");
                 }
             }
@@ -306,7 +310,11 @@ impl Writer {
             }
             Write::Ban(ban, reply) => Held::Done(reply, self.alone(|w| bans::put(&w.db, &ban))),
             Write::LiftBan(user, reply) => Held::Done(reply, self.alone(|w| bans::lift(&w.db, &user))),
-            Write::Probe(reply) => Held::Done(reply, self.alone(|w| facts::probe(&w.db))),
+            Write::Probe(reply) => {
+                let probed = self.alone(|w| facts::probe(&w.db));
+                batch.probed |= probed.is_ok();
+                Held::Done(reply, probed)
+            }
         }
     }
 
