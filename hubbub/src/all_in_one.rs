@@ -80,6 +80,7 @@ async fn serve(
 /// Says what runs, and what to try next.
 fn announce(settings: &Settings, Server { url, gateway, .. }: &Server) {
     let version = build_info::version_and_commit();
+    let url = to_open(url);
     let data = settings.data.display();
     match settings.env {
         Surroundings::Production => tracing::info!(%version, %url, %data, "hubbub serves"),
@@ -94,6 +95,11 @@ fn announce(settings: &Settings, Server { url, gateway, .. }: &Server) {
              Then: open {url} to chat, {url}/api for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
         ),
     }
+}
+
+/// Where this machine's browsers find what listens on all of its addresses: not all of them open one that stands for all.
+fn to_open(url: &str) -> String {
+    url.replacen("://0.0.0.0:", "://127.0.0.1:", 1).replacen("://[::]:", "://[::1]:", 1)
 }
 
 /// The all-in-one, bound to its port.
@@ -336,6 +342,22 @@ async fn watch(
         metrics.run_upkeep();
         if end.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_none() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_open;
+
+    #[test]
+    fn what_is_named_to_open_can_be_opened() {
+        assert_eq!(to_open("http://0.0.0.0:3000"), "http://127.0.0.1:3000");
+        assert_eq!(to_open("https://[::]:3000"), "https://[::1]:3000");
+        for one in
+            ["http://127.0.0.1:3000", "https://10.0.0.0:80", "http://[::1]:3000", "http://[fe80::]:3000"]
+        {
+            assert_eq!(to_open(one), one);
         }
     }
 }

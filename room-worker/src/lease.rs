@@ -21,7 +21,8 @@ const LOOK_AT_HAND_OVER: Duration = Duration::from_millis(20);
 /// When a lease was last found to be ours, or nobody could say. One that was paused may have a successor, who hears the same asks.
 pub(crate) struct Fresh {
     looked_at: watch::Receiver<Instant>,
-    /// Two thirds of a time-to-live: longer than a renewal may take, shorter than a contender waits.
+    /// Two thirds of a time-to-live: longer than a renewal may take, shorter than a contender waits, also for one without signs of life:
+    /// those have to be missing for 2.5 s.
     max: Duration,
 }
 

@@ -259,8 +259,11 @@ async fn carry_out(api: &Api, matches: &ArgMatches) -> Result<Shown, Failed> {
             connections(api, of, "&slow=true".into(), none).await
         }
         "connections" => {
-            let user = of.get_one::<UserId>("user").map(|user| format!("&user={user}"));
-            connections(api, of, user.unwrap_or_default(), "there is no such connection").await
+            let (more, none) = match of.get_one::<UserId>("user") {
+                Some(user) => (format!("&user={user}"), format!("{user} has no connection")),
+                None => (String::new(), "there is no connection".into()),
+            };
+            connections(api, of, more, &none).await
         }
         "drain" => {
             let node = escaped(of.get_one::<String>("node").map_or("", String::as_str));
