@@ -104,7 +104,11 @@ pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> St
         if let Outcome::Fanout(fanout) = &run.outcome {
             for step in &fanout.steps {
                 let p99 = step.delivery.map_or(0.0, |delivery| delivery.p99_ms);
-                let held = step.not_held.as_ref().map_or("held".to_owned(), |why| format!("not held: {why}"));
+                let held = match (&step.not_held, step.generator_was_the_limit) {
+                    (None, _) => "held".to_owned(),
+                    (Some(why), true) => format!("not known: {why}"),
+                    (Some(why), false) => format!("not held: {why}"),
+                };
                 let _ = write!(
                     out,
                     "\n{of}: {:.0} messages/s, {:.0} deliveries/s, p99 {p99:.1} ms: {held}",
@@ -331,3 +335,6 @@ fn wrong(found: &Findings) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;
