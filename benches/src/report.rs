@@ -140,6 +140,7 @@ fn beside(of: &str, visitors: &Visitors) -> String {
         quantiles.map_or("-".to_owned(), |ms| format!("p50 {:.1}, p99 {:.1} ms", ms.p50_ms, ms.p99_ms))
     };
     let Visitors { idle, visits, visits_failed, pages, commands, asks_failed, slow_readers, .. } = visitors;
+    let Visitors { visits_unfinished, visits_unanswered, .. } = visitors;
     let mut out = String::new();
     let mut say = |happened: bool, line: String| {
         if happened {
@@ -150,6 +151,12 @@ fn beside(of: &str, visitors: &Visitors) -> String {
     say(
         visits + visits_failed > 0,
         format!("{visits} visits, {}, {visits_failed} failed", ms(visitors.arrival)),
+    );
+    say(
+        *visits_unfinished > 0,
+        format!(
+            "{visits_unfinished} visits under way at the end, {visits_unanswered} of them without an answer yet"
+        ),
     );
     say(visitors.page.is_some(), format!("{pages} pages of history, {}", ms(visitors.page)));
     say(visitors.command.is_some(), format!("{commands} commands, {}", ms(visitors.command)));
