@@ -134,6 +134,7 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
             ("refused", Some(reconnects.refused as f64)),
             ("failed", Some(reconnects.failed as f64)),
             ("generator_cores", Some(reconnects.generator.core_share)),
+            ("lateness_p99_ms", reconnects.generator.lateness.map(|lateness| lateness.p99_ms)),
         ],
         Outcome::Connects(connects) => vec![
             ("cpu_us_each", connects.cpu_us_each),

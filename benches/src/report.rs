@@ -68,6 +68,7 @@ const RECONNECTS: (&str, &[Column]) = (
         ("refused", "refused", 0),
         ("failed", "failed", 0),
         ("generator cores", "generator_cores", 2),
+        ("late p99 ms", "lateness_p99_ms", 2),
     ],
 );
 

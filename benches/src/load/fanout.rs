@@ -53,6 +53,12 @@ impl Moment {
         Ok(Self { at, server, database, own, machine, counts })
     }
 
+    /// A moment of a target of which nothing is known, by when the generator had used so much.
+    #[cfg(test)]
+    pub(super) fn of_generator(at: Instant, own: Duration) -> Self {
+        Self { at, server: None, database: None, own, machine: 0.0, counts: Counts::default() }
+    }
+
     /// Seconds, and the CPU seconds of the server and of the generator.
     pub(super) fn until(&self, later: &Self) -> (f64, Option<f64>, f64) {
         let used = self.server.zip(later.server).map(|(from, to)| to.cpu_seconds - from.cpu_seconds);
