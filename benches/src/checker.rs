@@ -111,11 +111,12 @@ impl RoomChecker {
         reader.seq = reader.seq.max(seq);
     }
 
-    /// A member saw a message.
-    pub fn on_delivery(&mut self, member: u32, count: u32) {
+    /// A member saw a message. Whether it is one that it had not seen yet.
+    pub fn on_delivery(&mut self, member: u32, count: u32) -> bool {
         let known = self.place.get(count as usize).copied();
         let (Some(reader), Some(placed)) = (self.readers.get_mut(member as usize), known) else {
-            return self.found.strange += 1;
+            self.found.strange += 1;
+            return false;
         };
         let place = if placed == 0 {
             let of_its_sender =
@@ -137,7 +138,9 @@ impl RoomChecker {
             self.found.reordered += 1;
         } else {
             self.found.doubled += 1;
+            return false;
         }
+        true
     }
 
     /// Messages that went out so far.

@@ -116,7 +116,7 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
             ("ack_p99_ms", fanout.ack.map(|ack| ack.p99_ms)),
             ("generator_cores", Some(fanout.generator.core_share)),
             // A load that grows and was not held at all is held at none: left out, the median would be that of the good rounds.
-            ("held_rate", (!fanout.steps.is_empty()).then(|| fanout.held().map_or(0.0, |held| held.rate))),
+            ("held_rate", fanout.held_rate()),
             ("lateness_p99_ms", fanout.generator.lateness.map(|lateness| lateness.p99_ms)),
         ],
         Outcome::Idle(idle) => vec![
@@ -134,6 +134,7 @@ fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
             ("refused", Some(reconnects.refused as f64)),
             ("failed", Some(reconnects.failed as f64)),
             ("generator_cores", Some(reconnects.generator.core_share)),
+            ("lateness_p99_ms", reconnects.generator.lateness.map(|lateness| lateness.p99_ms)),
         ],
         Outcome::Connects(connects) => vec![
             ("cpu_us_each", connects.cpu_us_each),

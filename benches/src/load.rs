@@ -9,6 +9,7 @@ pub mod reconnects;
 pub mod schedule;
 pub mod seat;
 pub mod series;
+mod steps;
 pub mod tally;
 pub mod thread;
 pub mod ticker;

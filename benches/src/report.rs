@@ -68,6 +68,7 @@ const RECONNECTS: (&str, &[Column]) = (
         ("refused", "refused", 0),
         ("failed", "failed", 0),
         ("generator cores", "generator_cores", 2),
+        ("late p99 ms", "lateness_p99_ms", 2),
     ],
 );
 
@@ -104,7 +105,11 @@ pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> St
         if let Outcome::Fanout(fanout) = &run.outcome {
             for step in &fanout.steps {
                 let p99 = step.delivery.map_or(0.0, |delivery| delivery.p99_ms);
-                let held = step.not_held.as_ref().map_or("held".to_owned(), |why| format!("not held: {why}"));
+                let held = match (&step.not_held, step.generator_was_the_limit) {
+                    (None, _) => "held".to_owned(),
+                    (Some(why), true) => format!("not known: {why}"),
+                    (Some(why), false) => format!("not held: {why}"),
+                };
                 let _ = write!(
                     out,
                     "\n{of}: {:.0} messages/s, {:.0} deliveries/s, p99 {p99:.1} ms: {held}",
@@ -136,6 +141,7 @@ fn beside(of: &str, visitors: &Visitors) -> String {
         quantiles.map_or("-".to_owned(), |ms| format!("p50 {:.1}, p99 {:.1} ms", ms.p50_ms, ms.p99_ms))
     };
     let Visitors { idle, visits, visits_failed, pages, commands, asks_failed, slow_readers, .. } = visitors;
+    let Visitors { visits_unfinished, visits_unanswered, .. } = visitors;
     let mut out = String::new();
     let mut say = |happened: bool, line: String| {
         if happened {
@@ -146,6 +152,12 @@ fn beside(of: &str, visitors: &Visitors) -> String {
     say(
         visits + visits_failed > 0,
         format!("{visits} visits, {}, {visits_failed} failed", ms(visitors.arrival)),
+    );
+    say(
+        *visits_unfinished > 0,
+        format!(
+            "{visits_unfinished} visits under way at the end, {visits_unanswered} of them without an answer yet"
+        ),
     );
     say(visitors.page.is_some(), format!("{pages} pages of history, {}", ms(visitors.page)));
     say(visitors.command.is_some(), format!("{commands} commands, {}", ms(visitors.command)));
@@ -331,3 +343,6 @@ fn wrong(found: &Findings) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,7 +24,7 @@ use crate::targets::accounts::Door;
 use crate::targets::live::run_name;
 use crate::view::View;
 use people::{Run, Sender, follow, read_pages, send};
-pub use verdict::{Broken, Outage, Verdict};
+pub use verdict::{Broken, Outage, Unread, Verdict};
 
 /// What is kept in memory: a message once for its log and once for each reader.
 const SEEN_MAX: u64 = 2_000_000;
@@ -148,15 +148,11 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
     let mut ends = BTreeMap::new();
     for (room, history) in &mut histories {
         let mut logs = Vec::new();
-        for judge in &judges {
-            match timeout(plan.patience, whole_log(judge, room)).await {
-                Ok(log) => logs.push(log),
-                Err(_) => verdict.unread.push(room.to_string()),
-            }
+        for (judge, gate) in judges.iter().zip(&gates) {
+            let log = timeout(plan.patience, whole_log(judge, room)).await.ok();
+            logs.push((gate.url.clone(), log));
         }
-        let mut logs = logs.into_iter();
-        history.log = logs.next().unwrap_or_default();
-        verdict.logs_that_differ.extend(logs.filter(|log| *log != history.log).map(|_| room.to_string()));
+        history.log = verdict.take_logs(room, logs);
         ends.insert(room.clone(), history.log.last().map_or(0, |entry| entry.seq));
     }
     // Those who are not at the end by then are told to stop, and the checker says what they lack.
@@ -185,7 +181,7 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
         }
     };
     let _ = timeout(LEAVE_MAX, leaving).await;
-    verdict.judge(&histories, &run);
+    verdict.judge(&mut histories, &run);
     if let Some(out) = &plan.out {
         let text = serde_json::to_string_pretty(&verdict)?;
         std::fs::write(out, text).with_context(|| format!("writing {}", out.display()))?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hubbub_benches::compare::{Named, run, summarise};
 use hubbub_benches::load::outcome::Outcome;
-use hubbub_benches::scenario::{Load, Measure, Profile, Scenario, Shape};
+use hubbub_benches::scenario::{Beside, Load, Measure, Profile, Scenario, Shape};
 use hubbub_benches::targets::live::{Settings, Target};
 use hubbub_benches::{peers, report};
 
@@ -72,6 +72,22 @@ fn a_load_that_grows_ends_at_the_first_step_that_is_not_held() {
     // On a machine that is busy enough a step may fail; then there is none behind it.
     assert!(last.not_held.is_some() || fanout.steps.len() == 3, "{:?}", fanout.steps);
     assert!(!fanout.findings.any(), "{fanout:?}");
+}
+
+#[test]
+fn visits_that_are_under_way_when_the_time_ends_are_counted() {
+    let load = Load { rate: 20, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
+    // Each stays for two seconds, so that there are always some.
+    let beside = Beside { churn: 20.0, ..Beside::default() };
+    let scenarios = [Scenario { beside, ..scenario("visits", Measure::Fanout(load)) }];
+    let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
+    let runs = run(&targets, &scenarios, 1, &settings("visits")).expect("a run");
+    let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };
+    let seen = &fanout.visitors;
+    assert!(seen.visits_unfinished >= 10 && seen.visits_failed == 0, "{seen:?}");
+    // Who is in has had an answer, and is there or has left.
+    let arrived = seen.arrival.map_or(0, |arrival| arrival.count);
+    assert_eq!(seen.visits + seen.visits_unfinished, arrived + seen.visits_unanswered, "{seen:?}");
 }
 
 #[test]

@@ -42,6 +42,12 @@ pub struct Visitors {
     pub arrival: Option<Quantiles>,
     /// Visits that did not come to be.
     pub visits_failed: u64,
+    /// Visits under way when the time ended.
+    #[serde(default)]
+    pub visits_unfinished: u64,
+    /// Of those, the ones that were not members yet.
+    #[serde(default)]
+    pub visits_unanswered: u64,
     /// Pages of history that came.
     pub pages: u64,
     /// From the time that a page was due until it was there.
@@ -72,6 +78,8 @@ impl Visitors {
 
 struct Seen {
     visitors: Visitors,
+    /// Visits that began.
+    visits_begun: u64,
     arrival: Histogram<u64>,
     page: Histogram<u64>,
     command: Histogram<u64>,
@@ -114,6 +122,7 @@ impl Company {
         }
         let seen = Rc::new(RefCell::new(Seen {
             visitors,
+            visits_begun: 0,
             arrival: microseconds()?,
             page: microseconds()?,
             command: microseconds()?,
@@ -142,10 +151,20 @@ impl Company {
         while self.herd.try_join_next().is_some() {}
         let idle = self.herd.len() as u64;
         self.herd.shutdown().await;
-        let seen = self.seen.borrow();
+        self.seen.borrow().end(idle)
+    }
+}
+
+impl Seen {
+    /// What became of it, when nothing goes on any more and so many still idled.
+    fn end(&self, idle: u64) -> Visitors {
+        let mut visitors = self.visitors.clone();
+        // Where a target answers nobody any more, no visit has ended or failed yet.
+        visitors.visits_unfinished = self.visits_begun - visitors.visits - visitors.visits_failed;
+        visitors.visits_unanswered = self.visits_begun - self.arrival.len() - visitors.visits_failed;
         let (arrival, page, command) =
-            (Quantiles::of(&seen.arrival), Quantiles::of(&seen.page), Quantiles::of(&seen.command));
-        Visitors { idle, arrival, page, command, ..seen.visitors.clone() }
+            (Quantiles::of(&self.arrival), Quantiles::of(&self.page), Quantiles::of(&self.command));
+        Visitors { idle, arrival, page, command, ..visitors }
     }
 }
 
@@ -167,6 +186,7 @@ async fn come_and_go(live: Rc<Live>, rate: f64, seen: Rc<RefCell<Seen>>) {
         ticks.tick().await;
         while visits.try_join_next().is_some() {}
         let member = live.members[n.wrapping_mul(7_919) % live.members.len()].clone();
+        seen.borrow_mut().visits_begun += 1;
         visits.spawn_local(visit(member, Rc::clone(&seen)));
     }
 }
@@ -291,5 +311,23 @@ async fn ask_on(member: Member, ask: Ask, rate: f64, seen: Rc<RefCell<Seen>>) {
     tokio::select! {
         () = asking => {}
         () = reading => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_visit_that_began_is_in_a_figure() {
+        let histogram = || microseconds().expect("a histogram");
+        let visitors = Visitors { visits: 3, visits_failed: 2, ..Visitors::default() };
+        let (page, command) = (histogram(), histogram());
+        let mut seen = Seen { visitors, visits_begun: 12, arrival: histogram(), page, command };
+        // Three have left, four are there.
+        (0..7).for_each(|_| record(&mut seen.arrival, Instant::now()));
+        let visitors = seen.end(1);
+        assert_eq!((visitors.idle, visitors.visits, visitors.visits_failed), (1, 3, 2));
+        assert_eq!((visitors.visits_unfinished, visitors.visits_unanswered), (7, 3));
     }
 }

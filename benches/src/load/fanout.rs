@@ -11,6 +11,7 @@ use super::outcome::{Fanout, Generator, Held, Quantiles, curve};
 use super::schedule::{Phase, Schedule};
 use super::seat::{Seat, close_reason, pong, take_all, text};
 use super::series::{Sample, sample};
+use super::steps::{Due, Step};
 use super::tally::{Counts, Senders, Tally};
 use super::ticker::Ticker;
 use crate::procfs::{Usage, machine_cpu_seconds, own_thread_cpu};
@@ -32,8 +33,6 @@ const BATCH_MAX: usize = 64;
 /// Above these the generator is taken for the limit.
 const CORE_SHARE_MAX: f64 = 0.9;
 const LATENESS_P99_MS_MAX: f64 = 20.0;
-/// Less than this of the deliveries of a step within the step: the server falls behind.
-const STEP_SHARE_MIN: f64 = 0.9;
 
 /// What is used and counted at one moment.
 #[derive(Clone, Copy)]
@@ -52,6 +51,12 @@ impl Moment {
         let (at, own, machine) = (Instant::now(), own_thread_cpu(), machine_cpu_seconds()?);
         let counts = tally.borrow().counts;
         Ok(Self { at, server, database, own, machine, counts })
+    }
+
+    /// A moment of a target of which nothing is known, by when the generator had used so much.
+    #[cfg(test)]
+    pub(super) fn of_generator(at: Instant, own: Duration) -> Self {
+        Self { at, server: None, database: None, own, machine: 0.0, counts: Counts::default() }
     }
 
     /// Seconds, and the CPU seconds of the server and of the generator.
@@ -109,6 +114,9 @@ pub async fn run(
     drain(&tally).await;
     sampler.abort();
     let (moments, steps) = sent?;
+    // Only now it is known what never came.
+    let steps = steps.into_iter().enumerate();
+    let steps = steps.map(|(phase, step)| step.end(tally.borrow().of_phase(phase))).collect();
     let visitors = company.end().await;
     // Gone before the server is, or its end would count as lost connections.
     readers.shutdown().await;
@@ -118,20 +126,20 @@ pub async fn run(
 }
 
 /// Sends what is due in each phase. When the measured ones began and ended, and how each step went.
-async fn send_all(room: &Room, profile: Profile) -> anyhow::Result<((Moment, Moment), Vec<Held>)> {
+async fn send_all(room: &Room, profile: Profile) -> anyhow::Result<((Moment, Moment), Vec<Step>)> {
     let ticker = Ticker::new()?;
     if let Some(warm_up) = room.schedule.warm_up() {
         send_phase(room, &ticker, warm_up).await?;
     }
     let began = Moment::now(&room.live, &room.tally).await?;
     let (mut last, mut steps) = (began, Vec::new());
-    for phase in room.schedule.measured() {
+    for (at, phase) in room.schedule.measured().iter().enumerate() {
         room.tally.borrow_mut().begin_phase(phase.begins)?;
         send_phase(room, &ticker, phase).await?;
         let now = Moment::now(&room.live, &room.tally).await?;
-        if let Profile::Steps { p99_ms, .. } = profile {
-            let step = held(room, phase, &last, &now, p99_ms);
-            let over = step.not_held.is_some();
+        if let Profile::Steps { .. } = profile {
+            let step = ended_step(room, (at, phase), (&last, &now));
+            let over = !step.is_held();
             steps.push(step);
             if over {
                 return Ok(((began, now), steps));
@@ -175,34 +183,22 @@ pub(super) async fn send_phase(room: &Room, ticker: &Ticker, phase: &Phase) -> a
     Ok(())
 }
 
-/// How a step went that has just ended.
-fn held(room: &Room, phase: &Phase, began: &Moment, ended: &Moment, p99_ms: f64) -> Held {
+/// What is known of a step that has just ended.
+fn ended_step(room: &Room, (at, phase): (usize, &Phase), (began, ended): (&Moment, &Moment)) -> Step {
     let (seconds, cpu, own) = began.until(ended);
     let tally = room.tally.borrow();
     let deliveries = ended.counts.deliveries - began.counts.deliveries;
-    let expected = (ended.counts.sent - began.counts.sent) * room.shape.members as u64;
-    let (delivery, refused) =
-        (Quantiles::of(&tally.phase.delivery), ended.counts.refused - began.counts.refused);
-    let late = Quantiles::of(&tally.phase.lateness).is_some_and(|late| late.p99_ms > LATENESS_P99_MS_MAX);
-    let share = deliveries as f64 / expected.max(1) as f64;
-    let not_held = if own / seconds > CORE_SHARE_MAX || late {
-        Some("the generator was itself the limit".to_owned())
-    } else if refused > 0 {
-        Some(format!("{refused} sends were refused"))
-    } else if share < STEP_SHARE_MIN {
-        Some(format!("{:.0} % of the deliveries came within the step", share * 100.0))
-    } else {
-        delivery
-            .filter(|delivery| delivery.p99_ms > p99_ms)
-            .map(|delivery| format!("p99 {:.0} ms", delivery.p99_ms))
-    };
-    Held {
+    let held = Held {
         rate: phase.from,
         deliveries_a_second: deliveries as f64 / seconds,
-        delivery,
+        delivery: Quantiles::of(&tally.phase.delivery),
         cpu_us_a_delivery: cpu.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
-        not_held,
-    }
+        not_held: None,
+        generator_was_the_limit: false,
+    };
+    let generator = generator(own / seconds, Quantiles::of(&tally.phase.lateness));
+    let due = Due::of(phase, room.shape.members, room.schedule.limit());
+    Step::new(held, due, tally.of_phase(at), &generator)
 }
 
 /// Takes what comes to a member until the connection ends.

@@ -121,6 +121,16 @@ impl Fanout {
     pub fn held(&self) -> Option<&Held> {
         self.steps.iter().take_while(|step| step.not_held.is_none()).last()
     }
+
+    /// The rate of that one, and 0 where the target did not hold the first. Nothing where there was no step, or none that
+    /// says something of the target: what the generator can't send is not what a target fails at.
+    pub fn held_rate(&self) -> Option<f64> {
+        let first = self.steps.first()?;
+        match self.held() {
+            Some(held) => Some(held.rate),
+            None => (!first.generator_was_the_limit).then_some(0.0),
+        }
+    }
 }
 
 /// One step of a load that grows.
@@ -134,8 +144,11 @@ pub struct Held {
     pub delivery: Option<Quantiles>,
     /// Server CPU a delivery.
     pub cpu_us_a_delivery: Option<f64>,
-    /// Why it was not held; `None` if it was.
+    /// Why it does not count as held; `None` if it does.
     pub not_held: Option<String>,
+    /// The generator was itself the limit: that it does not count as held says nothing of the target.
+    #[serde(default)]
+    pub generator_was_the_limit: bool,
 }
 
 /// Members who were cut at once and came back.
@@ -236,3 +249,6 @@ impl Outcome {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -105,7 +105,7 @@ pub async fn run(live: &Rc<Live>, shape: Shape, storm: Storm, view: &View) -> an
     stay.shutdown().await;
     storming.readers.shutdown().await;
     let series = series.take();
-    Ok(storming.outcome(&tally.borrow(), series))
+    storming.outcome(&tally.borrow(), series)
 }
 
 /// What came of those who were cut.
@@ -118,6 +118,8 @@ struct Returned {
     refused: u64,
     failed: u64,
     trouble: Option<String>,
+    /// How late messages went out from when all began to come back until the last was whole.
+    late: Option<Quantiles>,
     began: Moment,
     ended: Moment,
 }
@@ -142,6 +144,8 @@ async fn cut_and_return(
     let missed = sent() - sent_before;
     let (connections, began) = (away.len() as u64, Moment::now(&room.live, &room.tally).await?);
     let (readers, back_at) = (Rc::new(RefCell::new(JoinSet::new())), Instant::now());
+    let start = room.tally.borrow().start();
+    room.tally.borrow_mut().begin_phase(back_at.saturating_duration_since(start))?;
     let (mut greeted, mut whole, refused) = (microseconds()?, microseconds()?, Rc::new(Cell::new(0)));
     let (mut failed, mut trouble, mut returning) = (0, None, JoinSet::new());
     for who in away {
@@ -183,10 +187,23 @@ async fn cut_and_return(
             }
         }
     }
+    let late = Quantiles::of(&room.tally.borrow().phase.lateness);
     let ended = Moment::now(&room.live, &room.tally).await?;
     let readers = readers.take();
     let refused = refused.get();
-    Ok(Returned { readers, connections, missed, greeted, whole, refused, failed, trouble, began, ended })
+    Ok(Returned {
+        readers,
+        connections,
+        missed,
+        greeted,
+        whole,
+        refused,
+        failed,
+        trouble,
+        late,
+        began,
+        ended,
+    })
 }
 
 /// Connects and resumes, and again when the server asks for it, as a client does.
@@ -227,9 +244,14 @@ async fn come_back(
 }
 
 impl Returned {
-    fn outcome(self, tally: &Tally, series: Vec<super::series::Sample>) -> Reconnects {
+    fn outcome(self, tally: &Tally, series: Vec<super::series::Sample>) -> anyhow::Result<Reconnects> {
         let (seconds, cpu, own) = self.began.until(&self.ended);
-        Reconnects {
+        // Whoever is late for a moment while all come back is seldom late over the whole run; whoever is late over the whole
+        // run had them miss something else than what is said. The worse of the two counts.
+        let over_all = Quantiles::of(&tally.timings()?.lateness);
+        let late = self.late.into_iter().chain(over_all);
+        let late = late.max_by(|one, other| one.p99_ms.total_cmp(&other.p99_ms));
+        Ok(Reconnects {
             connections: self.connections,
             missed: self.missed,
             greeted: Quantiles::of(&self.greeted),
@@ -239,8 +261,11 @@ impl Returned {
             failed: self.failed,
             findings: tally.findings(),
             trouble: self.trouble.or_else(|| tally.trouble.clone()),
-            generator: generator(own / seconds, None),
+            generator: generator(own / seconds, late),
             series,
-        }
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

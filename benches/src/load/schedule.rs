@@ -30,6 +30,12 @@ impl Phase {
         Self { first, end: first + messages, begins, ends, from, to }
     }
 
+    /// The first message of it that is due at `at` or later. Of a phase whose rate stays, as a step's does.
+    pub fn first_due_at(&self, at: Duration) -> u64 {
+        let passed = at.saturating_sub(self.begins).as_secs_f64();
+        (self.first + (passed * self.from).ceil() as u64).min(self.end)
+    }
+
     /// When a message of it is due. The n-th one is when n have been asked for: from·t + (to − from)/2T·t² = n.
     fn due(&self, index: u64) -> Duration {
         let n = (index - self.first) as f64;
@@ -49,6 +55,8 @@ impl Phase {
 pub struct Schedule {
     phases: Vec<Phase>,
     warm_up: usize,
+    /// How late a delivery may be; for ever, where nothing is said of it.
+    limit: Duration,
 }
 
 impl Schedule {
@@ -71,7 +79,11 @@ impl Schedule {
                 }
             }
         }
-        Self { phases, warm_up: usize::from(load.warm_up_seconds > 0) }
+        let limit = match load.profile {
+            Profile::Steps { p99_ms, .. } => Duration::from_secs_f64(p99_ms / 1_000.0),
+            Profile::Steady | Profile::Ramp { .. } => Duration::MAX,
+        };
+        Self { phases, warm_up: usize::from(load.warm_up_seconds > 0), limit }
     }
 
     /// The phase that is not measured.
@@ -82,6 +94,17 @@ impl Schedule {
     /// Those that are.
     pub fn measured(&self) -> &[Phase] {
         &self.phases[self.warm_up..]
+    }
+
+    /// Which of the measured phases has what is due then; none of them has the warm-up's.
+    pub fn measured_at(&self, due: Duration) -> Option<usize> {
+        let at = self.phases.partition_point(|phase| phase.ends <= due);
+        at.min(self.phases.len().saturating_sub(1)).checked_sub(self.warm_up)
+    }
+
+    /// How late a delivery may be.
+    pub fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// Messages of the whole run.
@@ -141,5 +164,9 @@ mod tests {
         assert_eq!(schedule.due(1_200), Duration::from_secs(12));
         assert_eq!(schedule.due(3_200 + 400), Duration::from_secs(23));
         assert_eq!(schedule.takes(), Duration::from_secs(32));
+        let at = |ms| schedule.measured_at(Duration::from_millis(ms));
+        assert_eq!([at(1_999), at(2_000), at(12_000), at(99_000)], [None, Some(0), Some(1), Some(2)]);
+        let first_at = |ms| schedule.measured()[1].first_due_at(Duration::from_millis(ms));
+        assert_eq!([first_at(11_000), first_at(21_900), first_at(22_000)], [1_200, 3_180, 3_200]);
     }
 }

@@ -28,6 +28,17 @@ pub struct Counts {
     pub connections_lost: u64,
 }
 
+/// What came of the messages that were due in one measured phase, whenever it came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OfPhase {
+    /// Deliveries, each once.
+    pub came: u64,
+    /// Those within the schedule's limit.
+    pub in_time: u64,
+    /// Messages that were refused.
+    pub refused: u64,
+}
+
 /// Latencies, in microseconds.
 #[derive(Debug, Clone)]
 pub struct Timings {
@@ -81,6 +92,7 @@ pub struct Tally {
     past: Timings,
     /// Of the second that passes.
     second: Timings,
+    of_phases: Vec<OfPhase>,
     measured_from: Duration,
     phase_from: Duration,
     start: Instant,
@@ -104,6 +116,7 @@ impl Tally {
             phase: Timings::new()?,
             past: Timings::new()?,
             second: Timings::new()?,
+            of_phases: vec![OfPhase::default(); schedule.measured().len()],
             trouble: None,
             measured_from,
             phase_from: measured_from,
@@ -126,6 +139,11 @@ impl Tally {
         self.phase.reset();
         self.phase_from = from;
         Ok(())
+    }
+
+    /// What came so far of what was due in that one of the measured phases.
+    pub fn of_phase(&self, phase: usize) -> OfPhase {
+        self.of_phases.get(phase).copied().unwrap_or_default()
     }
 
     /// Of all measured messages.
@@ -173,7 +191,13 @@ impl Tally {
             }
             Seen::Refused(index, text) => {
                 self.counts.refused += 1;
-                if let Some(index) = index.filter(|&index| index < self.counts.sent) {
+                // Which one is not always said: then it is one of those that are due about now.
+                let index = index.filter(|&index| index < self.counts.sent);
+                let due = index.map_or(self.start.elapsed(), |index| self.schedule.due(index));
+                if let Some(of) = self.of_phase_of(due) {
+                    of.refused += 1;
+                }
+                if let Some(index) = index {
                     let rooms = self.shape.rooms as u64;
                     self.rooms[(index % rooms) as usize].on_refused((index / rooms) as u32);
                 }
@@ -212,24 +236,37 @@ impl Tally {
     fn on_delivery(&mut self, room: usize, member: u32, bytes: usize, stamp: Stamp, seq: Option<u64>) {
         self.counts.deliveries += 1;
         self.counts.delivery_bytes += bytes as u64;
-        self.record(Duration::from_micros(stamp.due), |timings| &mut timings.delivery);
+        let due = Duration::from_micros(stamp.due);
+        let latency = self.record(due, |timings| &mut timings.delivery);
         let checker = &mut self.rooms[room];
         // A count that no room has makes a delivery of another room's message a strange one.
         let count = if stamp.room as usize == room { stamp.count } else { u32::MAX };
-        checker.on_delivery(member, count);
+        let is_new = checker.on_delivery(member, count);
         if let Some(seq) = seq {
             checker.on_seq(member, seq);
         }
+        let in_time = latency <= self.schedule.limit();
+        if let Some(of) = self.of_phase_of(due).filter(|_| is_new) {
+            of.came += 1;
+            of.in_time += u64::from(in_time);
+        }
     }
 
-    fn record(&mut self, due: Duration, of: impl Fn(&mut Timings) -> &mut Histogram<u64>) {
-        let latency = self.start.elapsed().saturating_sub(due).as_micros() as u64;
+    fn of_phase_of(&mut self, due: Duration) -> Option<&mut OfPhase> {
+        self.of_phases.get_mut(self.schedule.measured_at(due)?)
+    }
+
+    /// How late it is.
+    fn record(&mut self, due: Duration, of: impl Fn(&mut Timings) -> &mut Histogram<u64>) -> Duration {
+        let late = self.start.elapsed().saturating_sub(due);
+        let latency = late.as_micros() as u64;
         of(&mut self.second).saturating_record(latency);
         if due >= self.phase_from {
             of(&mut self.phase).saturating_record(latency);
         } else if due >= self.measured_from {
             of(&mut self.past).saturating_record(latency);
         }
+        late
     }
 
     fn complain(&mut self, trouble: impl FnOnce() -> String) {
@@ -238,3 +275,6 @@ impl Tally {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

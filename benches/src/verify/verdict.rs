@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hubbub_core::ids::RoomId;
-use hubbub_testkit::checker::{self, History, Outcome, Step};
+use hubbub_testkit::checker::{self, History, Outcome, Seen, Step};
 use serde::Serialize;
 
 use super::people::Run;
@@ -32,8 +32,25 @@ pub struct Broken {
     pub what: String,
 }
 
+/// A log that could not be read in the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unread {
+    /// Whose.
+    pub room: String,
+    /// The gateway that did not give it.
+    pub at: String,
+}
+
+/// A log that is not as the one by which its room is judged.
+#[derive(Debug)]
+struct OtherLog {
+    room: RoomId,
+    at: String,
+    log: Vec<Seen>,
+}
+
 /// What was seen, and what of it is wrong.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Verdict {
     /// Messages that were acknowledged.
     pub acked: u64,
@@ -53,12 +70,14 @@ pub struct Verdict {
     pub outages: Vec<Outage>,
     /// Every promise that was broken.
     pub broken: Vec<Broken>,
-    /// Rooms whose log could not be read in the end.
+    /// Rooms whose log could be read at no gateway in the end.
     pub unread: Vec<String>,
+    /// Every log that could not be read in the end, by the gateway that did not give it.
+    pub unread_at: Vec<Unread>,
     #[serde(skip)]
     pub(super) repeats_that_differ: Vec<(String, u64, u64)>,
     #[serde(skip)]
-    pub(super) logs_that_differ: Vec<String>,
+    logs_that_differ: Vec<OtherLog>,
 }
 
 impl Verdict {
@@ -72,26 +91,59 @@ impl Verdict {
         self.acked > 0 && self.unread.is_empty()
     }
 
+    /// Takes a room's log as each gateway gave it, or did not. The one by which the room is judged: the first that was read.
+    pub(super) fn take_logs(
+        &mut self,
+        room: &RoomId,
+        logs: impl IntoIterator<Item = (String, Option<Vec<Seen>>)>,
+    ) -> Vec<Seen> {
+        let mut first: Option<Vec<Seen>> = None;
+        for (at, log) in logs {
+            match (log, &first) {
+                (None, _) => self.unread_at.push(Unread { room: room.to_string(), at }),
+                (Some(log), None) => first = Some(log),
+                (Some(log), Some(first)) if log != *first => {
+                    self.logs_that_differ.push(OtherLog { room: room.clone(), at, log });
+                }
+                (Some(_), Some(_)) => {}
+            }
+        }
+        first.unwrap_or_else(|| {
+            self.unread.push(room.to_string());
+            Vec::new()
+        })
+    }
+
     /// Holds what people were told and shown against the logs.
-    pub(super) fn judge(&mut self, histories: &BTreeMap<RoomId, History>, run: &Run) {
+    pub(super) fn judge(&mut self, histories: &mut BTreeMap<RoomId, History>, run: &Run) {
+        let mut others: BTreeMap<RoomId, Vec<OtherLog>> = BTreeMap::new();
+        for other in self.logs_that_differ.drain(..) {
+            others.entry(other.room.clone()).or_default().push(other);
+        }
         for (room, history) in histories {
             self.count(history);
             if self.unread.contains(&room.to_string()) {
-                // Without a log everything would be lost.
+                // Without a log everything would be lost. One is enough: what it lacks is lost, whoever else gives none.
                 continue;
             }
+            let mut broken = |what| self.broken.push(Broken { room: room.to_string(), what });
             let found = checker::check(history);
-            self.broken.extend(
-                found.iter().map(|found| Broken { room: room.to_string(), what: format!("{found:?}") }),
-            );
+            found.iter().for_each(|found| broken(format!("{found:?}")));
+            for OtherLog { at, log, .. } in others.remove(room).into_iter().flatten() {
+                broken(format!(
+                    "two gateways show different logs: {at} has another one than the first that was read"
+                ));
+                // What is wrong with that one is named as well, or it is not known which of the two to believe.
+                history.log = log;
+                let also = checker::check(history);
+                also.iter()
+                    .filter(|also| !found.contains(also))
+                    .for_each(|also| broken(format!("at {at}: {also:?}")));
+            }
         }
         for (key, seq, again) in self.repeats_that_differ.drain(..) {
             let what = format!("{key} was acknowledged at {seq}, and sent again at {again}");
             self.broken.push(Broken { room: String::new(), what });
-        }
-        for room in self.logs_that_differ.drain(..) {
-            let what = "two gateways show different logs".to_owned();
-            self.broken.push(Broken { room, what });
         }
         self.broken
             .extend(run.unreadable.take().into_iter().map(|what| Broken { room: String::new(), what }));
@@ -133,8 +185,8 @@ impl fmt::Display for Verdict {
             "{} lost connections that came back, away for at most {longest:.2} s",
             self.outages.len()
         )?;
-        for room in &self.unread {
-            writeln!(f, "not read in the end: the log of {room}")?;
+        for Unread { room, at } in &self.unread_at {
+            writeln!(f, "not read in the end: the log of {room} at {at}")?;
         }
         for Broken { room, what } in self.broken.iter().take(SHOWN_MAX) {
             writeln!(f, "  {room} {what}")?;
@@ -143,14 +195,26 @@ impl fmt::Display for Verdict {
             writeln!(f, "  and {} more", self.broken.len() - SHOWN_MAX)?;
         }
         match (self.broken.len(), self.is_conclusive()) {
-            (0, true) => write!(
-                f,
-                "KEPT: each acknowledged message is there once, in order, without a gap, and the same for every reader"
-            ),
+            (0, true) => {
+                write!(
+                    f,
+                    "KEPT: each acknowledged message is there once, in order, without a gap, and the same for every reader"
+                )?;
+                match self.unread_at.len() {
+                    0 => Ok(()),
+                    unread => write!(f, ", in the logs that could be read: {unread} could not"),
+                }
+            }
             (0, false) => {
-                write!(f, "NOT SEEN: nothing was acknowledged, or a log could not be read in the end")
+                write!(
+                    f,
+                    "NOT SEEN: nothing was acknowledged, or a room's log could be read at no gateway in the end"
+                )
             }
             (broken, _) => write!(f, "BROKEN: {broken} times"),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
