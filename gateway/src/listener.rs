@@ -22,6 +22,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower_service::Service;
 
 use crate::Gateway;
+use crate::http::access_log::AccessLine;
 use crate::http::{ClientAddress, problem};
 use crate::presence::Arrived;
 use crate::shard::{Heard, Shard};
@@ -357,14 +358,17 @@ async fn answer(
         true => config.proxies.client(peer, request.headers()),
         false => peer,
     });
-    if request.uri().path() == "/v1/ws" {
-        return Ok(upgrade::upgrade(&shard, request, address.0, is_brought));
-    }
-    if matches!(request.uri().path(), "/socket.io/" | "/socket.io") {
-        return Ok(socketio::door::answer(&shard, request, address.0, is_brought).await);
-    }
-    request.extensions_mut().insert(address);
-    router.call(request).await
+    let line = AccessLine::begin(&request, address.0);
+    let response = match request.uri().path() {
+        "/v1/ws" => upgrade::upgrade(&shard, request, address.0, is_brought),
+        "/socket.io/" | "/socket.io" => socketio::door::answer(&shard, request, address.0, is_brought).await,
+        _ => {
+            request.extensions_mut().insert(address);
+            router.call(request).await?
+        }
+    };
+    line.end(response.status());
+    Ok(response)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! [`accounts`], [`rooms`], [`membership`], [`messages`] or [`bots`], whose types are in [`shape`] and whose descriptions make the
 //! [documents].
 
+pub(crate) mod access_log;
 mod accounts;
 mod assets;
 pub(crate) mod body;

@@ -1,11 +1,12 @@
 //! Every row of the table of paths, walked through by two people.
 
+use hubbub_client::raw::Raw;
 use hubbub_testkit::{Hubbub, Person};
 use serde_json::{Value, json};
 
 use crate::plain_http::{Response, api, ask};
-use crate::server;
 use crate::talk::Talk;
+use crate::{program, server};
 
 async fn good(server: &Hubbub, method: &str, path: &str, who: &Person, body: Value) -> Value {
     let answer = api(server, method, path, &who.token, &body).await;
@@ -197,5 +198,34 @@ async fn operators_and_the_curious_need_no_token() {
             "{line} is not in\n{}",
             metrics.body
         );
+    }
+}
+
+/// Level `http` of the system before this one.
+#[tokio::test]
+async fn each_request_has_a_line_for_who_asks_for_it_and_no_token_is_in_one() {
+    let quiet = server().await;
+    let server = Hubbub::start(program().with("--log=http")).await.unwrap();
+    for server in [&quiet, &server] {
+        let ann = Person::register(server, "Ann").await.unwrap();
+        good(server, "GET", "/v1/chat/rooms?limit=3", &ann, Value::Null).await;
+        let wrong = json!({"email": "nobody@example.org", "password": "not the one"});
+        assert_eq!(api(server, "POST", "/v1/accounts/login", "", &wrong).await.status, 401);
+        assert_eq!(ask(server, "GET", &format!("/v1/{}", ann.token), "", "").await.status, 404);
+        let url = format!("{}?access_token={}", server.ws_url(), ann.token);
+        drop(Raw::connect(&url, None).await.unwrap());
+        assert!(!server.log().contains(&ann.token) && !server.log().contains("not the one"));
+    }
+    assert!(!quiet.log().contains("a request was answered"));
+    for parts in [
+        ["method=GET", "path=\"/v1/chat/rooms\"", "status=200"],
+        ["method=POST", "path=\"/v1/accounts/login\"", "status=401"],
+        ["method=GET", "path=\"/v1/…\"", "status=404"],
+        ["method=GET", "path=\"/v1/ws\"", "status=101"],
+    ] {
+        let log = server.log();
+        let is_it = |line: &&str| parts.iter().all(|part| line.contains(part));
+        let line = log.lines().find(is_it).unwrap_or_else(|| panic!("{parts:?} in {log}"));
+        assert!(line.contains("client=127.0.0.1") && line.contains(" ms="), "{line}");
     }
 }
