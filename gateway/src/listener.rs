@@ -23,6 +23,7 @@ use tower_service::Service;
 
 use crate::Gateway;
 use crate::http::access_log::AccessLine;
+use crate::http::unread::linger;
 use crate::http::{ClientAddress, problem};
 use crate::presence::Arrived;
 use crate::shard::{Heard, Shard};
@@ -361,10 +362,12 @@ async fn answer(
     let line = AccessLine::begin(&request, address.0);
     let response = match request.uri().path() {
         "/v1/ws" => upgrade::upgrade(&shard, request, address.0, is_brought),
-        "/socket.io/" | "/socket.io" => socketio::door::answer(&shard, request, address.0, is_brought).await,
+        "/socket.io/" | "/socket.io" => {
+            socketio::door::answer(&shard, linger(request), address.0, is_brought).await
+        }
         _ => {
             request.extensions_mut().insert(address);
-            router.call(request).await?
+            router.call(linger(request)).await?
         }
     };
     line.end(response.status());

@@ -18,9 +18,6 @@ use super::fault::{Fault, bad_field, unreadable};
 pub const SMALL_BYTES_MAX: usize = 16 * 1024;
 /// How long the whole body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
-/// A body over its limit is read and thrown away up to so many times the limit: closing on a client that is still
-/// writing would reset the connection, and the answer would be lost with it.
-const DISCARD_TIMES: usize = 4;
 
 /// A body of up to [`SMALL_BYTES_MAX`] bytes.
 pub struct Small<T>(pub T);
@@ -67,10 +64,7 @@ async fn read_json<T: DeserializeOwned>(request: Request, max: usize) -> Result<
 /// # Errors
 /// When it is larger, too slow, or cut short.
 pub async fn whole(request: Request, max: usize) -> Result<Bytes, Fault> {
-    let declared = declared_len(request.headers());
-    // Who waits to be told to go on has nothing on its way.
-    let times = if request.headers().contains_key(header::EXPECT) { 1 } else { DISCARD_TIMES };
-    if declared.is_some_and(|len| len > max.saturating_mul(times)) {
+    if declared_len(request.headers()).is_some_and(|len| len > max) {
         return Err(Fault::BodyTooLarge(max));
     }
     let whole = collect(request.into_body(), max);
@@ -88,20 +82,16 @@ fn declared_len(headers: &HeaderMap) -> Option<usize> {
 }
 
 async fn collect(mut body: Body, max: usize) -> Result<Bytes, Fault> {
-    let (mut kept, mut seen) = (BytesMut::new(), 0usize);
+    let mut kept = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| unreadable("the body ended before its end"))?;
         let Some(data) = frame.data_ref() else { continue };
-        seen = seen.saturating_add(data.len());
-        if seen <= max {
-            kept.extend_from_slice(data);
-        } else if seen > max.saturating_mul(DISCARD_TIMES) {
-            break;
-        } else {
-            kept = BytesMut::new();
+        if data.len() > max - kept.len() {
+            return Err(Fault::BodyTooLarge(max));
         }
+        kept.extend_from_slice(data);
     }
-    if seen > max { Err(Fault::BodyTooLarge(max)) } else { Ok(kept.freeze()) }
+    Ok(kept.freeze())
 }
 
 #[cfg(test)]
@@ -134,15 +124,6 @@ mod tests {
             Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>()),
         );
         request.headers_mut().insert(header::CONTENT_LENGTH, "2147483648".parse().unwrap());
-        assert_eq!(read(request, 100).await, Err(Fault::BodyTooLarge(100)));
-    }
-
-    #[tokio::test]
-    async fn who_waits_to_go_on_is_not_told_to_send_too_much() {
-        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
-        let mut request = post("application/json", never);
-        request.headers_mut().insert(header::CONTENT_LENGTH, 101.into());
-        request.headers_mut().insert(header::EXPECT, "100-continue".parse().unwrap());
         assert_eq!(read(request, 100).await, Err(Fault::BodyTooLarge(100)));
     }
 

@@ -24,6 +24,7 @@ pub mod problem;
 pub(crate) mod render;
 mod rooms;
 mod shape;
+pub(crate) mod unread;
 #[cfg(test)]
 pub(crate) mod tests;
 

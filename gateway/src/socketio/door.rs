@@ -9,7 +9,6 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_wire::socketio::engine::Generation;
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -126,7 +125,7 @@ fn with_type(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> R
 /// Answers a request. A client that a proxy brought is counted here; any other was when it came.
 pub async fn answer(
     shard: &Arc<Shard>,
-    request: Request<Incoming>,
+    request: Request<Body>,
     address: IpAddr,
     is_brought: bool,
 ) -> Response<Body> {
@@ -148,7 +147,7 @@ pub async fn answer(
 
 async fn serve(
     shard: &Arc<Shard>,
-    mut request: Request<Incoming>,
+    mut request: Request<Body>,
     address: IpAddr,
     is_brought: bool,
 ) -> Result<Response<Body>, Refused> {
@@ -216,7 +215,7 @@ fn begin_polling(shard: &Arc<Shard>, params: Params, address: IpAddr) -> Result<
 
 fn begin_websocket(
     shard: &Arc<Shard>,
-    request: &mut Request<Incoming>,
+    request: &mut Request<Body>,
     params: Params,
     address: IpAddr,
 ) -> Result<Response<Body>, Refused> {
@@ -227,7 +226,7 @@ fn begin_websocket(
 }
 
 /// The answer to a WebSocket's handshake.
-fn switch(request: &mut Request<Incoming>) -> Result<(Response<Body>, hyper::upgrade::OnUpgrade), Refused> {
+fn switch(request: &mut Request<Body>) -> Result<(Response<Body>, hyper::upgrade::OnUpgrade), Refused> {
     // Before the handshake is answered: what makes the answer would take it.
     let on_upgrade = hyper::upgrade::on(&mut *request);
     let (response, _) = fastwebsockets::upgrade::upgrade(&mut *request)

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::{Request, Response};
 use hubbub_core::code::CloseCode;
 use hubbub_wire::socketio::engine::{self, BadPacket, BodyMaker, Generation, Kind, Packet};
-use hyper::body::Incoming;
 
 use crate::http::body::whole;
 use crate::member::{ConnectionId, Socket, Transport};
@@ -100,11 +99,11 @@ pub async fn post(
     shard: Arc<Shard>,
     id: ConnectionId,
     generation: Generation,
-    request: Request<Incoming>,
+    request: Request<Body>,
 ) -> Result<Response<Body>, Refused> {
     shard.begin(id, |session| &mut session.posts)?;
     let post = Post { shard: shard.clone(), id };
-    let body = whole(request.map(Body::new), shard.gateway.config.frame_bytes_max).await;
+    let body = whole(request, shard.gateway.config.frame_bytes_max).await;
     let taking = {
         let shard = shard.clone();
         async move {

@@ -1,9 +1,11 @@
 //! Every kind of failure over HTTP: status, problem document, the number of the system that this one replaces.
 
-use hubbub_testkit::Person;
+use hubbub_testkit::{Person, in_time};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
-use crate::plain_http::{api, ask};
+use crate::plain_http::{api, ask, read};
 use crate::server;
 use crate::talk::Talk;
 
@@ -152,5 +154,39 @@ async fn a_body_must_be_json_and_small_enough() {
         "too_large",
         602,
     );
+    talk.is_well().await;
+}
+
+/// A client that writes all of its body before it reads has the answer, which a reset would have lost.
+#[tokio::test]
+async fn who_is_refused_while_they_write_has_the_answer() {
+    let server = server().await;
+    let (mut talk, ann) = Talk::of(&server, "Ann").await;
+    let say = format!("/v1/chat/rooms/message/{}", talk.room().await);
+    let token = format!("Authorization: Bearer {}\r\n", ann.token);
+    for (token, bytes, status) in [
+        (token.as_str(), 600_000, 413),
+        (&token, 3_000_000, 413),
+        (&token, 30_000_000, 413),
+        ("", 300_000, 401),
+        ("", 3_000_000, 401),
+    ] {
+        let picture = format!("{{\"image\":\"{}\"}}", "A".repeat(bytes));
+        let lines = format!("{token}Content-Type: application/json\r\n");
+        let (len, host) = (picture.len(), server.address());
+        let head = format!("POST {say} HTTP/1.1\r\nHost: {host}\r\n{lines}");
+        let declared = format!("{head}Content-Length: {len}\r\n\r\n{picture}");
+        let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{len:x}\r\n{picture}\r\n0\r\n\r\n");
+        for request in [declared, chunked] {
+            let mut socket = TcpStream::connect(host).await.unwrap();
+            in_time("all is written", socket.write_all(request.as_bytes())).await.unwrap();
+            let answer = in_time("an answer", read(&mut socket)).await;
+            assert_eq!(answer.status, status, "{bytes}: {answer:?}");
+            // What was read to its end is followed by the next request.
+            let next = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            in_time("the next is written", socket.write_all(next.as_bytes())).await.unwrap();
+            assert_eq!(in_time("an answer", read(&mut socket)).await.status, 200, "{bytes}");
+        }
+    }
     talk.is_well().await;
 }

@@ -53,7 +53,8 @@ pub async fn exchange_at(address: SocketAddr, bytes: &[u8]) -> Response {
     in_time("an answer", read(&mut socket)).await
 }
 
-async fn read(socket: &mut TcpStream) -> Response {
+/// Reads an answer up to its end.
+pub async fn read(socket: &mut TcpStream) -> Response {
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; 16 * 1024]);
     loop {
         let n = socket.read(&mut chunk).await.unwrap_or(0);
