@@ -190,11 +190,10 @@ impl BotText {
 }
 
 fn is_link(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(|r| {
-        r.starts_with(|c: char| c.is_alphanumeric() || c == '[')
-            && !r.chars().any(|c| c.is_whitespace() || c.is_control())
-    })
+    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    ["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
+        && rest.starts_with(|c: char| c.is_alphanumeric() || c == '[')
+        && !rest.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
 #[cfg(test)]
@@ -210,7 +209,9 @@ mod tests {
 
     #[test]
     fn one_web_address_alone_is_a_link() {
-        assert!(matches!(Content::text("https://example.org/a?b#c".into()), Ok(Content::Link(_))));
+        for text in ["https://example.org/a?b#c", "HTTP://[::1]/", "Https://example.org"] {
+            assert!(matches!(Content::text(text.into()), Ok(Content::Link(_))), "{text}");
+        }
         for text in ["see https://example.org", "https://", "javascript:alert(1)", "https://a b"] {
             assert!(matches!(Content::text(text.into()), Ok(Content::Text(_))), "{text}");
         }

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use hubbub_core::ids::UserId;
 use hubbub_core::room::{Refusal, Verb};
+use hubbub_wire::tier::ephemera::Passing;
 
 use super::HttpState;
 use super::caller::{Reader, Writer};
@@ -26,7 +27,11 @@ pub async fn join(
     InRoom(room): InRoom,
 ) -> Result<Json<RoomRef>, Fault> {
     one_more_room(&state, &user.id, &room).await?;
-    state.gateway.asker.act(room.clone(), user, Verb::Join, told).await?;
+    state.gateway.asker.act(room.clone(), user.clone(), Verb::Join, told).await?;
+    if !state.gateway.is_online(&user.id) {
+        // Whoever joins is taken to be there.
+        state.gateway.publish_passing(&room, Passing::Presence { user, online: false });
+    }
     Ok(Json(RoomRef { id: room }))
 }
 

@@ -3,6 +3,7 @@
 use hubbub_testkit::{Hubbub, Person, eventually, in_time};
 use serde_json::{Value, json};
 
+use crate::plain_http::api;
 use crate::talk::{Talk, frame};
 use crate::{program, server};
 
@@ -251,6 +252,23 @@ async fn presence_is_of_users_and_not_of_connections() {
     assert_eq!(went, shown(false));
     let _back = Talk::again(&server, &bob_is).await;
     assert_eq!(ann.hear("presence").await, shown(true));
+}
+
+#[tokio::test]
+async fn who_joins_without_a_connection_is_told_to_be_offline() {
+    let server = server().await;
+    let (mut ann, ann_is) = Talk::of(&server, "Ann").await;
+    let room = ann.room().await;
+    assert_eq!(ann.hear("join").await["user"]["id"], ann_is.id.as_str());
+    let (_bob, bob_is) = Talk::of(&server, "Bob").await;
+    let cyd_is = Person::register(&server, "Cyd").await.unwrap();
+    for person in [&bob_is, &cyd_is] {
+        let path = format!("/v1/chat/rooms/join/{room}");
+        assert_eq!(api(&server, "POST", &path, &person.token, &Value::Null).await.status, 200);
+        assert_eq!(ann.hear("join").await["user"]["id"], person.id.as_str());
+    }
+    let told = ann.hear("presence").await;
+    assert_eq!((&told["user"]["id"], &told["online"]), (&json!(cyd_is.id.as_str()), &json!(false)), "{told}");
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ fn parse_page(fields: &str) -> Result<Page, BadRequest> {
 fn parse_writing(fields: &str) -> Result<Request, BadRequest> {
     /// The seed never said which it is.
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "must be 1 or 0")]
     enum Status {
         Number(i64),
         Truth(bool),
@@ -252,11 +252,14 @@ mod tests {
             (r#"["history",{"chatroom":"r","skip":10001}]"#, Some("skip")),
             (r#"["chatroom",{"topic":"t"}]"#, Some("name")),
             (r#"["message",{"chatroom":"r","key":""}]"#, Some("key")),
+            (r#"["writing",{"chatroom":"r","status":"1"}]"#, Some("status")),
             (r#"["message",7]"#, None),
             (r#"["shout",{}]"#, None),
         ] {
             assert_eq!(asked(data), Err(field), "{data}");
         }
+        let (_, writing) = parse(r#"["writing",{"chatroom":"r","status":1.5}]"#).unwrap();
+        assert_eq!(writing.unwrap_err().message, "status must be 1 or 0");
         for data in ["", "{}", "[]", "[1]", "[{}]", "[\"a\"", "null"] {
             assert!(parse(data).is_none(), "{data}");
         }
