@@ -90,6 +90,8 @@ export class Client extends Emitter<Events> {
   #lines = new Map<string, Promise<unknown>>();
   #failures = 0;
   #since = 0;
+  /** The token of the last hello. */
+  #told?: string;
   /** What the server asked for in its `bye`. */
   #wait = 0;
   #heartbeat = 30_000;
@@ -174,18 +176,19 @@ export class Client extends Emitter<Events> {
     return joined;
   }
 
-  async leave(room: string, asking?: Asking): Promise<{ seq: number }> {
-    const left = await this.#ask<{ seq: number }>({ type: "leave", room }, asking);
+  /** Is a member no more. Without `seq` where it was done by a try whose answer was lost. */
+  async leave(room: string, asking?: Asking): Promise<{ seq?: number }> {
+    const left = await this.#ask<{ seq?: number }>({ type: "leave", room }, asking, this.#timeout, "not_member");
     this.#positions.onLeft(room);
     return left;
   }
 
-  /** Removes a member: for the owner. */
-  kick(room: string, user: string, asking?: Asking): Promise<{ seq: number }> {
-    return this.#ask({ type: "kick", room, user }, asking);
+  /** Removes a member: for the owner. Without `seq` where it was done by a try whose answer was lost. */
+  kick(room: string, user: string, asking?: Asking): Promise<{ seq?: number }> {
+    return this.#ask({ type: "kick", room, user }, asking, this.#timeout, "not_member");
   }
 
-  /** Sets the topic: for the owner. */
+  /** Sets the topic: for the owner. Where an answer was lost it is set again, and the log has it twice. */
   topic(room: string, topic: string, asking?: Asking): Promise<{ seq: number }> {
     return this.#ask({ type: "topic", room, topic }, asking);
   }
@@ -247,9 +250,13 @@ export class Client extends Emitter<Events> {
 
   get #timeout(): number { return this.#options.timeout ?? 15_000; }
 
-  /** A request that may be sent again: after a reconnect, when the server is busy, when no answer came. */
-  async #ask<T extends object>(body: Frame, { signal }: Asking = {}, timeout = this.#timeout): Promise<T> {
+  /**
+   * A request that may be sent again: after a reconnect, when the server is busy, when no answer came. By the code `done` the server then
+   * says that an earlier try was carried out.
+   */
+  async #ask<T extends object>(body: Frame, { signal }: Asking = {}, timeout = this.#timeout, done?: string): Promise<T> {
     const until = Date.now() + timeout;
+    let unknown = false;
     for (let refusals = 0; ;) {
       await this.#online(signal, until);
       try {
@@ -257,6 +264,8 @@ export class Client extends Emitter<Events> {
       } catch (caught) {
         const error = asHubbubError(caught);
         signal?.throwIfAborted();
+        if (unknown && error.code === done) return {} as T;
+        unknown ||= error.code === "lost" || error.code === "timed_out" || error.code === "unavailable";
         if (error.code === "lost") continue;
         if (error.code === "unavailable" || error.code === "timed_out") refusals += 1;
         else if (error.code !== "rate_limited") throw error;
@@ -331,7 +340,7 @@ export class Client extends Emitter<Events> {
     socket.onopen = heard(() => this.#hello(true));
     socket.onmessage = heard((event: MessageEvent) => this.#onText(event.data));
     socket.onclose = heard(({ code, reason }: CloseEvent) => {
-      if (code === 4401) this.#end({ is: "closed", code: "unauthorized", reason: reason || "the token is not valid" });
+      if (code === 4401 && this.#told === this.#options.token) this.#end({ is: "closed", code: "unauthorized", reason: reason || "the token is not valid" });
       else this.#lost(reason || "the connection was lost");
     });
     this.#timer = setTimeout(() => this.#lost("no welcome in time"), GREETING);
@@ -340,6 +349,7 @@ export class Client extends Emitter<Events> {
 
   #hello(resume: boolean): void {
     const { token, client = "hubbub-client-js" } = this.#options;
+    this.#told = token;
     const rooms = resume ? this.#positions.toResume(RESUMED) : undefined;
     this.#write({ type: "hello", ref: HELLO, token, client, rooms, log: rooms && this.#log });
   }
@@ -372,6 +382,8 @@ export class Client extends Emitter<Events> {
   #onError({ ref, code, message, field, retry_after_ms }: Frame): void {
     const error = new HubbubError(code, message, field, retry_after_ms);
     if (ref === HELLO && this.#state.is === "connecting") {
+      // Another one was set while this one was on its way.
+      if (this.#told !== this.#options.token) return this.#hello(true);
       this.#wait = retry_after_ms ?? 0;
       if (code === "unavailable" || code === "rate_limited") this.#lost(message);
       else this.#end({ is: "closed", code: "unauthorized", reason: message });
@@ -392,6 +404,7 @@ export class Client extends Emitter<Events> {
     this.#state = { is: "online" };
     this.#listen();
     if (this.#watched) this.#once({ type: "watch", directory: true }, this.#timeout).catch(() => {});
+    if (this.#told !== this.#options.token) this.#hello(false);
     this.emit("welcome", welcome);
     this.emit("state", this.#state);
   }

@@ -130,14 +130,15 @@ export declare class Client extends Emitter<Events> {
     join(room: string, asking?: Asking): Promise<{
         seq: number;
     }>;
+    /** Is a member no more. Without `seq` where it was done by a try whose answer was lost. */
     leave(room: string, asking?: Asking): Promise<{
-        seq: number;
+        seq?: number;
     }>;
-    /** Removes a member: for the owner. */
+    /** Removes a member: for the owner. Without `seq` where it was done by a try whose answer was lost. */
     kick(room: string, user: string, asking?: Asking): Promise<{
-        seq: number;
+        seq?: number;
     }>;
-    /** Sets the topic: for the owner. */
+    /** Sets the topic: for the owner. Where an answer was lost it is set again, and the log has it twice. */
     topic(room: string, topic: string, asking?: Asking): Promise<{
         seq: number;
     }>;

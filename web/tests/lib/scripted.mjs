@@ -50,9 +50,14 @@ class Peer {
 
   async welcome(rooms = [], heartbeat = 30) {
     const hello = await this.hear("hello");
+    this.greet(hello, rooms, heartbeat);
+    return hello;
+  }
+
+  /** Answers a hello. */
+  greet(hello, rooms = [], heartbeat = 30) {
     const user = { id: "ann", name: "Ann", roles: ["user"] };
     this.say({ type: "welcome", ref: hello.ref, user, rooms, log: "1".repeat(32), limits: { text_chars: 4096 }, heartbeat });
-    return hello;
   }
 
   entry(room, seq, more = {}) {

@@ -234,6 +234,46 @@ test("a fresh token is asked for while the connection is up, and told without a 
   client.close();
 });
 
+test("a fresh token that comes while the old one is looked at is told right after, whatever becomes of the old one", async () => {
+  for (const refused of [false, true]) {
+    const client = server.client();
+    const connecting = client.connect();
+    const peer = await server.peers.next();
+    const first = await peer.hear("hello");
+    assert.equal(first.token, "secret");
+    client.setToken("fresh");
+    if (refused) peer.say({ type: "error", ref: first.ref, code: "unauthorized", message: "no" });
+    else peer.greet(first);
+    const second = await peer.hear("hello");
+    assert.equal(second.token, "fresh");
+    if (refused) peer.greet(second);
+    await connecting;
+    assert.equal(client.state.is, "online");
+    client.close();
+  }
+});
+
+test("a leave or kick that was done is done, also where its answer was lost", async () => {
+  const { client, peer } = await server.connected({}, LOBBY);
+  const refusal = { type: "error", code: "not_member", message: "no member" };
+  const asked = { leave: () => client.leave("lobby"), kick: () => client.kick("lobby", "bob") };
+  let now = peer;
+  for (const [type, ask] of Object.entries(asked)) {
+    const done = ask();
+    await now.hear(type);
+    now.drop();
+    now = await server.peers.next();
+    await now.welcome([]);
+    now.say({ ...refusal, ref: (await now.hear(type)).ref });
+    assert.deepEqual(await done, {});
+    // At the first try it is what it says.
+    const refused = ask();
+    now.say({ ...refusal, ref: (await now.hear(type)).ref });
+    await assert.rejects(refused, { code: "not_member" });
+  }
+  client.close();
+});
+
 test("silence is asked about, and given up after another heartbeat", async () => {
   const client = server.client();
   const connecting = client.connect();
