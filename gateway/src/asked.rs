@@ -102,11 +102,12 @@ impl Asked<'_> {
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
         let room = room_id(&user.id, key);
         // Asked for once more, it may be the last that they may have.
-        self.may_have_room(&room)?;
+        let taken = self.take_room(&room)?;
         let made = shard.gateway.asker.act(room, user.clone(), Verb::Create { name, topic }, None);
         Ok(async move {
             let Answer::Made(room) = made.await? else { return Err(Failure::Unavailable) };
             shard.follow(&user.id, &room.id, Seq(1)).await;
+            drop(taken);
             Ok(*room)
         })
     }
@@ -120,13 +121,14 @@ impl Asked<'_> {
         room: RoomId,
     ) -> Result<impl Future<Output = Result<Seq, Failure>> + Send + 'static + use<>, Failure> {
         self.may_send()?;
-        self.may_have_room(&room)?;
+        let taken = self.take_room(&room)?;
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
         let joined = shard.gateway.asker.act(room.clone(), user.clone(), Verb::Join, None);
         Ok(async move {
             let Answer::Kept { seq, .. } = joined.await? else { return Err(Failure::Unavailable) };
             // Once it is told, it also receives: what comes after the answer is not missed.
             shard.follow(&user.id, &room, seq).await;
+            drop(taken);
             Ok(seq)
         })
     }
@@ -173,13 +175,22 @@ impl Asked<'_> {
         self.shard.gateway.sends.check(&self.account.user.id, Instant::now()).map_err(Failure::TooQuick)
     }
 
-    fn may_have_room(&self, room: &RoomId) -> Result<(), Failure> {
+    /// One more of the rooms that the user may have, which counts from now on.
+    fn take_room(&self, room: &RoomId) -> Result<RoomTaken, Failure> {
         let max = self.shard.gateway.config.rooms_of_user_max;
         let full = self.shard.with(|state| {
-            let connection = state.connection(self.id);
-            connection.is_some_and(|one| one.rooms.len() >= max && one.standing(room).is_none())
+            let Some(one) = state.connection(self.id) else { return false };
+            if one.rooms.len() + usize::from(one.joining) >= max && one.standing(room).is_none() {
+                return true;
+            }
+            one.joining = one.joining.saturating_add(1);
+            false
         });
-        if full { Err(Failure::TooManyRooms) } else { Ok(()) }
+        if full {
+            Err(Failure::TooManyRooms)
+        } else {
+            Ok(RoomTaken { shard: self.shard.clone(), id: self.id })
+        }
     }
 
     /// Sends the frame when the future is done; until then the request counts as `weight` in flight.
@@ -205,6 +216,22 @@ impl Asked<'_> {
     fn begin(&self, weight: u16) -> (Flow, Due) {
         let flow = self.shard.with(|state| state.begin_request(self.id, weight));
         (flow, Due { ear: self.shard.ear.clone(), id: self.id, weight })
+    }
+}
+
+/// A room that a connection is about to have: dropped when it has it, or will not.
+struct RoomTaken {
+    shard: Arc<Shard>,
+    id: ConnectionId,
+}
+
+impl Drop for RoomTaken {
+    fn drop(&mut self) {
+        self.shard.with(|state| {
+            if let Some(one) = state.connection(self.id) {
+                one.joining = one.joining.saturating_sub(1);
+            }
+        });
     }
 }
 

@@ -112,6 +112,8 @@ pub struct Connection {
     pub hello_waits: bool,
     /// Requests that wait for an answer.
     pub in_flight: u16,
+    /// Of these, the ones by which it will have a room more.
+    pub joining: u16,
     /// Whether those are as many as may.
     pub full: bool,
     /// Whether it is being closed: nothing more is read or sent.
@@ -146,6 +148,7 @@ impl Connection {
             behind_since: None,
             hello_waits: false,
             in_flight: 0,
+            joining: 0,
             full: false,
             closing: false,
             paused: false,

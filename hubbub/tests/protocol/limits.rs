@@ -4,7 +4,7 @@ use hubbub_testkit::{Hubbub, eventually};
 use serde_json::json;
 
 use crate::program;
-use crate::talk::Talk;
+use crate::talk::{Talk, frame};
 
 #[tokio::test]
 async fn a_connection_without_hello_is_closed_in_time() {
@@ -110,6 +110,34 @@ async fn a_user_is_in_so_many_rooms_and_a_room_has_so_many_members() {
     assert_eq!(refused["code"], "forbidden", "{refused}");
     bob.done(json!({"type": "leave", "room": room})).await;
     carl.done(json!({"type": "join", "room": room})).await;
+}
+
+#[tokio::test]
+async fn who_does_not_wait_for_answers_is_in_no_more_rooms() {
+    let server = Hubbub::start(program().with("--rooms-of-user-max=3")).await.unwrap();
+    let mut rooms = Vec::new();
+    for n in 0..4 {
+        let (mut owner, _) = Talk::of(&server, &format!("Owner{n}")).await;
+        rooms.extend([owner.room().await, owner.room().await]);
+    }
+    let (mut ann, ann_is) = Talk::of(&server, "Ann").await;
+    for round in 0..2 {
+        let asks = rooms.iter().enumerate();
+        let asks = asks.map(|(n, room)| json!({"type": "join", "room": room, "ref": format!("{round}-{n}")}));
+        let frames: Vec<_> = asks.flat_map(|ask| frame(0x81, ask.to_string().as_bytes())).collect();
+        ann.raw.send_bytes(&frames).await.unwrap();
+        for n in 0..rooms.len() {
+            // The first three, and they again.
+            let answer = ann.answer(&json!(format!("{round}-{n}"))).await;
+            assert_eq!(answer["type"], if n < 3 { "ok" } else { "error" }, "{answer}");
+        }
+    }
+    let mut again = Talk::silent(&server).await;
+    let welcome = again.ask(json!({"type": "hello", "token": ann_is.token})).await;
+    assert_eq!(welcome["rooms"].as_array().unwrap().len(), 3, "{welcome}");
+    // Nothing of it is counted for ever.
+    ann.done(json!({"type": "leave", "room": rooms[0]})).await;
+    ann.done(json!({"type": "join", "room": rooms[7]})).await;
 }
 
 #[tokio::test]
