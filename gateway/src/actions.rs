@@ -241,7 +241,17 @@ impl Asker {
         message: Message,
         nobody: (Duration, Failure),
     ) -> impl Future<Output = Result<(T, Payload), Failure>> + 'static + use<T> {
-        let request = self.begin(pool.first(), Some(pool.clone()), message, true, nobody);
+        self.request_first(pool.first(), pool, message, nobody)
+    }
+
+    fn request_first<T: Header>(
+        &self,
+        first: Subject,
+        pool: &Pool,
+        message: Message,
+        nobody: (Duration, Failure),
+    ) -> impl Future<Output = Result<(T, Payload), Failure>> + 'static + use<T> {
+        let request = self.begin(first, Some(pool.clone()), message, true, nobody);
         answer_of(|then| request.ask_then(then))
     }
 
@@ -272,21 +282,23 @@ impl Asker {
         }
     }
 
-    /// Hands a command to a bridge. As of [`act`](Self::act), it is on its way when this returns. Asked twice it is the same command.
+    /// Hands a user's command to a bridge, always to the same one while it lives. As of [`act`](Self::act), it is on its way when this returns. Asked twice it is the same command.
     ///
     /// # Errors
     /// `NoBots` where there is no bridge; `Unavailable`, and then the bots may have it.
     pub fn command(
         &self,
+        by: &UserId,
         mut command: Command,
     ) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
         command.timeout_ms = u32::try_from(self.timeout.as_millis()).unwrap_or(u32::MAX);
-        self.ask_bots(AskBots::Command(command))
+        let first = self.bridges.first_for(by);
+        self.ask_bots(first, AskBots::Command(command))
     }
 
     /// The commands that bots announced; none where there is no bridge.
     pub async fn commands(&self) -> Result<Vec<CommandFacts>, Failure> {
-        match self.ask_bots(AskBots::Known).await {
+        match self.ask_bots(self.bridges.first(), AskBots::Known).await {
             Ok(ToldBots::Known(commands)) => Ok(commands),
             Err(Failure::NoBots) => Ok(Vec::new()),
             Ok(_) => Err(Failure::Unavailable),
@@ -294,9 +306,13 @@ impl Asker {
         }
     }
 
-    fn ask_bots(&self, ask: AskBots) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
+    fn ask_bots(
+        &self,
+        first: Subject,
+        ask: AskBots,
+    ) -> impl Future<Output = Result<ToldBots, Failure>> + 'static + use<> {
         let nobody = (NO_BRIDGE_MAX, Failure::NoBots);
-        let told = self.request(&self.bridges, parcel::pack(&ask).into(), nobody);
+        let told = self.request_first(first, &self.bridges, parcel::pack(&ask).into(), nobody);
         async move { Ok(told.await?.0) }
     }
 

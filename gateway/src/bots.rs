@@ -78,7 +78,8 @@ impl Gateway {
         let token = self.token_for_bots(user, bearer, &room, &id);
         let asker = self.asker.clone();
         let told = token.map(|token| {
-            asker.command(Command { id: id.clone(), room, text, token, at: now(), timeout_ms: 0 })
+            let command = Command { id: id.clone(), room, text, token, at: now(), timeout_ms: 0 };
+            asker.command(&user.id, command)
         });
         async move {
             let given = |notice| Ok(Given { command: id, notice });

@@ -7,9 +7,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hubbub_core::ids::{NodeId, UserId};
 use hubbub_core::ports::bus::Subject;
 use hubbub_node::roster::Roster;
 use tokio::time::Instant;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// For how long: by then NATS has noticed as well that nobody is behind a connection.
 const MISTRUSTED: Duration = Duration::from_secs(600);
@@ -45,13 +47,25 @@ impl Pool {
         }
     }
 
+    /// What to ask first of what is to keep a user's order: always the same one, as long as the same ones live. By the bus each request would
+    /// go to another one, and the one that is less busy would be first. Who comes or goes moves only its own users.
+    ///
+    /// Rendezvous hashing: D. G. Thaler, C. V. Ravishankar, "Using name-based mappings to increase hit rates", 1998.
+    pub fn first_for(&self, user: &UserId) -> Subject {
+        let living = self.roster.as_ref().map(|roster| roster.living()).unwrap_or_default();
+        let weight =
+            |node: &NodeId| xxh3_64_with_seed(user.as_str().as_bytes(), xxh3_64(node.as_str().as_bytes()));
+        living.into_iter().max_by_key(weight).map_or_else(|| self.shared.clone(), Subject::Node)
+    }
+
     /// What to ask now that nobody answered `asked` in time.
     pub fn after_silence(&self, asked: &Subject) -> Subject {
         let mut turns = self.lock();
         if self.is_shared(asked) {
             turns.unanswered = Some(Instant::now());
         }
-        self.one_that_lives(&mut turns)
+        let other = self.one_that_lives(&mut turns);
+        if other == *asked { self.one_that_lives(&mut turns) } else { other }
     }
 
     /// What to ask now that nobody serves what was asked: it just ended, or does not listen yet, and others may, of whom nobody heard.
@@ -81,7 +95,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use hubbub_adapters::bus::LocalBus;
-    use hubbub_core::ids::{NodeId, Partitions, RoomId};
+    use hubbub_core::ids::{Partitions, RoomId};
     use hubbub_core::ports::bus::{Bus, Payload, Reply, Subscription};
     use hubbub_node::roster::give_signs_of_life;
     use hubbub_wire::tier::node::Tier;
@@ -153,6 +167,37 @@ mod tests {
         drop((any_served, _well));
         let (any, _any) = server(&bus, Subject::Query, true).await;
         assert_eq!((read().await, any.load(Ordering::Relaxed)), (Ok(()), 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_user_asks_goes_to_the_same_one_and_when_that_is_gone_to_another() {
+        let bus = Arc::new(LocalBus::default());
+        let (roster, _heard) = Roster::listen(&*bus, Tier::HistoryService).await.unwrap();
+        let pool = Pool::new(Subject::Bots, Some(roster.clone()));
+        let users: Vec<_> = (0..100).map(|n| UserId::parse(&format!("user-{n}")).unwrap()).collect();
+        let asked = || users.iter().map(|user| pool.first_for(user)).collect::<Vec<_>>();
+        assert!(asked().iter().all(|subject| *subject == Subject::Bots), "nobody is heard of");
+
+        let stops = CancellationToken::new();
+        tokio::spawn(stops.clone().run_until_cancelled_owned(signs(&bus, "a")));
+        tokio::spawn(signs(&bus, "b"));
+        tokio::spawn(signs(&bus, "c"));
+        until_living(&roster, 3).await;
+        let (before, again) = (asked(), asked());
+        assert_eq!(before, again);
+        let of = |name| Subject::Node(NodeId::parse(name).unwrap());
+        for name in ["a", "b", "c"] {
+            assert!(
+                before.iter().filter(|subject| **subject == of(name)).count() > 15,
+                "{name} has its part"
+            );
+            assert_ne!(pool.after_silence(&of(name)), of(name), "not the one that did not answer");
+        }
+        stops.cancel();
+        until_living(&roster, 2).await;
+        for (before, after) in before.iter().zip(asked()) {
+            assert!(after != of("a") && (*before == of("a") || *before == after), "{before:?}, {after:?}");
+        }
     }
 
     fn signs(bus: &Arc<LocalBus>, name: &str) -> impl Future<Output = ()> + Send + 'static {
