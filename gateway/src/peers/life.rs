@@ -89,7 +89,7 @@ impl Peers {
                         tokio::spawn(self.clone().ask(gateway.clone(), node, attempt));
                     }
                     for node in self.come_into_sight() {
-                        tokio::spawn(revoked::learn(gateway.clone(), node));
+                        tokio::spawn(self.clone().learn_revoked(gateway.clone(), node));
                     }
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(BALANCE_EVERY) {
@@ -169,6 +169,9 @@ impl Peers {
         }
         living.retain(|node| !known.others.get(node).is_some_and(Peer::has_left));
         known.living = living;
+        if known.is_acquainted(me, now) {
+            self.acquainted.cancel();
+        }
         metrics::gauge!(names::PEERS).set(known.living.len().saturating_sub(1) as f64);
         let verdict = known.weigh(me, news, None);
         (verdict, to_ask)
@@ -180,7 +183,14 @@ impl Peers {
         let living: BTreeSet<_> =
             known.living.iter().filter(|node| **node != self.cluster.node).cloned().collect();
         let before = std::mem::replace(&mut known.in_sight, living);
-        known.in_sight.difference(&before).cloned().collect()
+        let came: Vec<_> = known.in_sight.difference(&before).cloned().collect();
+        known.asked_for_tokens += came.len();
+        came
+    }
+
+    async fn learn_revoked(self: Arc<Self>, gateway: Arc<Gateway>, node: NodeId) {
+        revoked::learn(gateway, node).await;
+        self.lock().asked_for_tokens -= 1;
     }
 
     /// Tells what changed, or if `anyway` that nothing did. Whether anything was said.

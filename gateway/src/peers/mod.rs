@@ -23,11 +23,14 @@ pub mod revoked;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hubbub_core::ids::{NodeId, RoomId, User, UserId};
 use hubbub_node::roster::Roster;
+use hubbub_wire::tier::node::HEARTBEAT_MS;
 use hubbub_wire::tier::presence::{Changes, Page, Place, Went};
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::peers::peer::{News, Peer};
 use crate::presence::Presence;
@@ -56,6 +59,8 @@ pub struct Peers {
     news: Notify,
     /// Users whose rooms are asked for at once.
     announcing: Semaphore,
+    /// Cancelled once those who lived at the start have told all.
+    acquainted: CancellationToken,
 }
 
 #[derive(Default)]
@@ -75,6 +80,10 @@ struct Known {
     living: Vec<NodeId>,
     /// Those of the others that were asked which tokens were called back.
     in_sight: BTreeSet<NodeId>,
+    /// Of these, how many have not said it yet.
+    asked_for_tokens: usize,
+    /// Since when this gateway hears itself.
+    heard_since: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -94,7 +103,16 @@ impl Peers {
     /// Knows of nobody yet.
     pub fn new(cluster: Cluster) -> Arc<Self> {
         let announcing = Semaphore::new(announce::AT_ONCE);
-        Arc::new(Self { cluster, known: Mutex::default(), news: Notify::new(), announcing })
+        let (news, acquainted) = (Notify::new(), CancellationToken::new());
+        Arc::new(Self { cluster, known: Mutex::default(), news, announcing, acquainted })
+    }
+
+    /// Waits until those gateways that live have told who is there and which tokens were called back. Before that this one would say of
+    /// people elsewhere that they are offline, and take a token that nobody is to take.
+    ///
+    /// Never returns where one of them does not answer: give it a bound. Cancel safe.
+    pub async fn acquainted(&self) {
+        self.acquainted.cancelled().await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -147,6 +165,16 @@ impl Peers {
 }
 
 impl Known {
+    /// Whether all who live have told all. Who lives is known a beat after this gateway hears itself, and half a one for the way.
+    fn is_acquainted(&mut self, me: &NodeId, now: Instant) -> bool {
+        const HEARD_ALL: Duration = Duration::from_millis(HEARTBEAT_MS * 3 / 2);
+        let since = *self.heard_since.get_or_insert(now);
+        let mut others = self.living.iter().filter(|node| *node != me);
+        now.duration_since(since) >= HEARD_ALL
+            && self.asked_for_tokens == 0
+            && others.all(|node| self.others.get(node).is_some_and(Peer::is_known))
+    }
+
     fn elsewhere(&self, user: &UserId) -> bool {
         self.others.values().any(|peer| peer.has(user))
     }

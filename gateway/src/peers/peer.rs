@@ -103,6 +103,11 @@ impl Peer {
         self.carried
     }
 
+    /// Whether all that it told is known.
+    pub fn is_known(&self) -> bool {
+        matches!(self.standing, Standing::Known)
+    }
+
     /// Whether it said that it ends.
     pub fn has_left(&self) -> bool {
         matches!(self.standing, Standing::Gone { by_its_word: true, .. })

@@ -1,6 +1,7 @@
 //! A gateway as a process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use hubbub_adapters::leases::NatsLeases;
@@ -23,6 +24,9 @@ use crate::admin;
 use crate::all_in_one::http_state;
 use crate::settings::GatewaySettings;
 use crate::tls;
+
+/// How long a gateway is not ready for the sake of others that do not say who is there.
+const ACQUAINTED_MAX: Duration = Duration::from_secs(3);
 
 /// Serves until `shutdown`.
 ///
@@ -57,8 +61,6 @@ pub async fn serve(
     let ports = admin::Ports { leases, bans: reached.store.clone(), reported };
     let admin = admin::door::serve(admin, gateway.clone(), ports);
     let router = hubbub_gateway::http::router(http_state(&gateway, &node.health, &node.metrics));
-    node.serving.is_met();
-    tracing::info!(%url, "gateway serves");
     let closing = CancellationToken::new();
     let drain = async {
         shutdown.cancelled().await;
@@ -82,9 +84,22 @@ pub async fn serve(
         let (served, ()) = tokio::join!(door, signs);
         served
     };
-    let serve = node.shown(&reached, (url, Some(gateway.insight())), &shutdown, serve);
+    let serve = node.shown(&reached, (url.clone(), Some(gateway.insight())), &shutdown, serve);
+    let ready = async {
+        if let Some(peers) = &gateway.peers {
+            // Who does not answer by then is away: it is asked on, and keeps nobody from being served.
+            let _ = tokio::time::timeout(ACQUAINTED_MAX, peers.acquainted()).await;
+        }
+        node.serving.is_met();
+        tracing::info!(%url, "gateway serves");
+    };
+    let ready = async {
+        let _ = shutdown.run_until_cancelled(ready).await;
+        std::future::pending::<()>().await
+    };
     tokio::select! {
         served = serve => served??,
+        () = ready => {}
         ended = admin => ended?,
         () = gateway.banned.keep_reading(&*reached.store, |found| {
             found.iter().for_each(|user| gateway.close_banned(user));

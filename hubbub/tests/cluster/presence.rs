@@ -68,15 +68,17 @@ fn status(person: &Person, online: bool) -> String {
     format!("42/v1/channel,[\"status\",{{\"user\":\"{}\",\"status\":{}}}]", person.id, u8::from(online))
 }
 
-/// Waits until the gateway's list of members shows the person so.
-async fn shows(gateway: &Hubbub, asker: &Person, room: &RoomId, person: &Person, online: bool) {
+/// Whether the gateway's list of members shows the person online.
+async fn shown(gateway: &Hubbub, asker: &Person, room: &RoomId, person: &Person) -> Option<bool> {
     let path = format!("/v1/chat/rooms/{room}/members");
-    let shown = async || {
-        let list = gateway.get(&path, Some(&asker.token)).await.ok()?.json();
-        let member =
-            list["members"].as_array()?.iter().find(|member| member["id"] == person.id.as_str())?.clone();
-        (member["online"] == online).then_some(())
-    };
+    let list = gateway.get(&path, Some(&asker.token)).await.ok()?.json();
+    let mut members = list["members"].as_array()?.iter();
+    members.find(|member| member["id"] == person.id.as_str())?["online"].as_bool()
+}
+
+/// Waits until it shows them so.
+async fn shows(gateway: &Hubbub, asker: &Person, room: &RoomId, person: &Person, online: bool) {
+    let shown = async || (shown(gateway, asker, room, person).await? == online).then_some(());
     eventually(&format!("{} is shown online: {online}", person.name), shown).await;
 }
 
@@ -93,6 +95,8 @@ async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed
     let join = format!("/v1/chat/rooms/join/{room}");
     let joined = gateways[0].post(&join, Some(&ann.token), &json!({})).await.unwrap();
     assert_eq!(joined.status, 200, "{joined:?}");
+    // Who joins is taken to be there.
+    sees(&mut bob_hears, &ann, false).await;
 
     let mut bobs_socketio = socketio(&gateways[1], &bob).await;
     let (anns, mut ann_hears) = connect(&gateways[0], &ann).await;
@@ -119,9 +123,14 @@ async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed
     shows(&gateways[1], &bob, &room, &bob, true).await;
     drop(anns);
 
-    // Started again it is another one, which asks who is there.
+    // Started again it is another one, which is ready when it was told who is there, and which tokens were called back.
+    let cyd = Person::register(&gateways[1], "cyd").await.unwrap();
+    let out = gateways[1].post("/v1/accounts/logout", Some(&cyd.token), &json!({})).await.unwrap();
+    assert_eq!(out.status, 200, "{out:?}");
     gateways[0].restart().await.unwrap();
-    shows(&gateways[0], &ann, &room, &bob, true).await;
+    assert_eq!(shown(&gateways[0], &ann, &room, &bob).await, Some(true));
+    let asked = gateways[0].get("/v1/accounts/validate", Some(&cyd.token)).await.unwrap();
+    assert_eq!(asked.status, 401, "{asked:?}");
     let (_anns, _) = connect(&gateways[0], &ann).await;
     sees(&mut bob_hears, &ann, true).await;
     // Ended in order it lets its people go.
