@@ -125,7 +125,12 @@ async fn commands_are_refused_at_once_while_the_broker_takes_none() {
     let is_refused = |sent| matches!(sent, Ok(Err(BrokerError::Away { .. })));
     rabbit.set_short_of_memory(true).await.unwrap();
     // A connection is told once it has published something.
-    eventually("refused", async || is_refused(send("early".into()).await).then_some(())).await;
+    let refused = async || {
+        let sent = send("early".into()).await;
+        assert!(sent.is_ok(), "and who sent it does not wait");
+        is_refused(sent).then_some(())
+    };
+    eventually("refused", refused).await;
     let trouble = world.broker.trouble();
     assert!(trouble.as_ref().is_some_and(|why| why.contains("memory")), "{trouble:?}");
     for n in 0..10 {

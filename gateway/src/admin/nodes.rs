@@ -73,6 +73,10 @@ impl Admin {
             by_id || report.host == text || report.address == text
         };
         all.retain(is_named);
+        // One that crashed and its successor have one address, and it is not the dead one that is meant.
+        if all.iter().any(|seen| !seen.is_silent()) {
+            all.retain(|seen| !seen.is_silent());
+        }
         match (all.pop(), all.is_empty()) {
             (Some(seen), true) => Ok(seen),
             (None, _) => {

@@ -338,7 +338,7 @@ async fn revoke(api: &Api) -> Result<Shown, Failed> {
         understood(api.call(Method::POST, "/revocations", Some(body)).await?)?;
     let text = format!(
         "a token of {user} is called back; by itself it would have ended at {until} (Unix milliseconds)\n\
-         a gateway that starts anew before that takes it again: to keep {user} out for good, ban them\n"
+         should all gateways start anew before that, it is taken again: to keep {user} out for good, ban them\n"
     );
     Ok((text, answer))
 }

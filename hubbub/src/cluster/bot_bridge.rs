@@ -31,7 +31,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let accounts = settings.accounts().choose()?;
-    let node = Node::new(Role::BotBridge, metrics)?;
+    let node = Node::new(Role::BotBridge, metrics, &settings)?;
     let options = settings.broker(format!("hubbub bot-bridge {}", node.id))?;
     let listener = door::bind(settings.interface, settings.port).await?;
     let address = listener.local_addr()?;

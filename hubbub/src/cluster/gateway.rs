@@ -40,7 +40,7 @@ pub async fn serve(
     let accounts = settings.accounts().choose()?;
     let tls = tls::of(settings.tls_cert.as_ref(), settings.tls_key.as_ref())?;
     let admin = settings.admin()?;
-    let node = Node::new(Role::Gateway, metrics)?;
+    let node = Node::new(Role::Gateway, metrics, &settings)?;
     let listener = door::bind(settings.interface, settings.port).await?;
     let admin = admin::door::Door::bind(admin, tls.clone()).await?;
     let scheme = if tls.is_some() { "https" } else { "http" };

@@ -19,7 +19,7 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let node = Node::new(Role::HistoryService, metrics)?;
+    let node = Node::new(Role::HistoryService, metrics, &settings)?;
     let listener = door::bind(settings.interface, settings.port).await?;
     let address = listener.local_addr()?;
     tracing::info!(%address, node = %node.id, "history-service starts");

@@ -63,11 +63,15 @@ struct Reached {
 }
 
 impl Node {
-    fn new(role: Role, metrics: Metrics) -> anyhow::Result<Self> {
+    /// A process that will be able to [`reach`](Self::reach) what it stands on, as far as its settings go.
+    fn new(role: Role, metrics: Metrics, settings: &(impl Nats + Database)) -> anyhow::Result<Self> {
+        // Another one at every start.
+        let id = NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?;
+        settings.nats(role.as_str(), &id)?;
+        settings.database()?;
         let health = Health::default();
         Ok(Self {
-            // Another one at every start.
-            id: NodeId::parse(&uuid::Uuid::now_v7().simple().to_string())?,
+            id,
             role,
             metrics: Arc::new(metrics),
             nats: health.condition("nats", "not connected yet"),

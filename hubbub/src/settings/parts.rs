@@ -140,6 +140,12 @@ macro_rules! nats {
             fn nats(&self, tier: &str, node: &NodeId) -> Result<NatsOptions, WrongSettings> {
                 let names = "--nats-cert (NATS_CERT) and --nats-key (NATS_KEY)";
                 let identity = pair(names, &self.nats_cert, &self.nats_key)?;
+                let named = [
+                    ("--nats-ca (NATS_CA)", &self.nats_ca),
+                    ("--nats-cert (NATS_CERT)", &self.nats_cert),
+                    ("--nats-key (NATS_KEY)", &self.nats_key),
+                ];
+                can_be_read(named)?;
                 let is_tls = self.nats_tls || self.nats_ca.is_some() || identity.is_some();
                 let names = "--nats-user (NATS_USER) and --nats-password (NATS_PASSWORD)";
                 Ok(NatsOptions {
@@ -166,6 +172,11 @@ macro_rules! cql_options {
                 "--cql-cert (CQL_CERT) needs --cql-ca (CQL_CA), which says whom to trust and sets TLS";
             return Err(WrongSettings(names.into()));
         }
+        can_be_read([
+            ("--cql-ca (CQL_CA)", &$settings.cql_ca),
+            ("--cql-cert (CQL_CERT)", &$settings.cql_cert),
+            ("--cql-key (CQL_KEY)", &$settings.cql_key),
+        ])?;
         let names = "--cql-user (CQL_USER) and --cql-password (CQL_PASSWORD)";
         CqlOptions {
             nodes: $nodes,
@@ -269,6 +280,14 @@ broker!(Settings BridgeSettings);
 pub(crate) fn read(setting: &str, path: &Path) -> Result<String, WrongSettings> {
     let text = std::fs::read_to_string(path);
     text.map_err(|error| WrongSettings(format!("{setting}: can't read {}: {error}", path.display())))
+}
+
+/// Whether the files are there that settings name: else whoever connects by them would wait for ever.
+fn can_be_read<const N: usize>(files: [(&str, &Option<PathBuf>); N]) -> Result<(), WrongSettings> {
+    files
+        .into_iter()
+        .filter_map(|(setting, path)| Some((setting, path.as_deref()?)))
+        .try_for_each(|(setting, path)| read(setting, path).map(drop))
 }
 
 /// As many connections as there are to be, or as fit in the files that the process may have open: one that can't be accepted is told

@@ -104,6 +104,17 @@ async fn any_gateway_shows_all_of_the_cluster_and_drains_what_is_named() {
         said.out.contains(&other) && said.out.contains("SILENT") && said.out.contains("TROUBLE"),
         "{said:?}"
     );
+
+    // Its successor has its address, and is the one that is meant by that.
+    let worker = process(&mut cluster.workers, &other);
+    worker.restart().await.unwrap();
+    let address = worker.address().to_string();
+    eventually("the one that lives is named by its address", async || {
+        let said = operator.run(&["drain", &address]).await;
+        assert!(!said.err.contains("more than one process"), "{said:?}");
+        said.err.contains("this is the only room-worker").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

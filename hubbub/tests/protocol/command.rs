@@ -102,7 +102,7 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("wrong.toml"), "heartbeat = \"soon\"\n").unwrap();
     std::fs::write(folder.path().join("unknown.toml"), "heartbeet = \"1s\"\n").unwrap();
-    let cases: [Wrong; 21] = [
+    let cases: [Wrong; 23] = [
         (&["--port", "99999"], &[], &["port", "99999", "flag --port"]),
         (&[], &[("PORT", "abc")], &["port", "abc", "environment PORT"]),
         (&[], &[("INTERFACE", "localhost")], &["interface", "environment INTERFACE"]),
@@ -120,6 +120,8 @@ fn a_wrong_setting_stops_the_start_with_its_name_and_source() {
         (&["gateway", "--jwt-secret", "hunter2"], &[], &["JWT_SECRET must be at least 32 bytes"]),
         (&["schema", "--cql-cert=a", "--cql-key=b"], &[], &["--cql-cert", "needs --cql-ca (CQL_CA)"]),
         (&["schema", "--cql-cert=a", "--cql-ca=b"], &[], &["--cql-key (CQL_KEY)", "go together"]),
+        (&["schema", "--cql-ca=/nowhere"], &[], &["--cql-ca (CQL_CA)", "can't read /nowhere"]),
+        (&["gateway"], &[("NATS_CA", "/nowhere")], &["--nats-ca (NATS_CA)", "can't read /nowhere"]),
         (&["schema", "--cql-user=hub"], &[], &["--cql-password (CQL_PASSWORD)", "go together"]),
         (
             &["--amqp-url=amqp://127.0.0.1"],

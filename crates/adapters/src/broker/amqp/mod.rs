@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::broker::{Broker, BrokerError, Delivery, Outgoing};
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 mod connection;
@@ -46,11 +46,14 @@ pub struct AmqpBroker {
 /// What is known of one connection.
 struct Link {
     trouble: Mutex<Option<String>>,
+    /// Told when there is trouble.
+    troubled: Notify,
 }
 
 impl Link {
     fn new() -> Arc<Self> {
-        Arc::new(Self { trouble: Mutex::new(Some("not connected yet".into())) })
+        let trouble = Mutex::new(Some("not connected yet".into()));
+        Arc::new(Self { trouble, troubled: Notify::new() })
     }
 
     fn is_well(&self) {
@@ -59,8 +62,20 @@ impl Link {
 
     /// Says whether that is news.
     fn is_in_trouble(&self, why: String) -> bool {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.replace(why.clone()) != Some(why)
+        let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(why.clone());
+        self.troubled.notify_waiters();
+        before != Some(why)
+    }
+
+    /// Waits until there is trouble.
+    async fn is_troubled(&self) {
+        loop {
+            let troubled = self.troubled.notified();
+            if self.trouble().is_some() {
+                return;
+            }
+            troubled.await;
+        }
     }
 
     fn trouble(&self) -> Option<String> {

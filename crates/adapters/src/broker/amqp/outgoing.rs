@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hubbub_core::ports::broker::{BrokerError, Outgoing};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::{BasicProperties, Channel, Confirmation, Connection};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
 use tokio::sync::{mpsc, oneshot};
 
 use super::connection::Session;
@@ -18,10 +18,12 @@ const UNCONFIRMED_MAX: usize = 2_000;
 /// Kept on disk where the queue is.
 const PERSISTENT: u8 = 2;
 
+type Tell = oneshot::Sender<Result<(), BrokerError>>;
+
 /// A command, and whom to tell.
 pub(super) struct Sending {
     pub command: Outgoing,
-    pub told: oneshot::Sender<Result<(), BrokerError>>,
+    pub told: Tell,
 }
 
 /// Sends commands over a connection of its own.
@@ -68,7 +70,7 @@ impl Session for Commands {
                         .basic_publish("".into(), queue, options, &command.body, properties(&command))
                         .await;
                     match published {
-                        Ok(confirm) => unconfirmed.push(async move { (confirm.await, told) }),
+                        Ok(confirm) => unconfirmed.push(confirmed(confirm, told, self.link.clone())),
                         // Dropped without a word: it may have been sent.
                         Err(error) => return error.to_string(),
                     }
@@ -86,8 +88,8 @@ impl Session for Commands {
                         }
                         Err(error) => (Err(BrokerError::Unknown), Some(error.to_string())),
                     };
-                    // Who asked may wait no more.
-                    let _ = told.send(answer);
+                    // Who asked may wait no more, or was told already.
+                    let _ = told.map(|told| told.send(answer));
                     if let Some(why) = over {
                         return why;
                     }
@@ -101,6 +103,23 @@ impl Session for Commands {
             let _ = told.send(Err(BrokerError::Away { inside: why.into() }));
         }
     }
+}
+
+/// Waits for the broker's word. If meanwhile it takes nothing, who waits is told at once that it is unknown: the broker says so only when
+/// something was sent, and while they waited another bridge would be asked, and send the same to the same broker.
+async fn confirmed(
+    confirm: PublisherConfirm,
+    told: Tell,
+    link: Arc<Link>,
+) -> (lapin::Result<Confirmation>, Option<Tell>) {
+    let mut confirm = std::pin::pin!(confirm);
+    tokio::select! {
+        biased;
+        confirmed = &mut confirm => return (confirmed, Some(told)),
+        () = link.is_troubled() => {}
+    }
+    let _ = told.send(Err(BrokerError::Unknown));
+    (confirm.await, None)
 }
 
 fn properties(command: &Outgoing) -> BasicProperties {
