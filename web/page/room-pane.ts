@@ -199,7 +199,8 @@ export class RoomPane {
       this.#composer ??= new Composer(this.#chat, this.#room, (content) => void this.#send(content));
       if (this.#composer.element.parentElement !== this.#foot) put(this.#foot, this.#composer.element);
       this.#composer.fit();
-      if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
+      // Not away from where somebody looks for another room meanwhile.
+      if (matchMedia("(pointer: fine)").matches && !(document.activeElement instanceof HTMLInputElement)) this.#composer.focus();
       return;
     }
     this.#composer = undefined;
