@@ -1,4 +1,4 @@
-import { bdi, h, icon, keepingFocus, onceAFrame, put } from "./dom.ts";
+import { bdi, h, icon, keepingFocus, onceAFrame, patch, put } from "./dom.ts";
 import { plural } from "./format.ts";
 import { toast } from "./notices.ts";
 import { go, href } from "./route.ts";
@@ -21,6 +21,8 @@ export class Directory {
   #made = new Set<string>();
   #next?: string;
   #done = false;
+  /** All of them are being read, for a search. */
+  #looking = false;
   #problem?: string;
   #shown = SHOWN;
   /** Once for all that changes in one frame: who makes rooms by the hundred is not to hold up those who look. */
@@ -46,7 +48,9 @@ export class Directory {
       chat.on("rooms", () => this.#later()),
       chat.on("made", (room) => {
         this.#made.add(room.id);
-        this.#rooms.set(room.id, room);
+        // When it was made is not told. The newest stands first, whatever this machine's clock says.
+        const newest = Math.max(0, ...[...this.#rooms.values()].map(({ created_at = 0 }) => created_at));
+        this.#rooms.set(room.id, { ...room, created_at: room.created_at ?? Math.max(Date.now(), newest + 1) });
         this.#later();
       }),
       // What was made while we were away is not told again.
@@ -75,11 +79,23 @@ export class Directory {
     this.#show();
   }
 
-  async #onSearch(): Promise<void> {
+  #onSearch(): void {
     this.#shown = SHOWN;
     this.#show();
-    // A search is of all of them, not of those that happen to be here.
+    void this.#readAll();
+  }
+
+  /** A search is of all of them, not of those that happen to be here. However many keys it took, they are read once. */
+  async #readAll(): Promise<void> {
+    if (this.#looking) return;
+    this.#looking = true;
     while (this.#search.value.trim() && !this.#done && !this.#problem && !this.#abort.signal.aborted) await this.#read();
+    this.#looking = false;
+  }
+
+  async #again(): Promise<void> {
+    await this.#read();
+    await this.#readAll();
   }
 
   async #showMore(): Promise<void> {
@@ -94,26 +110,26 @@ export class Directory {
 
   #show(): void {
     const wanted = this.#search.value.trim().toLocaleLowerCase();
-    const all = [...this.#rooms.values()].sort((a, b) => (b.created_at ?? Infinity) - (a.created_at ?? Infinity));
+    const all = [...this.#rooms.values()].sort((a, b) => (b.created_at ?? 0) - (a.created_at ?? 0));
     for (const { id } of all.splice(ROOMS_MAX)) {
       this.#rooms.delete(id);
       this.#made.delete(id);
     }
     const found = all.filter(({ name, topic }) => `${name}\n${topic}`.toLocaleLowerCase().includes(wanted));
-    keepingFocus(this.#list, () => put(this.#list, found.slice(0, this.#shown).map((room) => this.#card(room))));
+    keepingFocus(this.#list, () => patch(this.#list, found.slice(0, this.#shown).map((room) => this.#card(room))));
     this.#more.hidden = found.length <= this.#shown && (this.#done || !!wanted);
-    put(this.#state, this.#words(found.length, wanted));
+    patch(this.#state, this.#words(found.length, wanted));
   }
 
   #words(found: number, wanted: string): (Node | string)[] {
     if (this.#problem) {
-      return [`${this.#problem} `, h("button", { type: "button", class: "link", onclick: () => void this.#read() }, "Try again")];
+      return [`${this.#problem} `, h("button", { type: "button", class: "link", "data-key": "rooms-again", onclick: () => void this.#again() }, "Try again")];
     }
     if (found > 0) return [];
     if (!this.#done) return ["Looking…"];
     return wanted
-      ? ["No room has that in its name or topic. ", h("button", { type: "button", class: "link", onclick: () => makeRoom(this.#chat) }, "Make one")]
-      : ["There is no room yet. ", h("button", { type: "button", class: "link", onclick: () => makeRoom(this.#chat) }, "Make the first one")];
+      ? ["No room has that in its name or topic. ", h("button", { type: "button", class: "link", "data-key": "make-one", onclick: () => makeRoom(this.#chat) }, "Make one")]
+      : ["There is no room yet. ", h("button", { type: "button", class: "link", "data-key": "make-one", onclick: () => makeRoom(this.#chat) }, "Make the first one")];
   }
 
   #card(room: ListedRoom): HTMLElement {
@@ -122,13 +138,13 @@ export class Directory {
     const join = async () => {
       try {
         const { seq } = await this.#chat.client.join(room.id);
-        this.#chat.onJoined({ ...room, head: seq });
+        this.#chat.onJoined({ ...this.#rooms.get(room.id) ?? room, head: seq });
         go({ at: "room", id: room.id });
       } catch (error) {
         toast(asSaid(error));
       }
     };
-    return h("li", { class: `card-row${this.#made.has(room.id) ? " fresh" : ""}` },
+    return h("li", { class: `card-row${this.#made.has(room.id) ? " fresh" : ""}`, "data-key": `card-${room.id}` },
       h("a", { class: "card-link", href: href({ at: "room", id: room.id }), "data-key": `open-${room.id}` },
         h("span", { class: "card-name" }, bdi(room.name), unread > 0 && h("span", { class: "count" }, `${unread > 99 ? "99+" : unread}`, h("span", { class: "heard" }, " unread"))),
         h("span", { class: "card-topic", dir: "auto" }, room.topic || "No topic"),

@@ -30,6 +30,62 @@ export function put(element: Element, ...children: Child[]): void {
   fill(element, children);
 }
 
+/**
+ * As `put`, but what was there and is wanted again stays the same node: a press that begins on it ends on it, and it keeps the
+ * focus and the place it is scrolled to; what is the same is not written, so a screen reader does not say it again. Found again
+ * are elements by their `data-key`, others by their order. Listeners are those an element was made with: they look up what they need.
+ */
+export function patch(element: Element, ...children: Child[]): void {
+  const wanted = document.createElement("div");
+  fill(wanted, children);
+  become(element, wanted);
+}
+
+function keyOf(node: Node): string | null {
+  return node instanceof Element ? node.getAttribute("data-key") : null;
+}
+
+/** Has in an element what is in another one. */
+function become(element: Element, wanted: Element): void {
+  const keyed = new Map<string, ChildNode>();
+  const others: ChildNode[] = [];
+  for (const child of element.childNodes) {
+    const key = keyOf(child);
+    if (key === null) others.push(child);
+    else keyed.set(key, child);
+  }
+  const children = [...wanted.childNodes].map((child) => {
+    const key = keyOf(child);
+    const old = key === null ? others.shift() : keyed.get(key);
+    if (old?.nodeName !== child.nodeName) return child;
+    if (!(old instanceof Element) || !(child instanceof Element)) {
+      if (old.nodeValue !== child.nodeValue) old.nodeValue = child.nodeValue;
+      return old;
+    }
+    for (const name of old.getAttributeNames()) if (!child.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of child.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    become(old, child);
+    return old;
+  });
+  arrange(element, children);
+}
+
+/** These children and no others, in this order. One that stands right is not moved, for a node that is moved loses a press and the focus. */
+function arrange(element: Element, children: ChildNode[]): void {
+  const stays = new Set(children);
+  for (const child of [...element.childNodes]) if (!stays.has(child)) child.remove();
+  let at = element.firstChild;
+  for (const child of children) {
+    // The one before it belongs further down: that one goes, not all those behind it.
+    if (at && at !== child && at.nextSibling === child) {
+      at.remove();
+      at = child;
+    }
+    if (at === child) at = child.nextSibling;
+    else element.insertBefore(child, at);
+  }
+}
+
 /** A name that somebody chose: whatever direction it has ends with it. */
 export function bdi(name: string): HTMLElement {
   return h("bdi", { class: "name" }, name);
@@ -107,15 +163,22 @@ export function avatar(user: { id: string; name: string }): HTMLElement {
   return h("span", { class: `avatar hue-${hash % HUES}`, "aria-hidden": "true" }, initial.toLocaleUpperCase());
 }
 
+/** A tab that is hidden has no frames; what it shows (in its title, to a screen reader) is at most so many milliseconds late. */
+const NO_FRAME = 500;
+
 /** What is to be drawn again, to be called for each change: done in the next frame, once for all of them. */
 export function onceAFrame(draw: () => void): () => void {
-  let due = false;
+  let frame: number | undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const run = () => {
+    cancelAnimationFrame(frame!);
+    clearTimeout(timer);
+    frame = timer = undefined;
+    draw();
+  };
   return () => {
-    if (due) return;
-    due = true;
-    requestAnimationFrame(() => {
-      due = false;
-      draw();
-    });
+    if (timer !== undefined) return;
+    frame = requestAnimationFrame(run);
+    timer = setTimeout(run, NO_FRAME);
   };
 }

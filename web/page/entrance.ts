@@ -1,3 +1,4 @@
+import { bounded } from "./bounded.ts";
 import { bdi, h, mark, put } from "./dom.ts";
 import { asSaid } from "./words.ts";
 import { Accounts, asHubbubError } from "../sdk/index.ts";
@@ -50,10 +51,11 @@ export class Entrance {
         this.#card.querySelector<HTMLElement>("[aria-selected=true]")?.focus();
       },
     }, label);
-    const name = field("Name", "text", { name: "name", autocomplete: "nickname", maxLength: 80, required: true });
+    const name = field("Name", "text", { name: "name", autocomplete: "nickname", required: true });
+    bounded(name.input, 80);
     const email = field("Email", "email", { name: "email", autocomplete: "username", required: true, value: this.#email });
     const password = field("Password", "password", {
-      name: "password", autocomplete: isNew ? "new-password" : "current-password", required: true, ...(isNew ? { minLength: 8, maxLength: 256 } : {}),
+      name: "password", autocomplete: isNew ? "new-password" : "current-password", required: true, ...(isNew ? { minLength: 8 } : {}),
     }, isNew ? "8 characters or more" : undefined);
     email.input.addEventListener("input", () => { this.#email = email.input.value; });
     const submit = async () => {

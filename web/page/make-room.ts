@@ -1,3 +1,4 @@
+import { bounded } from "./bounded.ts";
 import { dialog, input } from "./notices.ts";
 import { go } from "./route.ts";
 import { newKey } from "../sdk/index.ts";
@@ -5,8 +6,10 @@ import type { Chat } from "./chat.ts";
 
 /** Asks for a name and makes the room; a second press after trouble makes no second one. */
 export function makeRoom(chat: Chat): void {
-  const name = input("Name", { name: "name", required: true, maxLength: 80, placeholder: "Garden club" });
-  const topic = input("Topic (optional)", { name: "topic", maxLength: 256, placeholder: "What it is about" });
+  const name = input("Name", { name: "name", required: true, placeholder: "Garden club" });
+  const topic = input("Topic (optional)", { name: "topic", placeholder: "What it is about" });
+  bounded(name.input, 80);
+  bounded(topic.input, 256);
   const key = newKey();
   dialog("New room", "Create room", async () => {
     const room = await chat.client.create({ name: name.input.value.trim(), topic: topic.input.value.trim() || undefined, key });

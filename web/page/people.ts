@@ -1,11 +1,9 @@
-import { avatar, bdi, h, iconButton, keepingFocus, onceAFrame, put } from "./dom.ts";
+import { avatar, bdi, h, iconButton, keepingFocus, onceAFrame, patch } from "./dom.ts";
 import { dialog, toast } from "./notices.ts";
 import { asSaid } from "./words.ts";
 import type { Chat } from "./chat.ts";
 import type { Entry, Member, Opened } from "../sdk/index.ts";
 
-/** As many as `open` gives. */
-const OPENED = 50;
 /** More than so many are not listed: the number says enough. */
 const LISTED_MAX = 500;
 
@@ -59,16 +57,6 @@ export class People {
     this.#show();
   }
 
-  /** After an outage: who came and went meanwhile was not told to us. What is here stays until the next one if that fails. */
-  async reread(): Promise<void> {
-    const page = await this.#chat.client.members(this.#room, { limit: OPENED }).catch(() => undefined);
-    if (!page) return;
-    this.#members = new Map(page.members.map((member) => [member.id, member]));
-    this.#next = page.next;
-    this.#show();
-    this.#onChange();
-  }
-
   #put(member: Member): void {
     if (this.#members.has(member.id) || this.#members.size < LISTED_MAX) this.#members.set(member.id, { ...this.#members.get(member.id), ...member });
   }
@@ -95,13 +83,13 @@ export class People {
     for (const { id, name } of this.#members.values()) this.names.set(id, name);
     const all = [...this.#members.values()].sort((a, b) => Number(b.online) - Number(a.online) || a.name.localeCompare(b.name));
     const mayRemove = this.#owner === this.#chat.me.id && this.#chat.rooms.has(this.#room);
-    keepingFocus(this.element, () => put(this.element,
+    keepingFocus(this.element, () => patch(this.element,
       h("h3", {}, "People"),
-      h("ul", { class: "people-list" }, all.map((member) => h("li", { class: member.online ? "person online" : "person" },
+      h("ul", { class: "people-list" }, all.map((member) => h("li", { class: member.online ? "person online" : "person", "data-key": `person-${member.id}` },
         avatar(member),
         h("span", { class: "person-words" }, bdi(member.name),
           h("span", { class: "soft" }, [member.id === this.#owner && "Owner", member.id === this.#chat.me.id && "You", member.online ? "Online" : "Away"].filter(Boolean).join(" · "))),
-        mayRemove && member.id !== this.#chat.me.id && iconButton("close", `Remove ${member.name}`, () => this.#remove(member), { "data-key": `remove-${member.id}` })))),
+        mayRemove && member.id !== this.#chat.me.id && iconButton("close", `Remove ${member.name}`, () => this.#remove(this.#members.get(member.id) ?? member), { "data-key": `remove-${member.id}` })))),
       this.#next && h("button", { type: "button", class: "link", "data-key": "more-people", onclick: () => void this.#more() }, "Show more")));
   }
 

@@ -1,11 +1,13 @@
+import { bounded } from "./bounded.ts";
 import { Composer } from "./composer.ts";
 import { connectionBanner, connectionChip } from "./connection.ts";
-import { bdi, h, icon, iconButton, keepingFocus, put } from "./dom.ts";
+import { bdi, h, icon, iconButton, keepingFocus, patch, put } from "./dom.ts";
 import { plural } from "./format.ts";
 import { dialog, input, toast } from "./notices.ts";
 import { People } from "./people.ts";
 import { go, href } from "./route.ts";
 import { Timeline } from "./timeline.ts";
+import { title } from "./title.ts";
 import { asSaid } from "./words.ts";
 import type { Chat } from "./chat.ts";
 import { asHubbubError, type Content, type Opened, type Room } from "../sdk/index.ts";
@@ -22,11 +24,13 @@ export class RoomPane {
   #timeline: Timeline;
   #composer?: Composer;
   #people: People;
-  #title = h("h1", {}, "…");
+  #title = h("h1", { tabIndex: -1 }, "…");
   #under = h("p", { class: "under" });
   #writing = h("p", { class: "writing", role: "status" });
   #foot = h("div", { class: "foot" });
   #aside: HTMLElement;
+  #topic = h("section", {});
+  #actions = h("section", { class: "aside-actions" });
   #toggle: HTMLButtonElement;
   #abort = new AbortController();
   #stops: (() => void)[];
@@ -38,9 +42,11 @@ export class RoomPane {
     this.#people = new People(chat, id, () => this.#showUnder());
     this.#timeline = new Timeline(chat, id, (at) => void this.#copyLink(at), (user) => this.#people.names.get(user));
     const banner = connectionBanner(chat);
-    const chip = connectionChip(chat);
+    const chip = connectionChip(chat, false);
     this.#toggle = iconButton("people", "People and details", () => this.#showAside(!!this.#aside.hidden), { "aria-expanded": "false", "aria-controls": "aside" });
-    this.#aside = h("aside", { class: "aside", id: "aside", "aria-label": "People and details", hidden: true });
+    this.#aside = h("aside", { class: "aside", id: "aside", "aria-label": "People and details", hidden: true },
+      h("header", { class: "aside-head" }, h("h2", {}, "Details"), iconButton("close", "Close details", () => this.escape(), { "data-key": "close-details" })),
+      h("div", { class: "scroll aside-scroll", tabIndex: -1 }, this.#topic, this.#actions, this.#people.element));
     this.element = h("div", { class: "pane room" },
       h("main", { class: "room-main", ondrop: (event: DragEvent) => this.#onDrop(event) },
         h("header", { class: "pane-head" },
@@ -60,7 +66,9 @@ export class RoomPane {
         this.#showDetails();
       }),
       chat.on("entry", (entry) => {
-        if (entry.room !== id || !this.#room) return;
+        // What is read again may be newer than what is still told of.
+        if (entry.room !== id || !this.#room || entry.seq <= this.#room.head) return;
+        this.#room.head = entry.seq;
         if (entry.type === "topic") this.#room.topic = entry.topic;
         if (entry.type === "join") this.#room.members += 1;
         if (entry.type === "leave") this.#room.members -= 1;
@@ -69,8 +77,9 @@ export class RoomPane {
       chat.client.on("welcome", () => {
         // Who looks in from outside is sent nothing: it is read again when the connection is back.
         if (!chat.rooms.has(id) || !this.#opened) void this.#open();
-        else void this.#people.reread();
+        else void this.#reread();
       }),
+      chat.on("reread", ({ room }) => { if (room === id && this.#opened) void this.#reread(); }),
     ];
     const known = chat.rooms.get(id);
     if (known) put(this.#title, bdi(known.name));
@@ -109,6 +118,7 @@ export class RoomPane {
       if (!this.#abort.signal.aborted) this.#showProblem(error);
       return;
     }
+    const first = !this.#opened;
     this.#opened = true;
     this.#room = opened.room;
     this.#toggle.hidden = false;
@@ -116,31 +126,50 @@ export class RoomPane {
     this.#people.show(opened, this.#room.owner);
     this.#timeline.show(opened.entries, opened.room.first, joined && joined.read < opened.room.head ? joined.read : undefined);
     this.#showHead();
-    this.#showFoot();
+    this.#showFoot(first);
     if (seq) this.to(seq);
+  }
+
+  /** After an outage: who came and went meanwhile, and what it is about by now, was not told to us. What is here stays until the next one if that fails. */
+  async #reread(): Promise<void> {
+    const opened = await this.#chat.client.open(this.id, { limit: 1 }, { signal: this.#abort.signal }).catch(() => undefined);
+    if (!opened || this.#abort.signal.aborted) return;
+    this.#room = opened.room;
+    this.#people.show(opened, opened.room.owner);
+    this.#showHead();
   }
 
   #showProblem(caught: unknown): void {
     const error = asHubbubError(caught);
     const gone = error.code === "no_such_room";
-    put(this.#title, gone ? "No such room" : "…");
+    patch(this.#title, gone ? "No such room" : "…");
     // There are no details of it; of one that can't be read now there are, later, and their place is kept.
     if (gone) {
+      title({ room: "No such room" });
       this.#showAside(false);
       this.#toggle.hidden = true;
     }
     put(this.#foot);
-    put(this.#timeline.element, h("div", { class: "empty" },
+    patch(this.#timeline.element, h("div", { class: "empty", "data-key": "problem" },
       h("h2", {}, gone ? "There is no such room" : "The room can’t be read just now"),
       h("p", { class: "soft" }, gone ? "Perhaps a part of its address was lost." : asSaid(error)),
       gone
         ? h("a", { class: "quiet button", href: href({ at: "rooms" }) }, "See all rooms")
-        : h("button", { type: "button", class: "quiet", onclick: () => location.reload() }, "Try again")));
+        : h("button", { type: "button", class: "quiet", onclick: (event: Event) => this.#again(event.currentTarget as Element) }, "Try again")));
+  }
+
+  /** Not the page anew: while the server is away there is none. The button stays, and says by its look that it was pressed. */
+  #again(button: Element): void {
+    if (button.hasAttribute("aria-busy")) return;
+    button.setAttribute("aria-busy", "true");
+    this.#chat.client.wake();
+    void this.#open();
   }
 
   #showHead(): void {
     if (!this.#room) return;
-    put(this.#title, bdi(this.#room.name));
+    patch(this.#title, bdi(this.#room.name));
+    title({ room: this.#room.name });
     this.#showUnder();
     this.#showDetails();
   }
@@ -149,33 +178,38 @@ export class RoomPane {
     if (!this.#room) return;
     const { topic, members } = this.#room;
     const online = this.#people.online;
-    put(this.#under, topic && [h("span", { class: "topic", dir: "auto" }, topic), h("span", { "aria-hidden": "true" }, " · ")],
+    patch(this.#under, topic && [h("span", { class: "topic", dir: "auto" }, topic), h("span", { "aria-hidden": "true" }, " · ")],
       plural(members, "member"), online > 0 && `, ${online} online`);
   }
 
   #showWriting(): void {
     const names = this.#chat.writing(this.id).map(({ name }) => bdi(name));
     const [one, two] = names;
-    put(this.#writing,
+    patch(this.#writing,
       names.length === 1 && [one, " is writing…"],
       names.length === 2 && [one, " and ", two, " are writing…"],
       names.length > 2 && "Several people are writing…");
     this.#writing.classList.toggle("on", names.length > 0);
   }
 
-  #showFoot(): void {
+  /** `first`: the room has just been opened, and what had the focus is gone. */
+  #showFoot(first = false): void {
     if (!this.#room) return;
     if (this.#chat.rooms.has(this.id)) {
       this.#composer ??= new Composer(this.#chat, this.#room, (content) => void this.#send(content));
-      put(this.#foot, this.#composer.element);
+      if (this.#composer.element.parentElement !== this.#foot) put(this.#foot, this.#composer.element);
       this.#composer.fit();
-      if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
+      // Not away from where somebody looks for another room meanwhile.
+      if (matchMedia("(pointer: fine)").matches && !(document.activeElement instanceof HTMLInputElement)) this.#composer.focus();
       return;
     }
     this.#composer = undefined;
-    put(this.#foot, h("div", { class: "join-bar" },
+    const lost = (first && document.activeElement === document.body) || this.#foot.querySelector("textarea") === document.activeElement;
+    patch(this.#foot, h("div", { class: "join-bar", "data-key": "join-bar" },
       h("p", {}, "You are looking in from outside. Join to write, and to see what is said as it is said."),
       h("button", { type: "button", class: "primary", onclick: () => void this.#join() }, "Join room")));
+    // There is nothing to write in: who has no mouse goes on from the room's name.
+    if (lost) this.#title.focus({ preventScroll: true });
   }
 
   async #send(content: Content): Promise<void> {
@@ -202,7 +236,8 @@ export class RoomPane {
   }
 
   #setTopic(): void {
-    const topic = input("Topic", { name: "topic", maxLength: 256, value: this.#room!.topic });
+    const topic = input("Topic", { name: "topic", value: this.#room!.topic });
+    bounded(topic.input, 256);
     dialog("Topic of the room", "Save", async () => {
       await this.#chat.client.topic(this.id, topic.input.value.trim());
     }, topic.row);
@@ -234,16 +269,14 @@ export class RoomPane {
     const { topic, owner } = this.#room!;
     const joined = this.#chat.rooms.has(this.id);
     const ours = owner === this.#chat.me.id;
-    keepingFocus(this.#aside, () => put(this.#aside,
-      h("header", { class: "aside-head" }, h("h2", {}, "Details"), iconButton("close", "Close details", () => this.escape(), { "data-key": "close-details" })),
-      h("div", { class: "scroll aside-scroll", tabIndex: -1 },
-        h("section", {},
-          h("h3", {}, "Topic"), h("p", { dir: "auto" }, topic || h("span", { class: "soft" }, "None yet")),
-          ours && joined && h("button", { type: "button", class: "link", "data-key": "topic", onclick: () => this.#setTopic() }, topic ? "Change topic" : "Set a topic")),
-        this.#people.element,
-        h("section", { class: "aside-actions" },
-          h("button", { type: "button", class: "quiet", "data-key": "copy", onclick: () => void this.#copyLink() }, icon("link"), "Copy link"),
-          joined && h("button", { type: "button", class: "quiet danger", "data-key": "leave", onclick: () => this.#leave() }, icon("out"), "Leave room")))));
+    // Its parts are filled anew, each by itself: what is around them keeps the place it is scrolled to.
+    keepingFocus(this.#aside, () => {
+      patch(this.#topic,
+        h("h3", {}, "Topic"), h("p", { dir: "auto" }, topic || h("span", { class: "soft" }, "None yet")),
+        ours && joined && h("button", { type: "button", class: "link", "data-key": "topic", onclick: () => this.#setTopic() }, topic ? "Change topic" : "Set a topic"));
+      patch(this.#actions,
+        h("button", { type: "button", class: "quiet", "data-key": "copy", onclick: () => void this.#copyLink() }, icon("link"), "Copy link"),
+        joined && h("button", { type: "button", class: "quiet danger", "data-key": "leave", onclick: () => this.#leave() }, icon("out"), "Leave room"));
+    });
   }
 }
-

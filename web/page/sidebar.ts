@@ -1,7 +1,8 @@
 import { connectionChip } from "./connection.ts";
-import { avatar, bdi, h, icon, iconButton, mark, onceAFrame, put } from "./dom.ts";
+import { avatar, bdi, h, icon, iconButton, mark, onceAFrame, patch } from "./dom.ts";
 import { href } from "./route.ts";
 import { makeRoom } from "./make-room.ts";
+import { title } from "./title.ts";
 import type { Chat, Joined } from "./chat.ts";
 
 const UNREAD_SHOWN = 99;
@@ -14,7 +15,7 @@ export class Sidebar {
   #filter = h("input", { type: "search", placeholder: "Find in your rooms", "aria-label": "Find in your rooms", oninput: () => this.#show() });
   #here?: string;
   /** Once for all that changes in one frame: a busy room would draw the list a hundred times a second. */
-  #later = onceAFrame(() => this.#show());
+  #later = onceAFrame(() => { if (this.element.isConnected) this.#show(); });
 
   constructor(chat: Chat, logOut: () => void) {
     this.#chat = chat;
@@ -27,7 +28,7 @@ export class Sidebar {
       h("div", { class: "side-rooms" }, h("h2", { class: "side-title" }, "Your rooms"), this.#list, browse),
       h("div", { class: "me" },
         avatar(chat.me),
-        h("div", { class: "me-words" }, bdi(chat.me.name), connectionChip(chat).element),
+        h("div", { class: "me-words" }, bdi(chat.me.name), connectionChip(chat, true).element),
         iconButton("out", "Log out", logOut)));
     chat.on("rooms", () => this.#later());
     this.#show();
@@ -36,6 +37,7 @@ export class Sidebar {
   /** Marks the room that is shown. */
   set here(id: string | undefined) {
     this.#here = id;
+    title({ room: undefined });
     this.#show();
   }
 
@@ -66,15 +68,11 @@ export class Sidebar {
   #show(): void {
     const rooms = this.#rooms();
     const all = this.#chat.rooms.size;
-    const focused = (document.activeElement as HTMLElement | null)?.dataset?.["room"];
-    put(this.#list, rooms.map((room) => this.#row(room)));
-    if (focused) this.#list.querySelector<HTMLElement>(`[data-room="${focused}"]`)?.focus();
-    if (rooms.length === 0) {
-      put(this.#list, h("li", { class: "side-empty" }, all === 0 ? "You are in no room yet." : "None of your rooms is called that."));
-    }
+    patch(this.#list, rooms.length > 0 ? rooms.map((room) => this.#row(room))
+      : h("li", { class: "side-empty" }, all === 0 ? "You are in no room yet." : "None of your rooms is called that."));
     const unread = [...this.#chat.rooms.values()].reduce((sum, room) => sum + this.#chat.unread(room), 0);
     const name = this.#chat.rooms.get(this.#here ?? "")?.name;
-    document.title = `${unread > 0 ? `(${shown(unread)}) ` : ""}${name ? `${name} · ` : ""}Hubbub`;
+    title({ unread: unread > 0 ? `(${shown(unread)}) ` : "", ...(name !== undefined && { room: name }) });
   }
 
   #row(room: Joined): HTMLElement {
@@ -84,7 +82,7 @@ export class Sidebar {
       href: href({ at: "room", id: room.id }), class: `room-link${unread ? " unread" : ""}`, "data-room": room.id,
       ...(here ? { "aria-current": "page" } : {}),
     }, h("bdi", { class: "room-name" }, room.name), unread > 0 && h("span", { class: "count" }, shown(unread), h("span", { class: "heard" }, " unread")));
-    return h("li", {}, link);
+    return h("li", { "data-key": `row-${room.id}` }, link);
   }
 }
 

@@ -1,4 +1,4 @@
-import { h, icon, mark, put } from "./dom.ts";
+import { h, icon, mark, patch, put } from "./dom.ts";
 import { number, plural } from "./format.ts";
 import { quantile, rate, Reading } from "./metrics.ts";
 import { Plot } from "./plot.ts";
@@ -177,7 +177,8 @@ put(document.getElementById("app")!,
 
 function health(state: "well" | "busy" | "bad", ...words: string[]): void {
   chip.dataset["health"] = state;
-  put(chip, h("span", { class: "dot" }), words.join(" "));
+  // It is said by a screen reader: written when it is another one, not every two seconds.
+  patch(chip, h("span", { class: "dot" }), words.join(" "));
 }
 
 async function look(): Promise<void> {
