@@ -1,4 +1,4 @@
-import { h, put } from "./dom.ts";
+import { focusAgain, h, put } from "./dom.ts";
 import type { Chat } from "./chat.ts";
 import type { State } from "../sdk/index.ts";
 
@@ -43,7 +43,9 @@ export function connectionBanner(chat: Chat): { element: HTMLElement; stop: () =
     const away = chat.client.state.is !== "online";
     if (!away) {
       rest();
+      const focused = element.contains(document.activeElement);
       element.hidden = true;
+      if (focused) focusAgain(undefined);
     } else if (!patience) {
       patience = setTimeout(() => {
         element.hidden = false;

@@ -173,9 +173,9 @@ export class RoomPane {
       return;
     }
     this.#composer = undefined;
-    put(this.#foot, h("div", { class: "join-bar" },
+    keepingFocus(this.#foot, () => put(this.#foot, h("div", { class: "join-bar" },
       h("p", {}, "You are looking in from outside. Join to write, and to see what is said as it is said."),
-      h("button", { type: "button", class: "primary", onclick: () => void this.#join() }, "Join room")));
+      h("button", { type: "button", class: "primary", onclick: () => void this.#join() }, "Join room"))));
   }
 
   async #send(content: Content): Promise<void> {
