@@ -4,6 +4,7 @@ import { after, before, test } from "node:test";
 import { launch, Visitor } from "../lib/browser.mjs";
 import { Way } from "../lib/proxy.mjs";
 import { fill, freePort, Hubbub } from "../lib/server.mjs";
+import { until } from "../lib/until.mjs";
 
 const SECRET = "x".repeat(32);
 let browser, server, adminPort, person, owner, bob;
@@ -140,14 +141,14 @@ test("what one reads stays in view when the phone is turned, and when details ar
     for (const [width, height] of [[420, 800], [800, 420], [420, 800], [1_280, 800]]) {
       await ann.page.setViewportSize({ width, height });
       await drawn(ann);
-      assert.equal(await ann.page.evaluate(first), was, `${width} x ${height}`);
+      await until(`${was} is seen first at ${width} x ${height}`, async () => await ann.page.evaluate(first) === was);
     }
   }
   const was = await ann.page.evaluate(first);
   await ann.page.getByRole("button", { name: "Close details" }).click();
   await ann.page.locator("aside").waitFor({ state: "hidden" });
   await drawn(ann);
-  assert.equal(await ann.page.evaluate(first), was);
+  await until(`${was} is seen first without details`, async () => await ann.page.evaluate(first) === was);
   await ann.leave();
 });
 
@@ -159,7 +160,6 @@ test("what had the focus and is gone leaves it where one goes on", async () => {
   await page.keyboard.press("Enter");
   await jump(ann).waitFor({ state: "hidden" });
   await ann.until("the conversation has it", () => document.activeElement.ariaLabel === "Conversation");
-  await page.getByRole("button", { name: "Remove Bob" }).waitFor();
   await ann.leave();
 
   const cat = await server.person("Cat");
