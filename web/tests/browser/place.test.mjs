@@ -156,6 +156,8 @@ test("what had the focus and is gone leaves it where one goes on", async () => {
   const room = await made("Focus", 150);
   const ann = await come(room, 20);
   const { page } = ann;
+  // What is hidden takes no focus, and says nothing of it.
+  await jump(ann).waitFor();
   await jump(ann).focus();
   await page.keyboard.press("Enter");
   await jump(ann).waitFor({ state: "hidden" });
