@@ -11,6 +11,8 @@ export interface Joined {
   head: number;
   /** Up to here we have seen it. */
   read: number;
+  /** Entries after that which are no news: who comes and goes, and what we said ourselves. As far as we know of them. */
+  quiet: Set<number>;
 }
 
 interface ChatEvents {
@@ -32,6 +34,11 @@ interface ChatEvents {
 
 /** Somebody who writes has said so in the last so many milliseconds. */
 const WRITING = 5_500;
+
+/** So many of a room's entries are remembered as no news; beyond, the number of unread ones is too high. */
+const QUIET_MAX = 1_000;
+/** What came while we were away is looked through in so many rooms, where it is so little: a number as small as that is to be right. */
+const LOOKED_INTO = { rooms: 20, entries: 20 };
 
 /** What we know beside the room that is shown: who we are, where we are, what is unread. */
 export class Chat extends Emitter<ChatEvents> {
@@ -59,6 +66,7 @@ export class Chat extends Emitter<ChatEvents> {
     client.on("behind", ({ room, head }) => this.#reread(room, head, "behind"));
     client.on("reset", ({ room, head }) => this.#reread(room, head, "reset"));
     client.on("typing", ({ room, user, on }) => this.#onTyping(room, user, on));
+    void this.#lookInto();
     client.on("room", (room) => this.emit("made", { ...room, members: 1 }));
   }
 
@@ -66,15 +74,23 @@ export class Chat extends Emitter<ChatEvents> {
 
   /** What others have said since we looked. */
   unread(room: Joined): number {
-    return Math.max(0, room.head - room.read);
+    return Math.max(0, room.head - room.read - room.quiet.size);
   }
 
   /** Seen up to here. */
   markRead(id: string, seq: number): void {
     const room = this.rooms.get(id);
     if (!room || seq <= room.read) return;
-    room.read = seq;
+    this.#readTo(room, seq);
     this.#keepRead();
+    this.emit("rooms", undefined);
+  }
+
+  /** Another tab keeps something: what was read there is read. */
+  onStorage({ key, newValue }: StorageEvent): void {
+    if (key !== this.#kept.key || newValue === null) return;
+    const kept = keep.parsed<Record<string, number>>(newValue, {});
+    for (const room of this.rooms.values()) this.#readTo(room, kept[room.id] ?? 0);
     this.emit("rooms", undefined);
   }
 
@@ -82,7 +98,7 @@ export class Chat extends Emitter<ChatEvents> {
   onJoined(room: Pick<Room, "id" | "name" | "topic" | "head">): void {
     const { id, name, topic, head } = room;
     const isNew = !this.rooms.has(id);
-    this.rooms.set(id, { id, name, topic, head, read: this.rooms.get(id)?.read ?? head });
+    this.rooms.set(id, { id, name, topic, head, read: this.rooms.get(id)?.read ?? head, quiet: this.rooms.get(id)?.quiet ?? new Set() });
     this.#keepRead();
     this.emit("rooms", undefined);
     if (isNew) this.emit("joined", id);
@@ -90,7 +106,7 @@ export class Chat extends Emitter<ChatEvents> {
 
   onLeft(id: string): void {
     if (!this.rooms.delete(id)) return;
-    this.#keepRead();
+    this.#keepExactly(id, undefined);
     this.emit("rooms", undefined);
     this.emit("left", id);
   }
@@ -105,25 +121,24 @@ export class Chat extends Emitter<ChatEvents> {
     const before = new Map(this.rooms);
     this.rooms.clear();
     for (const { id, name, topic = before.get(id)?.topic ?? "", head } of welcome.rooms) {
-      // A head that is lower than what was read is another log.
-      const read = Math.min(before.get(id)?.read ?? kept[id] ?? head, head);
-      this.rooms.set(id, { id, name, topic, head, read });
+      // A head that is lower than what was read is another log: what is kept of that one must not hide what is new in this one.
+      if ((kept[id] ?? 0) > head) this.#keepExactly(id, head);
+      const known = before.get(id)?.read;
+      const read = Math.min(known === undefined ? kept[id] ?? head : Math.max(known, kept[id] ?? 0), head);
+      this.rooms.set(id, { id, name, topic, head, read, quiet: new Set([...before.get(id)?.quiet ?? []].filter((seq) => seq > read && seq <= head)) });
     }
     for (const id of before.keys()) if (!this.rooms.has(id)) this.emit("left", id);
+    // A room that this browser did not know is read up to now, also after a reload.
+    this.#keepRead();
     this.emit("rooms", undefined);
   }
 
   #onEntry(entry: Entry): void {
     const room = this.rooms.get(entry.room);
     if (room) {
-      const caughtUp = room.read >= room.head;
       room.head = Math.max(room.head, entry.seq);
       const ours = entry.user.id === this.me.id;
-      // Who comes and goes is no news, and neither is what we said ourselves.
-      if (caughtUp && (entry.type !== "message" || ours)) {
-        room.read = room.head;
-        this.#keepRead();
-      }
+      if (entry.type !== "message" || ours) this.#noNews(room, entry.seq);
       if (entry.type === "topic") room.topic = entry.topic;
       this.emit("rooms", undefined);
     } else void this.#askFor(entry.room);
@@ -131,6 +146,31 @@ export class Chat extends Emitter<ChatEvents> {
     this.outbox.onEntry(entry);
     this.emit("entry", entry);
     if (entry.type === "leave" && entry.user.id === this.me.id) this.onLeft(entry.room);
+  }
+
+  #readTo(room: Joined, seq: number): void {
+    room.read = Math.max(room.read, seq);
+    for (const seq of room.quiet) if (seq <= room.read) room.quiet.delete(seq);
+  }
+
+  #noNews(room: Joined, seq: number): void {
+    if (seq <= room.read) return;
+    if (room.quiet.size < QUIET_MAX) room.quiet.add(seq);
+    if (this.unread(room) > 0) return;
+    this.#readTo(room, room.head);
+    this.#keepRead();
+  }
+
+  /** What came while this page was not there: what of it is no news. */
+  async #lookInto(): Promise<void> {
+    const few = [...this.rooms.values()].filter((room) => this.unread(room) > 0 && this.unread(room) <= LOOKED_INTO.entries);
+    for (const { id, read, head } of few.slice(0, LOOKED_INTO.rooms)) {
+      const page = await this.client.history(id, { after: read, limit: head - read }).catch(() => undefined);
+      const room = this.rooms.get(id);
+      if (!page || !room) continue;
+      for (const entry of page.entries) if (entry.type !== "message" || entry.user.id === this.me.id) this.#noNews(room, entry.seq);
+      this.emit("rooms", undefined);
+    }
   }
 
   /** We joined or made it elsewhere: in another tab, on another device. Here only what is said in it arrives. */
@@ -153,6 +193,10 @@ export class Chat extends Emitter<ChatEvents> {
     if (room) {
       room.head = head;
       room.read = Math.min(room.read, head);
+      if (why === "reset") {
+        room.quiet.clear();
+        this.#keepExactly(id, room.read);
+      }
     }
     this.outbox.forgetSent(id);
     this.emit("rooms", undefined);
@@ -175,7 +219,16 @@ export class Chat extends Emitter<ChatEvents> {
   #keepRead(): void {
     this.#toKeep ??= setTimeout(() => {
       this.#toKeep = undefined;
-      this.#kept.set(JSON.stringify(Object.fromEntries([...this.rooms].map(([id, { read }]) => [id, read]))));
+      // Another tab may have read further, or know rooms that we don't.
+      const kept = keep.parsed<Record<string, number>>(this.#kept.get(), {});
+      for (const [id, { read }] of this.rooms) kept[id] = Math.max(kept[id] ?? 0, read);
+      this.#kept.set(JSON.stringify(kept));
     }, 300);
+  }
+
+  /** What is kept of a room that is no longer ours, or has another log. */
+  #keepExactly(id: string, read: number | undefined): void {
+    const kept = keep.parsed<Record<string, number>>(this.#kept.get(), {});
+    this.#kept.set(JSON.stringify({ ...kept, [id]: read }));
   }
 }

@@ -25,15 +25,18 @@ export class Composer {
   #options = h("ul", { class: "options", id: "composer-options", role: "listbox", "aria-label": "Commands", hidden: true });
   #found: Command[] = [];
   #chosen = 0;
-  #picture?: string;
   #told = 0;
+  #saidUnkept = false;
+  /** Both stay here while one looks into another room. */
   #kept: ReturnType<typeof keep.draft>;
+  #keptPicture: ReturnType<typeof keep.picture>;
 
   constructor(chat: Chat, room: { id: string; name: string }, send: (content: Content) => void) {
     this.#chat = chat;
     this.#room = room.id;
     this.#send = send;
     this.#kept = keep.draft(chat.me.id, room.id);
+    this.#keptPicture = keep.picture(chat.me.id, room.id);
     this.#text = h("textarea", {
       rows: 1, placeholder: "Write a message", "aria-label": `Message to ${room.name}`, "aria-describedby": "composer-left", dir: "auto",
       "aria-controls": "composer-options", "aria-autocomplete": "list",
@@ -55,6 +58,7 @@ export class Composer {
       this.#options, this.#preview,
       h("div", { class: "composer-row" }, iconButton("image", "Send a picture", () => file.click()), file, this.#text, this.#button),
       this.#left);
+    this.#showPreview();
     this.#show();
   }
 
@@ -73,12 +77,22 @@ export class Composer {
     this.#text.style.height = `${this.#text.scrollHeight}px`;
   }
 
+  get #picture(): string | undefined { return this.#keptPicture.get(); }
+
+  set #picture(picture: string | undefined) { this.#keepOr(this.#keptPicture.set(picture)); }
+
+  /** Once, for what is written next is not kept either. */
+  #keepOr(kept: boolean): void {
+    if (!kept && !this.#saidUnkept) toast("The browser has no room left: what is written and not sent is lost when this page is closed or reloaded.");
+    this.#saidUnkept = !kept;
+  }
+
   #onInput(): void {
-    this.#kept.set(this.#text.value || undefined);
+    this.#keepOr(this.#kept.set(this.#text.value || undefined));
     this.#show();
     void this.#complete();
     const now = Date.now();
-    if (this.#text.value.trim() && !this.#text.value.startsWith("/") && now - this.#told > TYPING) {
+    if (trimmed(this.#text.value) && !this.#text.value.startsWith("/") && now - this.#told > TYPING) {
       this.#told = now;
       this.#chat.client.typing(this.#room);
     }
@@ -87,7 +101,7 @@ export class Composer {
   #show(): void {
     this.fit();
     const { text_chars: max } = this.#chat.limits;
-    const count = characters(this.#text.value.trim());
+    const count = characters(trimmed(this.#text.value));
     const left = max - count;
     this.#left.classList.toggle("over", left < 0);
     put(this.#left, left < 0
@@ -108,13 +122,15 @@ export class Composer {
 
   #submit(): void {
     if (this.#button.disabled) return;
-    const text = this.#text.value.trim();
-    if (this.#picture) this.#send({ image: this.#picture });
-    if (text) this.#send({ text });
+    const text = trimmed(this.#text.value);
+    const picture = this.#picture;
+    // First, or the browser had to have room for it twice.
     this.#picture = undefined;
+    this.#kept.set(undefined);
+    if (picture) this.#send({ image: picture });
+    if (text) this.#send({ text });
     this.#text.value = "";
     this.#told = 0;
-    this.#kept.set(undefined);
     this.#showPreview();
     this.#showOptions([]);
     this.#show();
@@ -178,17 +194,33 @@ export class Composer {
   #onOptionKey(event: KeyboardEvent): boolean {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) this.#chosen = (this.#chosen + step + this.#found.length) % this.#found.length;
-    else if (event.key === "Escape") this.#found = [];
-    else if (event.key === "Tab" || (event.key === "Enter" && !this.#text.value.includes("="))) return this.#pick(this.#found[this.#chosen]!), true;
+    else if (event.key === "Escape") {
+      // This closes the list, and not what else Escape closes.
+      event.stopPropagation();
+      this.#found = [];
+    } else if ((event.key === "Tab" && !event.shiftKey) || (event.key === "Enter" && !this.#text.value.includes("="))) return this.#pick(this.#found[this.#chosen]!);
     else return false;
     this.#showOptions(this.#found);
     return true;
   }
 
-  #pick(one: Command): void {
-    const value = this.#text.value.split("=")[1];
-    this.#text.value = `/${one.command}${one.usage.includes("=") ? `=${value ?? ""}` : ""}`;
+  /** Says whether there was anything to complete: if not, the key does what it does elsewhere. */
+  #pick(one: Command): boolean {
+    const { value } = this.#text;
+    const picked = `/${one.command}${one.usage.includes("=") ? `=${value.includes("=") ? value.slice(value.indexOf("=") + 1) : ""}` : ""}`;
+    if (picked === value) return false;
+    this.#text.value = picked;
     this.#text.focus();
     this.#onInput();
+    return true;
   }
+}
+
+/** Without what is blank to the server at both ends, which is one character more than to the browser. */
+function trimmed(text: string): string {
+  const blank = /[\s\u0085]/;
+  let [from, to] = [0, text.length];
+  while (from < to && blank.test(text[from]!)) from += 1;
+  while (to > from && blank.test(text[to - 1]!)) to -= 1;
+  return text.slice(from, to);
 }

@@ -1,4 +1,4 @@
-import { h, patch } from "./dom.ts";
+import { focusAgain, h, patch } from "./dom.ts";
 import type { Chat } from "./chat.ts";
 import type { State } from "../sdk/index.ts";
 
@@ -52,9 +52,11 @@ export function connectionBanner(chat: Chat): { element: HTMLElement; stop: () =
     const away = chat.client.state.is !== "online";
     if (!away) {
       rest();
+      const focused = element.contains(document.activeElement);
       element.hidden = true;
       // The next time it is a change again.
       patch(words);
+      if (focused) focusAgain(undefined);
     } else if (!patience) {
       patience = setTimeout(() => {
         element.hidden = false;

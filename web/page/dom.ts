@@ -142,7 +142,7 @@ export function mark(): SVGSVGElement {
 /** Gives the focus to what stands now where something had it, by its `data-key`; where there is no such thing, to where one writes. */
 export function focusAgain(key: string | undefined): void {
   const same = key && document.querySelector<HTMLElement>(`[data-key="${CSS.escape(key)}"]`);
-  (same || document.querySelector<HTMLElement>(".composer textarea"))?.focus({ preventScroll: true });
+  (same || document.querySelector<HTMLElement>(":is(.composer textarea, .join-bar button)"))?.focus({ preventScroll: true });
 }
 
 /** Draws anew what may have the focus, which is not to be lost by it. */

@@ -34,17 +34,19 @@ export function entryRow(entry: Entry, before: Entry | undefined, context: RowCo
   const joins = !newDay && !firstNew && !context.apart && continues(before, entry);
   const row = h("li", { class: `row message${joins ? " joined-to" : ""}`, "data-seq": entry.seq }, marks);
   row.append(said(entry.user, contentOf(entry), joins, entry.kind === "bot", entry.user.id === context.me.id
-    ? h("span", { class: "mine", title: "Sent" }, icon("check"), h("span", { class: "heard" }, "Sent"))
+    ? mine("check", "Sent")
     : undefined,
     h("a", {
       class: "permalink", href: href({ at: "room", id: entry.room, seq: entry.seq }), title: moment(entry.at),
+      // No words in the row that are heard and not seen: they would be copied with the message.
+      "aria-label": `Link to this message of ${clock(entry.at)}`,
       // `Timeline` leads there by arrow keys: a stop for each message would keep who goes by keys from what is behind them.
       tabIndex: -1, "data-key": `at-${entry.seq}`,
       onclick: (event: Event) => {
         event.preventDefault();
         context.copyLink(entry.seq);
       },
-    }, h("span", { class: "heard" }, "Link to this message of "), h("time", { dateTime: new Date(entry.at).toISOString() }, clock(entry.at)))));
+    }, h("time", { dateTime: new Date(entry.at).toISOString() }, clock(entry.at)))));
   if (entry.error) {
     row.classList.add("wrong");
     row.querySelector(".text")?.before(h("span", { class: "heard" }, "Error: "));
@@ -57,15 +59,23 @@ export function draftRow(draft: Draft, before: Entry | Draft | undefined, me: Us
   const joins = !!before && ("content" in before || continues(before, { ...draft, user: me }));
   const state = draft.state === "failed"
     ? h("span", { class: "mine failed" }, icon("alert"))
-    : h("span", { class: "mine", title: draft.state === "sent" ? "Sent" : "Sending" }, icon(draft.state === "sent" ? "check" : "clock"), h("span", { class: "heard" }, draft.state === "sent" ? "Sent" : "Sending"));
+    : draft.state === "sent" ? mine("check", "Sent") : mine("clock", "Sending");
   const row = h("li", { class: `row message draft ${draft.state}${joins ? " joined-to" : ""}`, "data-key": draft.key });
   row.append(said(me, draft.content, joins, false, state, h("time", { class: "permalink", dateTime: new Date(draft.at).toISOString() }, clock(draft.at))));
   if (draft.state === "failed") {
     row.append(h("p", { class: "failure", role: "alert" }, `Not sent. ${draft.why ?? ""} `,
-      h("button", { type: "button", class: "link", onclick: again }, "Try again"), " ",
-      h("button", { type: "button", class: "link", onclick: discard }, "Discard")));
+      h("button", { type: "button", class: "link", "data-key": `again-${draft.key}`, onclick: again }, "Try again"), " ",
+      h("button", { type: "button", class: "link", "data-key": `discard-${draft.key}`, onclick: discard }, "Discard")));
+  }
+  if (draft.unkept && draft.state !== "sent") {
+    row.append(h("p", { class: "failure" }, "The browser has no room left to keep this: it is lost when the page is closed or reloaded before it is sent."));
   }
   return row;
+}
+
+/** What became of a message of ours. */
+function mine(drawing: "check" | "clock", word: string): HTMLElement {
+  return h("span", { class: "mine", role: "img", title: word, "aria-label": word }, icon(drawing));
 }
 
 /** Words of the server or a bot for the reader alone. */

@@ -37,6 +37,11 @@ export class LogWindow {
     this.live = live;
   }
 
+  /** Whether one more goes in without another going out at the other end. */
+  fits(entry: Entry): boolean {
+    return this.#entries.length < ENTRIES_MAX && this.#chars + weight(entry) <= CHARS_MAX;
+  }
+
   /** So many older entries are being read. If they won't fit, what comes meanwhile must not push out the entry that they go before. */
   awaits(older: number): void {
     if (this.#entries.length + older > ENTRIES_MAX) this.live = false;

@@ -17,6 +17,7 @@ const accounts = new Accounts(location.origin);
 let leave: (() => void) | undefined;
 
 function comeIn(why?: string): void {
+  const wasIn = !!leave;
   leave?.();
   leave = undefined;
   document.title = "Hubbub";
@@ -24,7 +25,12 @@ function comeIn(why?: string): void {
     keep.token.set(token);
     void enter(token);
   }, why, !why && route().at === "room").element);
+  // What had the focus is gone.
+  if (wasIn) app.querySelector("input")?.focus();
 }
+
+const ENDED = "Your session has ended. Log in again, and you are where you were.";
+const BANNED = "You were banned from this server by its operator.";
 
 /** Where somebody was before they logged out is nothing to who comes next. */
 function forgetPlace(): void {
@@ -50,7 +56,7 @@ async function enter(token: string): Promise<void> {
     clearTimeout(waiting);
     if (asHubbubError(error).code !== "unauthorized") return;
     forget(token);
-    comeIn("Your session has ended. Log in again, and you are where you were.");
+    comeIn(ENDED);
   }
 }
 
@@ -68,6 +74,7 @@ function opening(client: Client): HTMLElement {
 function show(chat: Chat): void {
   const { client, token } = chat;
   let pane: RoomPane | Directory | undefined;
+  let banned = false;
   const sidebar = new Sidebar(chat, () => void logOut());
   const stage = h("div", { class: "stage" });
   const shell = h("div", { class: "shell" }, sidebar.element, stage);
@@ -102,6 +109,7 @@ function show(chat: Chat): void {
 
   /** Another tab of this session logged out; that somebody else did is nothing to us. */
   const onStorage = (event: StorageEvent) => {
+    chat.onStorage(event);
     if (event.key === keep.token.key && event.newValue === null && event.oldValue === token) {
       forgetPlace();
       comeIn("You logged out in another tab.");
@@ -120,8 +128,9 @@ function show(chat: Chat): void {
     client.on("state", (state) => {
       if (state.is !== "closed" || state.code !== "unauthorized") return;
       forget(token);
-      comeIn("Your session has ended. Log in again, and you are where you were.");
+      comeIn(banned ? BANNED : ENDED);
     }),
+    client.on("bye", ({ reason }) => { banned = reason === "banned"; }),
     client.on("token", () => toast("Your session ends in a moment. You will be asked to log in again; nothing that you wrote is lost.")),
     client.on("refused", (error) => { if (error.code !== "not_member") toast(asSaid(error)); }),
     chat.on("entry", (entry) => {
@@ -152,6 +161,9 @@ function show(chat: Chat): void {
 for (const type of ["dragover", "drop"] as const) {
   window.addEventListener(type, (event) => { if (event.dataTransfer?.types.includes("Files")) event.preventDefault(); });
 }
+
+// What the browser had no room to keep is asked about before it is lost.
+window.addEventListener("beforeunload", (event) => { if (keep.wouldBeLost()) event.preventDefault(); });
 
 mountNotices();
 const token = keep.token.get();

@@ -18,6 +18,8 @@ export interface Draft {
   why?: string;
   /** Its entry is there already, though its answer is not. */
   seen?: boolean;
+  /** The browser has no room for it: a reload would lose it. */
+  unkept?: boolean;
 }
 
 interface OutboxEvents {
@@ -30,6 +32,7 @@ interface OutboxEvents {
 /** What is being sent: shown at once, kept over a reload, sent until it is answered, and never doubled. */
 export class Outbox extends Emitter<OutboxEvents> {
   #client: Client;
+  #user: string;
   #drafts: Draft[];
   #kept: ReturnType<typeof keep.outbox>;
   #going = new Map<string, AbortController>();
@@ -37,8 +40,9 @@ export class Outbox extends Emitter<OutboxEvents> {
   constructor(client: Client, user: string) {
     super();
     this.#client = client;
+    this.#user = user;
     this.#kept = keep.outbox(user);
-    this.#drafts = keep.parsed<Draft[]>(this.#kept.get(), []);
+    this.#drafts = keep.parsed<Draft[]>(this.#kept.get(), []).filter((draft) => this.#whole(draft));
     for (const draft of this.#drafts) if (draft.state === "waiting") this.#go(draft);
   }
 
@@ -55,6 +59,7 @@ export class Outbox extends Emitter<OutboxEvents> {
     const after = this.#client.positions[room];
     const draft: Draft = { key: newKey(), room, content, after, at: Date.now(), state: "waiting" };
     this.#drafts.push(draft);
+    if ("image" in content) this.#picture(draft).set(content.image);
     this.#go(draft);
     this.#changed(room);
   }
@@ -121,12 +126,40 @@ export class Outbox extends Emitter<OutboxEvents> {
 
   #remove(draft: Draft): void {
     this.#drafts = this.#drafts.filter((other) => other !== draft);
+    if ("image" in draft.content) this.#picture(draft).set(undefined);
     this.#changed(draft.room);
   }
 
   #changed(room: string): void {
     const unsent = this.#drafts.filter((draft) => draft.state !== "sent");
-    this.#kept.set(unsent.length > 0 ? JSON.stringify(unsent) : undefined);
+    const bare = unsent.map(({ unkept, ...draft }) => "image" in draft.content ? { ...draft, content: {} } : draft);
+    const kept = this.#kept.set(bare.length > 0 ? JSON.stringify(bare) : undefined);
+    // Where one finds no room, those behind it are not tried: each is long.
+    let roomLeft = true;
+    for (const draft of this.#drafts) {
+      if ("text" in draft.content) draft.unkept = !kept;
+      else if (draft.state === "sent") this.#picture(draft).set(undefined);
+      else {
+        const lasts = this.#picture(draft).lasts(roomLeft);
+        roomLeft &&= lasts;
+        draft.unkept = !lasts;
+      }
+    }
     this.emit("change", room);
+  }
+
+  #picture(draft: Draft) {
+    return keep.picture(this.#user, draft.key);
+  }
+
+  /** Brings a kept message and its picture together; without its picture there is nothing to send. */
+  #whole(draft: Draft): boolean {
+    if (!("text" in draft.content)) {
+      const image = draft.content.image ?? this.#picture(draft).get();
+      if (!image) return false;
+      if (draft.content.image) this.#picture(draft).set(image);
+      draft.content = { image };
+    }
+    return true;
   }
 }

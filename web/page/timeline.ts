@@ -1,8 +1,8 @@
 import { h, icon, keepingFocus, put } from "./dom.ts";
 import { draftRow, entryRow, inWords, noticeBox } from "./entry-row.ts";
-import { plural } from "./format.ts";
+import { dayOf, plural } from "./format.ts";
 import { LogWindow } from "./log-window.ts";
-import { say } from "./notices.ts";
+import { say, toast } from "./notices.ts";
 import { asSaid } from "./words.ts";
 import type { Chat } from "./chat.ts";
 import type { Entry, Erase } from "../sdk/index.ts";
@@ -50,6 +50,14 @@ export class Timeline {
   #copyLink: (seq: number) => void;
   #nameOf: (id: string) => string | undefined;
   #wide = 0;
+  /** The row that is seen first, and how much of it, in pixels. */
+  #reader?: { seq: number; left: number };
+  /** They asked for the newest, which could not be read yet. */
+  #wanted = false;
+  #today = dayOf(Date.now());
+  #midnight?: ReturnType<typeof setTimeout>;
+  /** Something could not be read, and it is said. */
+  #problem = false;
 
   constructor(chat: Chat, room: string, copyLink: (seq: number) => void, nameOf: (id: string) => string | undefined) {
     this.#chat = chat;
@@ -70,13 +78,18 @@ export class Timeline {
     this.#resize = new ResizeObserver(() => this.#onResize());
     this.#resize.observe(this.#scroll);
     this.#resize.observe(this.#inner);
-    const onSeen = () => this.#markRead();
+    const onSeen = () => {
+      this.#newDay();
+      this.#markRead();
+    };
+    this.#newDay();
     document.addEventListener("visibilitychange", onSeen);
     this.#stops.push(
       () => document.removeEventListener("visibilitychange", onSeen),
       chat.on("entry", (entry) => { if (entry.room === room) this.#onEntry(entry); }),
       chat.on("reread", (event) => { if (event.room === room) void this.#onReread(event.why); }),
       chat.outbox.on("change", (changed) => { if (changed === room) this.#showDrafts(); }),
+      chat.client.on("welcome", () => this.#onWelcome()),
       chat.outbox.on("notice", (notice) => {
         if (notice.room !== room) return;
         this.#note(noticeBox(notice.text, notice.said, notice.bad));
@@ -88,6 +101,7 @@ export class Timeline {
   close(): void {
     this.#abort.abort();
     this.#resize.disconnect();
+    clearTimeout(this.#midnight);
     for (const stop of this.#stops) stop();
   }
 
@@ -115,11 +129,18 @@ export class Timeline {
     if (!this.#rows.has(seq)) {
       const page = await this.#read({ after: Math.max(0, seq - PAGE / 2) });
       if (!page) return;
+      if ((page.entries.at(-1)?.seq ?? 0) < seq) {
+        toast("There is no such message yet. These are the newest.");
+        return this.toNewest();
+      }
       this.#followsFoot = false;
       this.#showPart(page.entries, !page.more);
     }
     const row = this.#rows.get(seq);
-    if (!row) return;
+    if (!row) {
+      toast("That message is not kept any more. Here begins what is.");
+      return this.toStart();
+    }
     this.#followsFoot = false;
     row.scrollIntoView({ block: "center" });
     row.classList.add("found");
@@ -149,12 +170,26 @@ export class Timeline {
     this.#followsFoot = false;
     this.#scroll.scrollTop = 0;
     this.#showJump();
+    // All of it may be in view: then they are at its foot as well.
+    this.#onScroll();
   }
 
   /** The log's last entry, and what comes. */
   async toNewest(): Promise<void> {
-    if (this.#window.live) this.#toFoot();
-    else await (this.#newest ??= this.#readNewest());
+    if (this.#window.live) return this.#toFoot();
+    this.#wanted = true;
+    // What they have just written is seen at once, whenever the newest can be read.
+    if (!this.#drafts.hidden) this.#scroll.scrollTop = this.#scroll.scrollHeight;
+    await (this.#newest ??= this.#readNewest());
+  }
+
+  /** What could not be read without a connection is read now. */
+  #onWelcome(): void {
+    if (this.#wanted) void this.toNewest();
+    else if (this.#problem) {
+      this.#showTop();
+      this.#onScroll();
+    }
   }
 
   /** Once, however many ask for it, but again if an answer does not reach what came since: nothing may be missing in between. */
@@ -165,6 +200,7 @@ export class Timeline {
       this.#showPart(page.entries, true, this.#meanwhile);
       this.#toFoot();
     }
+    if (this.#window.live) this.#wanted = false;
     this.#newest = undefined;
     this.#meanwhile = [];
   }
@@ -186,8 +222,10 @@ export class Timeline {
     const foot = this.#followsFoot;
     if (this.#newest) this.#meanwhile.push(entry);
     if (entry.type === "message" && entry.user.id !== this.#chat.me.id) say(inWords(entry));
-    if (!foot && entry.type === "message") this.#missed += 1;
+    if (!foot && entry.type === "message" && entry.user.id !== this.#chat.me.id) this.#missed += 1;
     if (this.#window.live && this.#window.last > 0 && entry.seq > this.#window.last + 1) this.#window.live = false;
+    // What somebody reads up there is not to go for it: it is read when they come down.
+    if (this.#window.live && !foot && !this.#window.fits(entry)) this.#window.live = false;
     if (entry.type === "erase" && !this.#window.live) this.#hold(() => this.#obey(entry));
     if (entry.type === "retention") {
       this.#window.startsAt(entry.first);
@@ -226,6 +264,7 @@ export class Timeline {
       before = entry;
     }
     this.#drop(gone, "first");
+    if (gone > 0) this.#showTop();
     // Also one that was read, and never sent to us: what it means is perhaps shown above.
     for (const entry of added) if (entry.type === "erase") this.#obey(entry);
   }
@@ -293,19 +332,32 @@ export class Timeline {
     this.#showTop();
   }
 
+  /** What was said today was said yesterday from midnight on; a browser that slept then hears of it when it is looked at. */
+  #newDay(): void {
+    const today = dayOf(Date.now());
+    if (today !== this.#today && this.#window.last > 0) {
+      keepingFocus(this.#list, () => this.#hold(() => this.#redraw()));
+      if (this.#followsFoot) this.#toFoot();
+    }
+    this.#today = today;
+    clearTimeout(this.#midnight);
+    this.#midnight = setTimeout(() => this.#newDay(), new Date().setHours(24, 0, 0, 0) - Date.now());
+  }
+
   #showDrafts(): void {
     const drafts = this.#chat.outbox.of(this.#room);
     let before: Parameters<typeof draftRow>[1] = this.#notices.has(this.#window.last) ? undefined : this.#window.entries.at(-1);
-    put(this.#drafts, drafts.map((draft) => {
+    keepingFocus(this.#drafts, () => put(this.#drafts, drafts.map((draft) => {
       const row = draftRow(draft, before, this.#chat.me, () => this.#chat.outbox.retry(draft), () => this.#chat.outbox.discard(draft));
       before = draft;
       return row;
-    }));
+    })));
     this.#drafts.hidden = drafts.length === 0;
     if (this.#followsFoot) this.#toFoot();
   }
 
   #showTop(problem?: string): void {
+    this.#problem = !!problem;
     if (problem) put(this.#top, `${problem} `, h("button", { type: "button", class: "link", onclick: () => this.#onScroll() }, "Try again"));
     else put(this.#top, this.#window.whole ? (this.#window.last > 0 ? this.#beginning() : "") : "Reading what came before…");
   }
@@ -359,6 +411,10 @@ export class Timeline {
     const below = scrollHeight - scrollTop - clientHeight;
     const before = this.#followsFoot;
     this.#followsFoot = this.#window.live && below <= AT_FOOT;
+    // They have gone on reading elsewhere.
+    if (below > AT_FOOT) this.#wanted = false;
+    // At another width it stands elsewhere until `#onResize` has put it back.
+    if (this.#scroll.clientWidth === this.#wide) this.#remember();
     if (this.#followsFoot) this.#markRead();
     if (before !== this.#followsFoot) this.#showJump();
     if (this.#reading || this.#window.last === 0) return;
@@ -390,10 +446,25 @@ export class Timeline {
   }
 
   #onResize(): void {
-    // Another width breaks lines elsewhere; at the foot the newest stays in view.
-    if (this.#followsFoot) this.#toFoot();
-    else if (this.#scroll.clientWidth !== this.#wide) this.#onScroll();
+    // Another width breaks lines elsewhere; at the foot the newest stays in view, elsewhere what is read first.
+    const turned = this.#scroll.clientWidth !== this.#wide;
     this.#wide = this.#scroll.clientWidth;
+    if (this.#followsFoot) this.#toFoot();
+    else if (turned) {
+      const row = this.#reader && this.#rows.get(this.#reader.seq);
+      if (row) {
+        const { bottom, height } = row.getBoundingClientRect();
+        this.#scroll.scrollTop += bottom - this.#scroll.getBoundingClientRect().top - Math.min(this.#reader!.left, height);
+      }
+      this.#onScroll();
+    }
+  }
+
+  #remember(): void {
+    const { top } = this.#scroll.getBoundingClientRect();
+    const seq = this.#firstSeen(top);
+    const row = seq === undefined ? undefined : this.#rows.get(seq);
+    this.#reader = row && { seq: seq!, left: row.getBoundingClientRect().bottom - top };
   }
 
   #toFoot(): void {
@@ -410,6 +481,8 @@ export class Timeline {
   }
 
   #showJump(): void {
+    // What is hidden has the focus no more, and who goes by keys is to be where they were led.
+    if (this.#followsFoot && document.activeElement === this.#jump) this.#scroll.focus({ preventScroll: true });
     this.#jump.hidden = this.#followsFoot;
     put(this.#jumpWords, this.#missed > 0 ? `${plural(this.#missed, "new message")}` : "Newest");
   }

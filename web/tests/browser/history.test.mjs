@@ -195,4 +195,14 @@ test("what is not kept any more is not looked for, and what is left goes on", as
   assert.ok(unbrokenRun(await seqs()));
 });
 
+test("a link to a message that is not kept any more leads to where the log begins, and says so", async () => {
+  await ann.page.goto(`${server.url}/#/r/${room.id}/7`);
+  await ann.page.locator(".toast", { hasText: "That message is not kept any more" }).waitFor();
+  await ann.page.getByText("What came before is not kept.").waitFor();
+  assert.equal((await looking()).seq, (await seqs())[0]);
+  await ann.page.getByRole("button", { name: "Newest" }).click();
+  await ann.page.getByText("Of the messages the newest 50,000 are kept. Older ones are gone.").waitFor();
+  await ann.page.locator(".jump").waitFor({ state: "hidden" });
+});
+
 test("nobody complained", () => assert.deepEqual(ann.complaints, []));

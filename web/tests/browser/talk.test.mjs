@@ -292,6 +292,13 @@ test("commands of bots are completed by keys, and answered in the room", async (
   await visitor.page.getByRole("option").waitFor();
   await visitor.composer.press("Escape");
   assert.equal(await visitor.page.getByRole("option").count(), 0);
+  assert.ok(await visitor.page.locator("aside").isVisible(), "what else Escape closes stays");
+  await visitor.composer.fill("/stock=AAPL=X");
+  await visitor.page.getByRole("option").waitFor();
+  await visitor.composer.press("Tab");
+  assert.equal(await visitor.composer.inputValue(), "/stock=AAPL=X");
+  await visitor.until("there was nothing to complete, so Tab leads on", () => document.activeElement.tagName !== "TEXTAREA");
+  await visitor.composer.fill("/hello=");
   await visitor.composer.pressSequentially("Bob");
   await visitor.composer.press("Enter");
   await visitor.hears("Hello Bob!");
