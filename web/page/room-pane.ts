@@ -208,7 +208,7 @@ export class RoomPane {
     patch(this.#foot, h("div", { class: "join-bar", "data-key": "join-bar" },
       h("p", {}, "You are looking in from outside. Join to write, and to see what is said as it is said."),
       h("button", { type: "button", class: "primary", onclick: () => void this.#join() }, "Join room")));
-    // There is nothing to write in: who has no mouse goes on from the room's name.
+    // There is nothing to write in: who has no mouse goes on from the room's name. Not from the button, for who is writing presses Enter.
     if (lost) this.#title.focus({ preventScroll: true });
   }
 

@@ -171,8 +171,9 @@ test("what had the focus and is gone leaves it where one goes on", async () => {
   await her.be(cat, `#/r/${room.id}`);
   await her.composer.focus();
   await owner.kick(room.id, cat.id);
-  await her.until("she may join", () => document.activeElement.textContent === "Join room");
-  await her.page.keyboard.press("Enter");
+  // Not at "Join room": who is writing presses Enter and space.
+  await her.until("she is at the room's name", () => document.activeElement.textContent === "Focus");
+  await her.page.getByRole("button", { name: "Join room" }).click();
   await her.composer.waitFor();
   await operate("PUT", `bans/${cat.id}`, {});
   await her.page.getByText("You were banned from this server").waitFor();
