@@ -358,7 +358,19 @@ impl Watcher {
             let (status, joined) = door.ask(member, "POST", &format!("/v1/chat/rooms/join/{room}")).await;
             assert_eq!(status, 200, "{joined}");
         }
-        Self { person, room, client, events }
+        let mut watcher = Self { person, room, client, events };
+        if door.gateway.config.presence_members_max > members.len() as u64 {
+            // They joined without a connection, which is told as well.
+            let mut joined: Vec<_> = members.iter().map(|member| member.id.clone()).collect();
+            while !joined.is_empty() {
+                let presence =
+                    tokio::time::timeout(DEADLINE, watcher.next()).await.expect("they are offline");
+                let user = presence.user.unwrap().id;
+                assert_eq!(presence.online, Some(false), "{user}");
+                joined.retain(|member| *member != user);
+            }
+        }
+        watcher
     }
 
     /// The next `presence` of the room that is not about the watcher.
