@@ -153,6 +153,13 @@ pub async fn what_is_kept_is_projected(store: &dyn Store) {
         store.project(Projection { kept, ..made(room, 1, 2) }).await.expect("projected");
     }
     store.project(made("e", 1, 2)).await.expect("projected");
+    // One that was bounded, and of which nothing ever went, has nothing to let go of.
+    for (said, kept) in [(2, kept(Some(30), 0)), (3, kept(None, 0))] {
+        store
+            .project(Projection { kept: Some((kept, Seq(said))), ..made("f", 1, said) })
+            .await
+            .expect("projected");
+    }
     let freed = Some((kept(None, 15), Seq(30)));
     store.project(Projection { kept: freed, ..later("r", 30, vec![]) }).await.expect("projected");
     for limit in [1, 2, ALL] {

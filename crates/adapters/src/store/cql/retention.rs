@@ -65,7 +65,7 @@ pub(super) async fn rooms(db: &Db, after: Option<RoomId>, limit: usize) -> Store
     }
     type Columns = (String, Option<i64>, Option<i64>, Option<i32>, Option<i64>);
     let take = |(room, first, entries, days, trimmed): Columns| {
-        if entries.is_some() || days.is_some() || trimmed < first {
+        if entries.is_some() || days.is_some() || trimmed.unwrap_or(0) < first.unwrap_or(0) {
             found.push(room_id(&room)?);
         }
         Ok(found.len() == limit)
