@@ -175,22 +175,20 @@ impl Asked<'_> {
         self.shard.gateway.sends.check(&self.account.user.id, Instant::now()).map_err(Failure::TooQuick)
     }
 
-    /// One more of the rooms that the user may have, which counts from now on.
-    fn take_room(&self, room: &RoomId) -> Result<RoomTaken, Failure> {
+    /// Has one more of the rooms that the user may have count from now on, unless it does already.
+    fn take_room(&self, room: &RoomId) -> Result<Option<RoomTaken>, Failure> {
         let max = self.shard.gateway.config.rooms_of_user_max;
-        let full = self.shard.with(|state| {
-            let Some(one) = state.connection(self.id) else { return false };
-            if one.rooms.len() + usize::from(one.joining) >= max && one.standing(room).is_none() {
-                return true;
+        self.shard.with(|state| {
+            let Some(one) = state.connection(self.id) else { return Ok(None) };
+            if one.standing(room).is_some() || one.joining.contains(room) {
+                return Ok(None);
             }
-            one.joining = one.joining.saturating_add(1);
-            false
-        });
-        if full {
-            Err(Failure::TooManyRooms)
-        } else {
-            Ok(RoomTaken { shard: self.shard.clone(), id: self.id })
-        }
+            if one.rooms.len() + one.joining.len() >= max {
+                return Err(Failure::TooManyRooms);
+            }
+            one.joining.push(room.clone());
+            Ok(Some(RoomTaken { shard: self.shard.clone(), id: self.id, room: room.clone() }))
+        })
     }
 
     /// Sends the frame when the future is done; until then the request counts as `weight` in flight.
@@ -223,13 +221,14 @@ impl Asked<'_> {
 struct RoomTaken {
     shard: Arc<Shard>,
     id: ConnectionId,
+    room: RoomId,
 }
 
 impl Drop for RoomTaken {
     fn drop(&mut self) {
         self.shard.with(|state| {
             if let Some(one) = state.connection(self.id) {
-                one.joining = one.joining.saturating_sub(1);
+                one.joins_no_more(&self.room);
             }
         });
     }

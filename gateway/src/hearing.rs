@@ -209,7 +209,7 @@ impl State {
         here.count_changed = true;
         match connection.standing(room) {
             Some(standing) => *standing = Standing::Live(place),
-            None => connection.rooms.push((room.clone(), Standing::Live(place))),
+            None => connection.receive(room, Standing::Live(place)),
         }
     }
 

@@ -94,6 +94,8 @@ pub struct Connection {
     pub greeting: bool,
     /// The rooms that it receives.
     pub rooms: SmallVec<[(RoomId, Standing); 1]>,
+    /// Those that it has asked to join or to make, until it receives them or was refused.
+    pub joining: SmallVec<[RoomId; 1]>,
     /// When it opened.
     pub opened: Second,
     /// When it was last heard of.
@@ -112,8 +114,6 @@ pub struct Connection {
     pub hello_waits: bool,
     /// Requests that wait for an answer.
     pub in_flight: u16,
-    /// Of these, the ones by which it will have a room more.
-    pub joining: u16,
     /// Whether those are as many as may.
     pub full: bool,
     /// Whether it is being closed: nothing more is read or sent.
@@ -148,7 +148,7 @@ impl Connection {
             behind_since: None,
             hello_waits: false,
             in_flight: 0,
-            joining: 0,
+            joining: SmallVec::new(),
             full: false,
             closing: false,
             paused: false,
@@ -168,6 +168,20 @@ impl Connection {
     /// How it stands in a room.
     pub fn standing(&mut self, room: &RoomId) -> Option<&mut Standing> {
         self.rooms.iter_mut().find(|(id, _)| id == room).map(|(_, standing)| standing)
+    }
+
+    /// Has it receive a room that it did not.
+    pub fn receive(&mut self, room: &RoomId, standing: Standing) {
+        self.joins_no_more(room);
+        self.rooms.push((room.clone(), standing));
+    }
+
+    /// What it asked is done, or was refused.
+    pub fn joins_no_more(&mut self, room: &RoomId) {
+        self.joining.retain(|joining| joining != room);
+        if self.joining.is_empty() {
+            self.joining.shrink_to_fit();
+        }
     }
 
     /// Takes it out of a room's standings.

@@ -315,7 +315,7 @@ impl State {
         match from {
             Some(from) if from < position => {
                 let Some(connection) = self.connection(id) else { return };
-                connection.rooms.push((room.clone(), Standing::CatchingUp));
+                connection.receive(room, Standing::CatchingUp);
                 self.chores.push(crate::shard::Chore::CatchUp(id, room.clone(), from));
             }
             _ => self.go_live(id, room),
