@@ -282,7 +282,8 @@ impl Asker {
         }
     }
 
-    /// Hands a user's command to a bridge, always to the same one while it lives. As of [`act`](Self::act), it is on its way when this returns. Asked twice it is the same command.
+    /// Hands a user's command to a bridge, always to the same one while it lives. As of [`act`](Self::act), it is on its way when this
+    /// returns. Asked twice it is the same command.
     ///
     /// # Errors
     /// `NoBots` where there is no bridge; `Unavailable`, and then the bots may have it.

@@ -2,7 +2,7 @@
 //!
 //! As a rule the bus decides, which gives each request to one of those who share a subject. But it knows only whose connection ended: one
 //! that is frozen gets its part of all requests for minutes. So once it chose somebody who did not answer, those are asked by name, by
-//! turns, whose signs of life are heard.
+//! turns, whose signs of life are heard. By name is also asked what has to keep a user's order.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -2,7 +2,7 @@ import { avatar, bdi, h, iconButton, keepingFocus, onceAFrame, patch } from "./d
 import { dialog, toast } from "./notices.ts";
 import { asSaid } from "./words.ts";
 import type { Chat } from "./chat.ts";
-import type { Entry, Member, Opened } from "../sdk/index.ts";
+import { asHubbubError, type Entry, type Member, type Opened } from "../sdk/index.ts";
 
 /** More than so many are not listed: the number says enough. */
 const LISTED_MAX = 500;
@@ -95,7 +95,11 @@ export class People {
 
   #remove(member: Member): void {
     dialog(`Remove ${member.name}?`, "Remove", async () => {
-      await this.#chat.client.kick(this.#room, member.id);
+      await this.#chat.client.kick(this.#room, member.id).catch((error) => {
+        // Of an owner's request it is said of whom it names.
+        if (asHubbubError(error).code !== "not_member") throw error;
+        toast(`${member.name} is not a member of this room any more.`);
+      });
     }, h("p", { class: "soft" }, "They are sent nothing more from this room. They can join it again."));
   }
 }

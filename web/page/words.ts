@@ -8,8 +8,7 @@ export function asSaid(caught: unknown): string {
     case "timed_out": return "The server did not answer in time. Try again.";
     case "unavailable": return "The server can’t do this just now. Try again in a moment.";
     case "rate_limited": return `That was a lot at once. Try again ${soon(error.retryAfter)}.`;
-    // The one to be removed is none: the server tells that from us by its words alone.
-    case "not_member": return /^this user/.test(error.message) ? "They are not a member of this room any more." : "You are not a member of this room any more.";
+    case "not_member": return "You are not a member of this room any more.";
     case "no_such_room": return "There is no such room.";
     case "internal": return "Something is wrong with the server. Try again later.";
     case "conflict": return "It can’t be told any more whether this was sent. Look at the room, then discard it or write it again.";

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -159,6 +159,21 @@ impl RabbitMq {
         let queue = channel.queue_declare(queue.into(), look, FieldTable::default()).await?;
         connection.close(200, "seen".into()).await?;
         Ok(queue.message_count())
+    }
+
+    /// Takes all that a queue has: the bodies, in its order.
+    ///
+    /// # Errors
+    /// When there is no such queue, or the broker is away.
+    pub async fn take_all(&self, queue: &str) -> anyhow::Result<Vec<Vec<u8>>> {
+        let connection = Connection::connect(&self.url(), ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        let mut taken = Vec::new();
+        while let Some(got) = channel.basic_get(queue.into(), BasicGetOptions { no_ack: true }).await? {
+            taken.push(got.delivery.data);
+        }
+        connection.close(200, "taken".into()).await?;
+        Ok(taken)
     }
 
     /// Has it be short of memory, so that it takes nothing from those who publish, or be well again.

@@ -127,6 +127,15 @@ mod tests {
         assert_eq!(read(request, 100).await, Err(Fault::BodyTooLarge(100)));
     }
 
+    #[tokio::test]
+    async fn who_waits_to_go_on_is_not_told_to_send_too_much() {
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let mut request = post("application/json", never);
+        request.headers_mut().insert(header::CONTENT_LENGTH, 101.into());
+        request.headers_mut().insert(header::EXPECT, "100-continue".parse().unwrap());
+        assert_eq!(read(request, 100).await, Err(Fault::BodyTooLarge(100)));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_body_that_never_comes_is_given_up() {
         let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());

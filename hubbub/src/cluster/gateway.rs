@@ -80,11 +80,6 @@ pub async fn serve(
         leaving.cancel();
         served.context("the gateway ended")
     };
-    let serve = async {
-        let (served, ()) = tokio::join!(door, signs);
-        served
-    };
-    let serve = node.shown(&reached, (url.clone(), Some(gateway.insight())), &shutdown, serve);
     let ready = async {
         if let Some(peers) = &gateway.peers {
             // Who does not answer by then is away: it is asked on, and keeps nobody from being served.
@@ -93,13 +88,13 @@ pub async fn serve(
         node.serving.is_met();
         tracing::info!(%url, "gateway serves");
     };
-    let ready = async {
-        let _ = shutdown.run_until_cancelled(ready).await;
-        std::future::pending::<()>().await
+    let serve = async {
+        let (served, (), _) = tokio::join!(door, signs, shutdown.run_until_cancelled(ready));
+        served
     };
+    let serve = node.shown(&reached, (url.clone(), Some(gateway.insight())), &shutdown, serve);
     tokio::select! {
         served = serve => served??,
-        () = ready => {}
         ended = admin => ended?,
         () = gateway.banned.keep_reading(&*reached.store, |found| {
             found.iter().for_each(|user| gateway.close_banned(user));

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use hubbub_client::answer::{Range, Sent};
 use hubbub_client::{Client, Events, What};
 use hubbub_core::code::Code;
@@ -211,4 +212,41 @@ async fn each_command_is_answered_once_whatever_is_killed_on_the_way() {
     let said = said(&owner, &room).await;
     assert_eq!(said.len(), expected.len());
     assert_eq!(said, expected);
+}
+
+#[tokio::test]
+async fn commands_keep_their_order_over_several_bridges_and_one_that_is_repeated_is_one() {
+    let mut quiet = Quiet::of(Plan { gateways: 1, nats: 1, workers: 1, histories: 1, ..plan().await }).await;
+    let cluster = &mut quiet.cluster;
+    cluster.broker = Some(RabbitMq::start().await.unwrap());
+    for _ in 0..2 {
+        let start = cluster.tier("bot-bridge");
+        cluster.add_bridge(start).await.unwrap();
+        reaches_its_broker(cluster.bridges.last().unwrap()).await;
+    }
+    // When it is ready it has heard who lives.
+    let gateway = &mut cluster.gateways[0];
+    assert!(gateway.terminate().await.unwrap().success());
+    gateway.restart().await.unwrap();
+    let ann = Person::register(gateway, "ann").await.unwrap();
+    let (ann, events) = ann.connect().await.unwrap();
+    tokio::spawn(hear(events));
+    let room = ann.create("bots", "").await.unwrap().id;
+    let texts: Vec<_> = (100..200).map(|n| format!("/x={n}")).collect();
+    // Of tasks that have had their turn tokio wakes the last one first, and all of these are one task.
+    let sent = join_all(texts.iter().map(|text| ann.send_text(&room, text, None)));
+    for sent in tokio::task::coop::unconstrained(sent).await {
+        assert!(matches!(sent, Ok(Sent::Command { .. })), "{sent:?}");
+    }
+    let key = Key::parse("once").unwrap();
+    for _ in 0..10 {
+        in_time("it is acknowledged", given(&ann, &room, "/x=once", &key)).await;
+    }
+    let bodies = cluster.broker.as_ref().unwrap().take_all("bot-jobsity-bot").await.unwrap();
+    let heard = bodies.iter().map(|body| {
+        let body: serde_json::Value = serde_json::from_slice(body).unwrap();
+        body["message"].as_str().unwrap().to_owned()
+    });
+    let expected: Vec<_> = texts.into_iter().chain(["/x=once".to_owned()]).collect();
+    assert_eq!(heard.collect::<Vec<_>>(), expected);
 }

@@ -154,6 +154,13 @@ async fn a_body_must_be_json_and_small_enough() {
         "too_large",
         602,
     );
+    // Who waits to be told to go on is told that, and no more, nor `100 Continue` before it.
+    for (token, status) in [(token.as_str(), 413), ("", 401)] {
+        let waits = format!(
+            "POST {say} HTTP/1.1\r\nHost: x\r\n{token}Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 3000000\r\n\r\n"
+        );
+        assert_eq!(crate::plain_http::exchange(&server, waits.as_bytes()).await.status, status);
+    }
     talk.is_well().await;
 }
 

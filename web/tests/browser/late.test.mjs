@@ -11,12 +11,7 @@ let browser, server, person, bob, here, there;
 
 before(async () => {
   [browser, server] = await Promise.all([launch(), Hubbub.start("--sends-per-second=1000000")]);
-  person = await server.person("Ann");
-  const ann = await server.client(person);
-  [here, there] = [await ann.create({ name: "Here" }), await ann.create({ name: "There" })];
-  ann.close();
-  bob = await server.client(await server.person("Bob"));
-  for (const { id } of [here, there]) await bob.join(id);
+  ({ person, bob, here, there } = await server.twoRooms());
 });
 after(async () => {
   bob?.close();

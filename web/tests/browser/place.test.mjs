@@ -205,7 +205,8 @@ test("who just left can't be removed, and that is said of them", async () => {
   const dialog = ann.page.getByRole("dialog");
   await bob.leave(room.id);
   await dialog.getByRole("button", { name: "Remove", exact: true }).click();
-  await dialog.getByText("They are not a member of this room any more.").waitFor();
+  await ann.page.getByText("Bob is not a member of this room any more.").waitFor();
+  await dialog.waitFor({ state: "detached" });
   await ann.leave();
 });
 

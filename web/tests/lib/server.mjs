@@ -89,6 +89,17 @@ export class Hubbub {
     await client.connect();
     return client;
   }
+
+  /** Ann's rooms "Here" and "There", Ann herself, and Bob's client, who is in both. */
+  async twoRooms() {
+    const person = await this.person("Ann");
+    const ann = await this.client(person);
+    const [here, there] = [await ann.create({ name: "Here" }), await ann.create({ name: "There" })];
+    ann.close();
+    const bob = await this.client(await this.person("Bob"));
+    for (const { id } of [here, there]) await bob.join(id);
+    return { person, bob, here, there };
+  }
 }
 
 /** A picture: a PNG of one color, as a data URL. */

@@ -139,7 +139,7 @@ fn find_room(db: &Connection) -> Stored<()> {
     let written = std::fs::write(&probe, vec![0; ROOM_BYTES]);
     let removed = std::fs::remove_file(&probe);
     written.and(removed).map_err(|error| {
-        unavailable(format_args!("no room for {ROOM_BYTES} bytes beside the store's file: {error}"))
+        unavailable(format_args!("{ROOM_BYTES} bytes can't be written beside the store's file: {error}"))
     })
 }
 
