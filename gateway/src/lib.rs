@@ -49,7 +49,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use hubbub_core::ids::{Partitions, RoomId, User, UserId};
+use hubbub_core::ids::{LogId, Partitions, RoomId, User, UserId};
 use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, Role, Secret};
 use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_node::bans::Banned;
@@ -84,6 +84,8 @@ pub struct Ports {
     pub accounts: Arc<dyn Accounts>,
     /// How many partitions there are.
     pub partitions: Partitions,
+    /// The log that the rooms are in, as the process found it.
+    pub log: LogId,
     /// Who may not come in.
     pub banned: Arc<Banned>,
     /// The other gateways; `None` where this is the only one, and nothing is done for others.
@@ -100,6 +102,8 @@ pub struct Gateway {
     pub bus: Arc<dyn Bus>,
     /// Who a token stands for.
     pub accounts: Arc<dyn Accounts>,
+    /// The log that the rooms are in.
+    pub log: LogId,
     /// Who is here.
     pub presence: Presence<UserId>,
     /// Who is at other gateways, if there may be any.
@@ -147,6 +151,7 @@ impl Gateway {
             ),
             bus: ports.bus,
             accounts: ports.accounts,
+            log: ports.log,
             presence: Presence::default(),
             peers: ports.cluster.map(Peers::new),
             revoked: Arc::default(),

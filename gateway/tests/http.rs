@@ -18,6 +18,7 @@ use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
 use hubbub_core::ids::{Millis, NodeId, Partitions, UserId};
 use hubbub_core::ports::accounts::Secret;
+use hubbub_core::ports::store::Store;
 use hubbub_gateway::admin::{self, credentials::Credentials};
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{ClientAddress, HttpState, Readiness, router};
@@ -50,7 +51,14 @@ impl Chat {
         tokio::spawn(hubbub_history_service::serve(bus.clone(), store.clone(), history, end.clone()));
         let gateway = Gateway::new(
             config,
-            Ports { bus, accounts: Arc::new(accounts), partitions, banned: Arc::default(), cluster: None },
+            Ports {
+                bus,
+                accounts: Arc::new(accounts),
+                partitions,
+                log: store.log_id(),
+                banned: Arc::default(),
+                cluster: None,
+            },
         );
         let state = HttpState {
             gateway: gateway.clone(),

@@ -153,7 +153,9 @@ impl Server {
         let bus = Arc::new(LocalBus::default());
         // Whoever bans is this process: they need not be read again.
         let banned = Banned::read(&*store).await?;
-        let ports = hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, banned, cluster: None };
+        let log = store.log_id();
+        let ports =
+            hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, log, banned, cluster: None };
         let mut gateway = settings.gateway(tls);
         if matches!(bots, Bots::Inside { .. }) {
             gateway.bot_tokens = BotTokens::Nothing;

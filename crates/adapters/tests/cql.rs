@@ -200,10 +200,12 @@ async fn a_log_that_was_renewed_is_another_one_with_the_same_entries() {
     let options = options().await;
     let store = open(&options).await;
     append(&store, 1..3).await;
+    assert_eq!(store.current_log().await.unwrap(), store.log_id());
     let renewed = store.renew_log().await.unwrap();
     let again = open(&options).await;
     assert_eq!(again.log_id(), renewed);
     assert_ne!(store.log_id(), renewed, "one that runs goes on with what it began with");
+    assert_eq!(store.current_log().await.unwrap(), renewed, "and can see that it has to end");
     assert_eq!(again.read(read(1..=2)).await.unwrap(), [entry(1), entry(2)]);
 }
 

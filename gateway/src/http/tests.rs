@@ -6,7 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::response::Response;
 use http::{HeaderMap, Request, StatusCode, header};
 use hubbub_adapters::bus::LocalBus;
-use hubbub_core::ids::{Millis, Partitions, User, UserId};
+use hubbub_core::ids::{LogId, Millis, Partitions, User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, BuiltInAccounts, Role, Secret};
 use serde_json::Value;
@@ -47,7 +47,14 @@ impl Accounts for ByName {
 pub(crate) fn state(config: Config) -> HttpState {
     let partitions = Partitions::new(1).unwrap();
     let bus = Arc::new(LocalBus::default());
-    let ports = Ports { bus, accounts: Arc::new(ByName), partitions, banned: Arc::default(), cluster: None };
+    let ports = Ports {
+        bus,
+        accounts: Arc::new(ByName),
+        partitions,
+        log: LogId(1),
+        banned: Arc::default(),
+        cluster: None,
+    };
     HttpState {
         gateway: Gateway::new(config, ports),
         health: Arc::new(Readiness::default),

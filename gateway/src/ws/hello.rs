@@ -383,7 +383,7 @@ impl Shard {
         reference: &Ref,
         account: &Account,
         rooms: Vec<WelcomeRoom>,
-        log: Option<LogId>,
+        of_rooms: Option<LogId>,
     ) -> bytes::Bytes {
         let config = &self.gateway.config;
         answer::frame(&Welcome {
@@ -391,7 +391,8 @@ impl Shard {
             reference,
             user: WelcomeUser { id: &account.user.id, name: &account.user.name, roles: &account.roles },
             rooms,
-            log,
+            // Who has no room yet will name it all the same: rooms are made and joined before the next hello.
+            log: of_rooms.unwrap_or(self.gateway.log),
             limits: &Limits {
                 text_chars: hubbub_core::limits::TEXT_CHARS_MAX,
                 image_bytes: hubbub_core::limits::IMAGE_BYTES_MAX,

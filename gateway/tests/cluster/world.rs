@@ -14,12 +14,13 @@ use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
 use hubbub_client::event::Presence;
 use hubbub_client::{Client, Event, Events};
-use hubbub_core::ids::{NodeId, Partitions, RoomId, User, UserId};
+use hubbub_core::ids::{LogId, NodeId, Partitions, RoomId, User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
 use hubbub_core::ports::bus::{
     Answered, Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
 };
+use hubbub_core::ports::store::Store;
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::peers::Cluster;
@@ -235,6 +236,7 @@ pub struct World {
     pub bus: Arc<LocalBus>,
     accounts: Arc<BuiltIn>,
     partitions: Partitions,
+    log: LogId,
     end: CancellationToken,
     _folder: tempfile::TempDir,
 }
@@ -250,9 +252,9 @@ impl World {
         let ports = hubbub_room_worker::Ports { bus: bus.clone(), store: store.clone(), leases };
         let worker = hubbub_room_worker::Config::new(NodeId::parse("worker").unwrap(), partitions);
         tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
-        let history = hubbub_history_service::Config::new(partitions);
+        let (history, log) = (hubbub_history_service::Config::new(partitions), store.log_id());
         tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
-        Self { bus, accounts, partitions, end, _folder: folder }
+        Self { bus, accounts, partitions, log, end, _folder: folder }
     }
 
     pub async fn gateway(&self, name: &str) -> Door {
@@ -279,6 +281,7 @@ impl World {
             bus: line.clone(),
             accounts: self.accounts.clone(),
             partitions: self.partitions,
+            log: self.log,
             banned: Arc::default(),
             cluster: Some(Cluster { node, roster, readers, bridges }),
         };

@@ -18,6 +18,7 @@ use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
 use hubbub_core::ports::bus::{
     Answered, Bus, BusError, Listener, LossWatcher, Message, Payload, Server, Subject, Subscription,
 };
+use hubbub_core::ports::store::Store;
 use hubbub_core::room::Verb;
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{HttpState, Readiness, router};
@@ -132,7 +133,7 @@ impl Chat {
         let ports = hubbub_room_worker::Ports { bus: bus.clone(), store: store.clone(), leases };
         let worker = hubbub_room_worker::Config::new(NodeId::parse("test").unwrap(), partitions);
         tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
-        let history = hubbub_history_service::Config::new(partitions);
+        let (history, log) = (hubbub_history_service::Config::new(partitions), store.log_id());
         tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
         let gateway = Gateway::new(
             config,
@@ -140,6 +141,7 @@ impl Chat {
                 bus: bus.clone(),
                 accounts: Arc::new(accounts),
                 partitions,
+                log,
                 banned: Arc::default(),
                 cluster: None,
             },

@@ -91,7 +91,7 @@ async fn work(
     tokio::select! {
         served = node.shown(&reached, (address, None), shutdown, serve) => served??,
         () = banned.keep_reading(&*reached.store, |_| {}) => {}
-        () = node.watch(&reached, shutdown) => {}
+        why = node.watch(&reached, shutdown) => return Err(why),
         () = watch(&broker, &condition) => {}
     }
     tracing::info!("drained; answers that were under way are kept or with the broker");

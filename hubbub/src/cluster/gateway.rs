@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use hubbub_adapters::leases::NatsLeases;
 use hubbub_core::ports::bus::Subscription;
+use hubbub_core::ports::store::Store;
 use hubbub_gateway::peers::Cluster;
 use hubbub_gateway::tls::Tls;
 use hubbub_gateway::{Gateway, Ports, listener};
@@ -99,7 +100,7 @@ pub async fn serve(
         () = gateway.banned.keep_reading(&*reached.store, |found| {
             found.iter().for_each(|user| gateway.close_banned(user));
         }) => {}
-        () = node.watch(&reached, &shutdown) => {}
+        why = node.watch(&reached, &shutdown) => return Err(why),
         ended = tls::reload_when_told(tls.clone()) => ended.context("SIGHUP can't be listened to")?,
     }
     tracing::info!("drained; every client was told when to come back");
@@ -129,7 +130,8 @@ async fn start(
     let (bridges, bridges_heard) = Roster::listen(&*reached.bus, Tier::BotBridge).await?;
     let (reported, reports_heard) = Reported::listen(&*reached.bus).await?;
     let cluster = Some(Cluster { node: node.id.clone(), roster, readers, bridges });
-    let ports = Ports { bus: reached.bus.clone(), accounts, partitions, banned, cluster };
+    let (bus, log) = (reached.bus.clone(), reached.store.log_id());
+    let ports = Ports { bus, accounts, partitions, log, banned, cluster };
     let gateway = Gateway::new(settings.gateway(tls), ports);
     let heard = [roster_heard, readers_heard, bridges_heard, reports_heard];
     Ok(Started { gateway, reached, reported, _heard: heard })

@@ -57,7 +57,7 @@ async fn work(
         async { tokio::join!(hubbub_history_service::serve(bus, store, config, shutdown.clone()), signs) };
     tokio::select! {
         served = node.shown(&reached, (address, None), shutdown, serve) => { served?; }
-        () = node.watch(&reached, shutdown) => {}
+        why = node.watch(&reached, shutdown) => return Err(why),
     }
     tracing::info!("drained; all reads are answered");
     Ok(())

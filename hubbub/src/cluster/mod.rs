@@ -133,11 +133,18 @@ impl Node {
         Ok(done)
     }
 
-    /// Keeps readiness and metrics up to date.
-    async fn watch(&self, reached: &Reached, shutdown: &CancellationToken) {
+    /// Keeps readiness and metrics up to date, as long as the log is the one that the process began with. Then it says why the
+    /// process has to end, and at once: what it would still write and tell is another log's.
+    async fn watch(&self, reached: &Reached, shutdown: &CancellationToken) -> anyhow::Error {
         loop {
-            match reached.store.check().await {
-                Ok(()) => {
+            match reached.look_at_log().await {
+                Ok(log) if log != reached.store.log_id() => {
+                    return anyhow::anyhow!(
+                        "the database was restored (hubbub restored), and this process knows its log by the id from before: \
+                         it ends; start it again"
+                    );
+                }
+                Ok(_) => {
                     *reached.lock_well() = Some(Instant::now());
                     if self.database.is_met() {
                         tracing::info!("the database is there again");
@@ -166,6 +173,12 @@ impl Node {
 }
 
 impl Reached {
+    /// Which log the database has, if it can be written to.
+    async fn look_at_log(&self) -> Result<LogId, StoreError> {
+        self.store.check().await?;
+        self.store.current_log().await
+    }
+
     /// Whether the database was well of late.
     fn is_fit(&self) -> bool {
         self.lock_well().is_some_and(|well| well.elapsed() < FIT_MAX)

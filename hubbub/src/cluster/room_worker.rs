@@ -68,7 +68,7 @@ async fn work(
     let serve = node.shown(&reached, (address, None), shutdown, serve);
     tokio::select! {
         served = serve => { served?; }
-        () = node.watch(&reached, shutdown) => {}
+        why = node.watch(&reached, shutdown) => return Err(why),
         () = watch_leases(&*leases, &node.health) => {}
     }
     tracing::info!("drained; its partitions are given back");

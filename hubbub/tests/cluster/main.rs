@@ -12,6 +12,7 @@ mod faults;
 mod import;
 mod presence;
 mod rebalancing;
+mod restored;
 mod retention;
 mod rolling;
 mod traces;

@@ -231,9 +231,8 @@ pub struct Welcome<'a> {
     pub user: WelcomeUser<'a>,
     /// The rooms whose entries the connection receives from here on.
     pub rooms: Vec<WelcomeRoom>,
-    /// Which log the seqs of the rooms are of; unknown to who has none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log: Option<LogId>,
+    /// Which log the seqs of the rooms are of, and of those that are joined from now on.
+    pub log: LogId,
     /// What a client may send.
     pub limits: &'a Limits,
     /// The server pings after so many seconds of silence; a client may do the same.

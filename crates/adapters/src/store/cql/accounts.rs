@@ -54,9 +54,7 @@ pub(super) async fn by_email(db: &Db, email: String) -> Stored<Option<AccountRow
 
 /// What is kept by that name: `candidate` if there was nothing.
 pub(super) async fn shared(db: &Db, name: &str, candidate: Vec<u8>) -> Stored<Vec<u8>> {
-    let result = db.session.execute_unpaged(&db.statements.shared, (name,)).await;
-    let rows = result.map_err(unavailable)?.into_rows_result().map_err(unavailable)?;
-    if let Some((kept,)) = rows.maybe_first_row::<(Vec<u8>,)>().map_err(damaged)? {
+    if let Some(kept) = kept(db, name).await? {
         return Ok(kept);
     }
     let put = lwt::run(&db.session, &db.statements.put_shared, (name, &candidate)).await?;
@@ -65,4 +63,12 @@ pub(super) async fn shared(db: &Db, name: &str, candidate: Vec<u8>) -> Stored<Ve
         _ if put.applied => Ok(candidate),
         _ => Err(damaged(format_args!("what is shared as {name} has no value"))),
     }
+}
+
+/// What is kept by that name, if anything.
+pub(super) async fn kept(db: &Db, name: &str) -> Stored<Option<Vec<u8>>> {
+    let result = db.session.execute_unpaged(&db.statements.shared, (name,)).await;
+    let rows = result.map_err(unavailable)?.into_rows_result().map_err(unavailable)?;
+    let row = rows.maybe_first_row::<(Vec<u8>,)>().map_err(damaged)?;
+    Ok(row.map(|(kept,)| kept))
 }

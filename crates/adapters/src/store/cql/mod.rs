@@ -113,15 +113,11 @@ impl CqlStore {
                  give it a keyspace of its own by --cql-keyspace (CQL_KEYSPACE), or the cluster's name by --cluster (CLUSTER)"
             )));
         }
-        let log_id = log_id
-            .try_into()
-            .map(u128::from_be_bytes)
-            .map_err(|_| damaged("the log's id has another form"))?;
-        Ok(Self { db: Arc::new(db), log_id: LogId(log_id), runtime: Handle::current() })
+        Ok(Self { db: Arc::new(db), log_id: parse_log_id(log_id)?, runtime: Handle::current() })
     }
 
     /// Gives the log a new id: what readers saw of it before is another log's from now on. Processes that run know the old one
-    /// until they begin anew.
+    /// until they begin anew, and see by [`current_log`](Self::current_log) that they have to.
     ///
     /// # Errors
     /// `Unavailable`, and then it may have been done.
@@ -133,6 +129,18 @@ impl CqlStore {
             true => Ok(log_id),
             false => Err(damaged("the log's id is missing")),
         }
+    }
+
+    /// The id that the log has now: another one than [`Store::log_id`] once somebody gave it a new one. Cheap; may be asked every second.
+    ///
+    /// # Errors
+    /// As of a read.
+    pub async fn current_log(&self) -> Stored<LogId> {
+        let read = async |db: Arc<Db>| match accounts::kept(&db, LOG_ID).await? {
+            Some(kept) => parse_log_id(kept),
+            None => Err(damaged("the log's id is missing")),
+        };
+        self.run("current_log", read).await
     }
 
     async fn prepare(options: &CqlOptions) -> Result<Db, CqlOpenError> {
@@ -172,6 +180,11 @@ impl CqlStore {
             result
         })
     }
+}
+
+fn parse_log_id(kept: Vec<u8>) -> Stored<LogId> {
+    let bytes = kept.try_into().map_err(|_| damaged("the log's id has another form"))?;
+    Ok(LogId(u128::from_be_bytes(bytes)))
 }
 
 impl Store for CqlStore {
