@@ -99,7 +99,7 @@ pub struct Room {
     pub holder: Option<Holder>,
     /// What the holder says of it; absent if it does not answer.
     pub held: Option<RoomHeld>,
-    /// Why there is no answer of the holder.
+    /// Why something is not known.
     pub trouble: Option<String>,
 }
 

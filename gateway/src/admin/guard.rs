@@ -99,13 +99,17 @@ fn action(method: &Method, path: &str) -> &'static str {
     }
 }
 
-/// The path as far as it is made of ids: whoever puts a token there by mistake does not find it in a log.
+/// The longest path that is a route has so many parts, the one before the first `/` too.
+const PARTS_MAX: usize = 5;
+
+/// The path as far as it is made of ids, and no more than routes have: whoever puts a token there by mistake does not find it in a log.
 fn names_in(path: &str) -> String {
     let path = path.strip_prefix(PREFIX).unwrap_or(path);
-    let shown = path.split('/').map(|part| match part.is_empty() || UserId::parse(part).is_ok() {
-        true => part,
-        false => "(not an id)",
-    });
+    let shown =
+        path.split('/').take(PARTS_MAX).map(|part| match part.is_empty() || UserId::parse(part).is_ok() {
+            true => part,
+            false => "(not an id)",
+        });
     shown.collect::<Vec<_>>().join("/")
 }
 
@@ -125,5 +129,6 @@ mod tests {
         assert_eq!(names_in("/v1/admin/rooms/r-1/members/u_2"), "/rooms/r-1/members/u_2");
         assert_eq!(names_in("/v1/admin/bans/eyJhbGci.eyJzdWIi.c2ln"), "/bans/(not an id)");
         assert_eq!(names_in("/v1/admin/bans/a%2Eb"), "/bans/(not an id)");
+        assert_eq!(names_in(&"/é".repeat(4_000)), "/(not an id)".repeat(4));
     }
 }

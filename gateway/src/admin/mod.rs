@@ -77,8 +77,8 @@ pub fn router(gateway: Arc<Gateway>, ports: Ports, credentials: Credentials) -> 
         .route(&at("/revocations"), post(users::revoke))
         .route(&at("/bans"), get(users::bans))
         .route(&at("/bans/{user}"), put(users::ban).delete(users::unban))
-        .route_layer(from_fn_with_state(admin.clone(), guard::guard))
         .fallback(async || Fault::NoSuchPath)
+        .layer(from_fn_with_state(admin.clone(), guard::guard))
         .layer(from_fn(guard::finish))
         .with_state(admin)
 }

@@ -50,7 +50,7 @@ pub(super) async fn show(State(admin): State<Admin>, InRoom(room): InRoom) -> Re
     let partition = admin.gateway.asker.partition(&room);
     let leased = admin.ports.leases.read(partition);
     let (lease, held) = tokio::join!(leased, admin.gateway.asker.sync(&room, 0, Vec::new()));
-    let mut trouble = None;
+    let mut trouble = Vec::new();
     let held = match held {
         Ok((synced, _)) => Some(RoomHeld {
             name: synced.info.facts.name.as_ref().into(),
@@ -63,7 +63,7 @@ pub(super) async fn show(State(admin): State<Admin>, InRoom(room): InRoom) -> Re
             kept: synced.info.kept,
         }),
         Err(Failure::Unavailable) => {
-            trouble = Some("the holder of the room's partition does not answer".to_owned());
+            trouble.push("the holder of the room's partition does not answer".to_owned());
             None
         }
         Err(failure) => return Err(failure.into()),
@@ -71,7 +71,7 @@ pub(super) async fn show(State(admin): State<Admin>, InRoom(room): InRoom) -> Re
     let holder = match lease {
         Ok(lease) => lease.and_then(|lease| lease.holder),
         Err(error) => {
-            trouble.get_or_insert_with(|| error.to_string());
+            trouble.push(format!("who holds it can't be looked up: {error}"));
             None
         }
     };
@@ -79,6 +79,7 @@ pub(super) async fn show(State(admin): State<Admin>, InRoom(room): InRoom) -> Re
         let mut all = admin.ports.reported.all().into_iter();
         Holder { as_node: all.find(|seen| seen.report.node == id).map(node), node: id }
     });
+    let trouble = (!trouble.is_empty()).then(|| trouble.join("; "));
     Ok(Json(Room { id: room, partition, holder, held, trouble }))
 }
 

@@ -204,7 +204,7 @@ pub(super) fn room(room: &Room, members: Option<&Members>) -> String {
     }
     line("partition", &room.partition.to_string());
     let holder = match &room.holder {
-        None => "nobody".into(),
+        None => "none that is known".into(),
         Some(holder) => match &holder.as_node {
             None => format!("{}, which was not heard of for ten minutes", holder.node),
             Some(node) => {

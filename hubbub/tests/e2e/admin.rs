@@ -279,6 +279,11 @@ async fn who_has_no_credential_is_refused_and_written_down() {
         let answer = request(address, method, path, Some(&credential), None).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
     }
+    let answer = request(address, "GET", "/v1/admin/no", None, None).await.unwrap();
+    assert_eq!(answer.status, 401, "which paths there are is nobody's business: {answer:?}");
+    let lines = audited(&server, "other");
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines[0].contains("on=\"/no\"") && lines[3].contains("who=(nobody)"), "{lines:?}");
     is_done(&operator.run(&["nodes"]).await, "all-in-one");
 
     // A guesser is slowed down, and with them all who come from there.

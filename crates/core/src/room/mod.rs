@@ -411,6 +411,10 @@ impl Room {
                 true => Ok(Verdict::Append(Fate::Kick(member), None)),
                 false => Err(Refusal::NoSuchMember),
             },
+            // Said once more, as after a lost answer: it is so already.
+            Verb::Topic { topic } if *topic == facts.topic => {
+                Ok(Verdict::Answer(Answer::Kept { seq: self.head, at: None }))
+            }
             Verb::Topic { topic } => {
                 Ok(Verdict::Append(Fate::Topic(RoomFacts { topic: topic.clone(), ..facts.clone() }), None))
             }

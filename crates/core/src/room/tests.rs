@@ -127,7 +127,10 @@ impl Model {
             Verb::Kick { member } | Verb::Expel { member } if !members.contains(member) => {
                 refused(Refusal::NoSuchMember)
             }
-            Verb::Kick { .. } | Verb::Expel { .. } | Verb::Topic { .. } => None,
+            Verb::Kick { .. } | Verb::Expel { .. } => None,
+            Verb::Topic { topic } => {
+                (facts.topic == *topic).then_some(Answer::Kept { seq: Seq(head as u64), at: None })
+            }
             Verb::Retain { retention } => {
                 let (kept, seq) = self.kept(head);
                 (kept.retention == *retention).then_some(Answer::Kept { seq, at: None })

@@ -98,6 +98,10 @@ fn is_a_refusal(error: &Error) -> bool {
 /// What to do about an error of a queue that will not go away by itself.
 pub(super) fn explained(error: Error, queue: &str) -> NoQueue {
     let what_to_do = match soft(&error) {
+        // By its words alone RabbitMQ tells this from a lack of permissions.
+        Some(AMQPSoftError::ACCESSREFUSED) if error.to_string().contains("exclusive use") => {
+            "another program takes from it and lets nobody else: end that one, or set AMQP_QUEUE and AMQP_BOT_QUEUE to other names"
+        }
         Some(AMQPSoftError::ACCESSREFUSED) => {
             "the broker's user may not use it: give the user the permissions configure, write and read for both queues and for the default exchange"
         }
@@ -132,6 +136,12 @@ mod tests {
     fn what_will_not_mend_itself_says_what_to_do() {
         let locked = explained(error(AMQPErrorKind::Soft(AMQPSoftError::RESOURCELOCKED)), "q");
         assert!(locked.to_string().contains("other names"), "{locked}");
+        let busy = AMQPError::new(
+            AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED),
+            "ACCESS_REFUSED - queue 'q' in vhost '/' in exclusive use".into(),
+        );
+        let busy = explained(ErrorKind::ProtocolError(busy).into(), "q");
+        assert!(busy.to_string().contains("another program takes from it"), "{busy}");
         let lost = explained(error(AMQPErrorKind::Hard(AMQPHardError::CONNECTIONFORCED)), "q");
         assert!(matches!(lost, NoQueue::Again(_)));
     }
