@@ -13,9 +13,10 @@ use hubbub_core::room::{Answer, Refusal, RoomInfo, Verb};
 
 use crate::actions::room_id;
 use crate::bots::{Given, command_in};
+use crate::ear::{Ear, Heard};
 use crate::error::Failure;
 use crate::member::ConnectionId;
-use crate::shard::{Ear, Heard, Shard};
+use crate::shard::Shard;
 use crate::ws::connection::Flow;
 
 /// A read counts as so many requests in flight: its answer is up to 512 KiB, and all that are in flight may be answered

@@ -18,9 +18,10 @@ use hubbub_wire::tier::parcel::{self, BadParcel};
 use smallvec::SmallVec;
 
 use crate::dialect::{Dialect, Passes};
+use crate::ear::Heard;
 use crate::member::{ConnectionId, Standing};
 use crate::room::{SyncCause, SyncNeed};
-use crate::shard::{Chore, Heard, State};
+use crate::shard::{Chore, State};
 
 impl State {
     /// Takes one message of the bus.
@@ -47,6 +48,11 @@ impl State {
         let Some(here) = self.rooms.get_mut(room) else { return Ok(()) };
         let Message { payload, traces } = message;
         let Committed { batch, entries } = Committed::read(room, payload)?;
+        if here.synced.as_ref().is_some_and(|synced| synced.log != batch.log) {
+            // Its seqs say nothing beside ours.
+            self.need_sync(room.clone(), SyncCause::Head);
+            return Ok(());
+        }
         self.counts.entries += entries.len() as u64;
         if let Some(last) = entries.last() {
             here.begin_delivery(last.seq, &traces);
@@ -148,6 +154,9 @@ impl State {
     /// The joining user's connections are live from the join on.
     fn before_join(&mut self, room: &RoomId, entry: &Entry) {
         let room = &self.shared(room);
+        if let Some(here) = self.rooms.get_mut(room) {
+            here.note_join(&entry.user);
+        }
         let Some(user) = self.users.get_mut(&entry.user) else { return };
         user.joined.insert(room.clone(), entry.seq);
         let connections = user.connections.clone();
@@ -189,7 +198,7 @@ impl State {
                     self.tell_behind(id, room, after);
                 }
                 // Its task reads the leave in the log.
-                Some(Standing::CatchingUp) | None => {}
+                Some(Standing::CatchingUp(_)) | None => {}
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod actions;
 pub mod bots;
 pub mod content;
 pub mod shard;
+pub mod ear;
 pub mod member;
 pub mod room;
 pub mod held;

@@ -22,11 +22,12 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tower_service::Service;
 
 use crate::Gateway;
+use crate::ear::Heard;
 use crate::http::access_log::AccessLine;
 use crate::http::unread::linger;
 use crate::http::{ClientAddress, problem};
 use crate::presence::Arrived;
-use crate::shard::{Heard, Shard};
+use crate::shard::Shard;
 use crate::socketio;
 use crate::write_timeout::WriteTimeout;
 use crate::ws::upgrade;

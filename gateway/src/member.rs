@@ -63,8 +63,8 @@ impl Socket {
 pub enum Standing {
     /// It is sent what the room is sent; its place in the room's list.
     Live(u32),
-    /// It is sent what it missed, by a task.
-    CatchingUp,
+    /// It is sent what it missed, by a task: the one with this number.
+    CatchingUp(u32),
     /// It read too slowly: entries after this one were dropped, and it is told when it has read the rest.
     Behind(Seq),
 }

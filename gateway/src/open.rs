@@ -129,7 +129,7 @@ impl State {
         let Some(connection) = self.connection(id) else { return Meeting::Here };
         match connection.standing(room) {
             None | Some(Standing::Behind(_)) => return Meeting::Here,
-            Some(Standing::CatchingUp) => return Meeting::NotYet,
+            Some(Standing::CatchingUp(_)) => return Meeting::NotYet,
             Some(Standing::Live(_)) => {}
         }
         // What is on its way belongs before the snapshot.
@@ -167,9 +167,9 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::ear::Heard;
     use crate::http::tests::state;
     use crate::member::Connection;
-    use crate::shard::Heard;
     use crate::shard::tests::{connected, synced, unread};
     use crate::ws::requests;
 

@@ -11,22 +11,25 @@ use std::time::{Duration, Instant};
 
 use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
-use hubbub_core::ids::{LogId, RoomId, Seq};
+use hubbub_core::ids::{LogId, RoomId, Seq, UserId};
 use hubbub_core::ports::bus::{Message, Subject};
 use hubbub_wire::tier::act::{ReadTo, Synced};
 use hubbub_wire::tier::query::{Range, Replay};
 use tokio::sync::oneshot;
 
+use crate::ear::Heard;
 use crate::error::Failure;
-use crate::member::{ConnectionId, Standing};
+use crate::member::{Connection, ConnectionId, Standing};
 use crate::room::{RoomHere, SyncCause, SyncNeed};
-use crate::shard::{Heard, Shard, State};
+use crate::shard::{Shard, State};
 
 /// Newest entries asked along with a sync: what a short gap needs.
 const SYNC_ENTRIES: u32 = 256;
 /// Entries of one step of a catch-up.
 const STEP_ENTRIES: u32 = 200;
 const RETRY: Duration = Duration::from_millis(100);
+/// Users of whom a holder is asked at once whether they are members.
+const USERS_AT_ONCE: usize = 1_000;
 /// After so many failures in a row a catch-up gives its connection up.
 const RETRIES_MAX: u32 = 50;
 
@@ -87,8 +90,9 @@ impl Shard {
     /// Reads a room from its holder: the first time to begin, later to close a gap.
     pub(crate) async fn sync(self: Arc<Self>, (room, cause): SyncNeed) {
         metrics::counter!(crate::metrics::SYNCS, "cause" => cause.label()).increment(1);
+        let syncs = &self.syncs[usize::from(self.gateway.asker.partition(&room).0)];
         loop {
-            let result = match self.syncs.acquire().await {
+            let result = match syncs.acquire().await {
                 Ok(_permit) => self.sync_once(&room).await,
                 // Nobody closes it.
                 Err(_) => Err(Failure::Unavailable),
@@ -107,7 +111,15 @@ impl Shard {
     async fn sync_once(self: &Arc<Self>, room: &RoomId) -> Result<(), Failure> {
         self.subscribe(room).await?;
         let asked_at = self.with(|state| state.position(room));
-        let (synced, newest) = self.gateway.asker.sync(room, SYNC_ENTRIES, Vec::new()).await?;
+        let (mut synced, newest) = self.gateway.asker.sync(room, SYNC_ENTRIES, Vec::new()).await?;
+        // What is not read may have said that somebody is no member any more.
+        let users = self.with(|state| match state.begins_anew(room, asked_at, &synced) {
+            true => state.users_in(room),
+            false => Vec::new(),
+        });
+        for some in users.chunks(USERS_AT_ONCE) {
+            synced.members.append(&mut self.gateway.asker.sync(room, 0, some.to_vec()).await?.0.members);
+        }
         let read_to = synced.read_to();
         let mut missing = self.with(|state| state.take_sync(room, asked_at, synced, newest));
         while let Some(after) = missing {
@@ -156,14 +168,22 @@ impl Shard {
     }
 
     /// Sends a connection the entries of a room after `from`, and makes it live where the room is.
-    pub(crate) async fn catch_up(self: Arc<Self>, id: ConnectionId, room: RoomId, mut from: Seq) {
+    pub(crate) async fn catch_up(
+        self: Arc<Self>,
+        id: ConnectionId,
+        room: RoomId,
+        mut from: Seq,
+        number: u32,
+    ) {
+        let standing = Standing::CatchingUp(number);
         let budget = self.gateway.config.connection_bytes_max;
         let mut failures = 0;
         let mut member = !self.left_at(id, &room, from).await;
         loop {
             // Before the look: what settles after it is not missed.
             let settled = self.settled.notified();
-            match self.with(|state| state.catch_up_step(id, &room, &mut from, &mut member, budget)) {
+            match self.with(|state| state.catch_up_step(id, &room, standing, &mut from, &mut member, budget))
+            {
                 Step::Over => break,
                 Step::Wait => settled.await,
                 // Failed or not, it looks at what is known now.
@@ -185,7 +205,12 @@ impl Shard {
                         Ok(page) if page.entries.first().is_some_and(|first| first.seq == from.next()) => {
                             failures = 0;
                             self.with(|state| {
-                                state.push_missed(id, &room, &page.entries, &mut from, &mut member)
+                                // It may be somewhere else by now: where a reset brought it, say.
+                                let is_here =
+                                    |one: &mut Connection| one.standing(&room).copied() == Some(standing);
+                                if state.connection(id).is_some_and(is_here) {
+                                    state.push_missed(id, &room, &page.entries, &mut from, &mut member);
+                                }
                             });
                         }
                         _ if failures >= RETRIES_MAX => {
@@ -244,28 +269,8 @@ impl State {
                 self.take_held(room);
                 None
             }
-            // What was heard while the answer was on its way may well be above its head; what was taken before, not.
-            Some(known)
-                if known.log != synced.log
-                    || asked_at.is_some_and(|position| position > head)
-                    || synced.info.kept.first > known.position.0.next() =>
-            {
-                // Another log than the one we read, or what we have not read of it is gone: whoever reads it here must begin anew.
-                // First what waits to be told of the one before.
-                self.flush_now(room);
-                let here = self.rooms.get_mut(room)?;
-                here.forget_recent();
-                here.begin(synced);
-                for id in self.ids() {
-                    let Some(connection) = self.connection(id) else { continue };
-                    let Some(standing) = connection.standing(room).copied() else { continue };
-                    let frame = connection.dialect().reset(room, head);
-                    self.push(id, frame);
-                    if !matches!(standing, Standing::Live(_)) {
-                        // It is where the room is, whatever it was still to be sent of the log before.
-                        self.go_live(id, room);
-                    }
-                }
+            Some(known) if known.is_cut_off_from(asked_at, &synced) => {
+                self.begin_anew(room, synced);
                 None
             }
             Some(known) => {
@@ -281,6 +286,55 @@ impl State {
                     None
                 } else {
                     Some(position)
+                }
+            }
+        }
+    }
+
+    /// Whether what a holder says of a room leads to another log than the one that is read here, or to where it was not read up to.
+    fn begins_anew(&self, room: &RoomId, asked_at: Option<Seq>, synced: &Synced) -> bool {
+        let known = self.rooms.get(room).and_then(|here| here.synced.as_ref());
+        known.is_some_and(|known| known.is_cut_off_from(asked_at, synced))
+    }
+
+    /// The users who receive a room here.
+    fn users_in(&self, room: &RoomId) -> Vec<UserId> {
+        let receives = |one: &&Connection| one.rooms.iter().any(|(which, _)| which == room);
+        let all = self.connections.iter().map(|(_, connection)| connection).filter(receives);
+        let users: HashSet<&UserId> = all.filter_map(|one| Some(&one.account.as_ref()?.user.id)).collect();
+        users.into_iter().cloned().collect()
+    }
+
+    /// Whoever reads a room here must begin anew: they are told so, and are where it is now. Who is not among the members that the
+    /// holder named is out of it.
+    fn begin_anew(&mut self, room: &RoomId, synced: Synced) {
+        // First what waits to be told of the log before.
+        self.flush_now(room);
+        let Some(here) = self.rooms.get_mut(room) else { return };
+        let head = synced.info.head;
+        let members: HashSet<UserId> = synced.members.iter().cloned().collect();
+        here.forget_heard();
+        here.begin(synced);
+        for id in self.ids() {
+            let Some(connection) = self.connection(id) else { continue };
+            let Some(standing) = connection.standing(room).copied() else { continue };
+            let account = connection.account.clone();
+            let frame = connection.dialect().reset(room, head);
+            self.push(id, frame);
+            match (account.filter(|account| !members.contains(&account.user.id)), standing) {
+                (None, Standing::Live(_)) => {}
+                // Whatever it was still to be sent of the log before.
+                (None, _) => self.go_live(id, room),
+                (Some(account), standing) => {
+                    if let Standing::Live(place) = standing {
+                        self.end_live(id.slot, room, place);
+                    }
+                    if let Some(connection) = self.connection(id) {
+                        connection.forget_room(room);
+                    }
+                    if let Some(user) = self.users.get_mut(&account.user.id) {
+                        user.joined.remove(room);
+                    }
                 }
             }
         }
@@ -312,11 +366,13 @@ impl State {
     /// Brings a connection to a room that is live here: at its position, or from `from` by a catch-up.
     pub fn attach(&mut self, id: ConnectionId, room: &RoomId, from: Option<Seq>) {
         let Some(position) = self.position(room) else { return };
+        let number = self.last_catch_up.wrapping_add(1);
         match from {
             Some(from) if from < position => {
                 let Some(connection) = self.connection(id) else { return };
-                connection.receive(room, Standing::CatchingUp);
-                self.chores.push(crate::shard::Chore::CatchUp(id, room.clone(), from));
+                connection.receive(room, Standing::CatchingUp(number));
+                self.last_catch_up = number;
+                self.chores.push(crate::shard::Chore::CatchUp(id, room.clone(), from, number));
             }
             _ => self.go_live(id, room),
         }
@@ -336,13 +392,14 @@ impl State {
         &mut self,
         id: ConnectionId,
         room: &RoomId,
+        standing: Standing,
         from: &mut Seq,
         member: &mut bool,
         budget: usize,
     ) -> Step {
         let now = self.now;
         let Some(connection) = self.connection(id) else { return Step::Over };
-        if connection.standing(room).copied() != Some(Standing::CatchingUp) {
+        if connection.standing(room).copied() != Some(standing) {
             return Step::Over;
         }
         if connection.out.waiting() > budget / 2 {
@@ -435,75 +492,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use hubbub_core::entry::Says;
-    use hubbub_core::ids::{Epoch, Millis, User, UserId};
-    use hubbub_core::limits::Content;
-    use hubbub_wire::tier::event::Batch;
-    use hubbub_wire::tier::parcel;
-    use tokio::io::AsyncReadExt;
-
-    use super::*;
-    use crate::config::Config;
-    use crate::dialect::Passes;
-    use crate::http::tests::state;
-    use crate::member::Connection;
-    use crate::shard::tests::{connected, synced, unread};
-
-    #[tokio::test]
-    async fn a_reset_comes_after_what_is_of_the_log_before() {
-        let (mut client, socket) = connected().await;
-        let room = RoomId::parse("lobby").unwrap();
-        Shard::new(state(Config::default()).gateway, 0).with(|state| {
-            let id = state.insert(|serial| Connection { socket, ..unread(serial) });
-            let here = state.rooms.entry(room.clone()).or_default();
-            here.begin(synced(&room, 1));
-            state.go_live(id, &room);
-            state.pass(&room, Passes::Count(1));
-            assert_eq!(state.take_sync(&room, None, synced(&room, 2), Vec::new()), None);
-            state.write_a_part();
-            let socket = state.connections.remove(id.slot as usize).socket;
-            socket2::SockRef::from(socket.stream().unwrap()).shutdown(std::net::Shutdown::Write).unwrap();
-        });
-        let mut told = Vec::new();
-        client.read_to_end(&mut told).await.unwrap();
-        let told = String::from_utf8_lossy(&told);
-        let at =
-            |event: &str| told.find(&format!("\"{event}\"")).unwrap_or_else(|| panic!("no {event}: {told}"));
-        assert!(at("presence") < at("reset"), "{told}");
-    }
-
-    #[tokio::test]
-    async fn what_was_heard_before_the_first_sync_is_in_the_segment_that_is_named() {
-        let room = RoomId::parse("lobby").unwrap();
-        Shard::new(state(Config::default()).gateway, 0).with(|state| {
-            state.rooms.entry(room.clone()).or_default();
-            let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
-            let content = Content::text("hello".to_owned()).unwrap();
-            let said = Entry::new(&room, Seq(8), Millis(1), &ann, None, Says::Message(&content));
-            let batch = Batch { room: room.clone(), log: LogId(1), epoch: Epoch(5), members: 1 };
-            let payload = parcel::pack_with(&batch, &room, [&said]);
-            state.hear(Heard::Entries(room.clone(), Message::from(payload)));
-            // Decided before, told later: its head is in the segment of epoch 1.
-            assert_eq!(state.take_sync(&room, None, synced(&room, 1), Vec::new()), None);
-            let read_to = state.rooms[&room].read_to().unwrap();
-            assert_eq!((read_to.head, read_to.epoch), (Seq(8), Epoch(5)));
-        });
-    }
-
-    #[tokio::test]
-    async fn whoever_is_on_the_way_into_a_room_is_told_that_its_log_is_another_one() {
-        let room = RoomId::parse("lobby").unwrap();
-        for standing in [Standing::CatchingUp, Standing::Behind(Seq(90))] {
-            Shard::new(state(Config::default()).gateway, 0).with(|state| {
-                let rooms = smallvec::smallvec![(room.clone(), standing)];
-                let id = state.insert(|serial| Connection { rooms, ..unread(serial) });
-                state.rooms.entry(room.clone()).or_default().begin(synced(&room, 1));
-                assert_eq!(state.take_sync(&room, None, synced(&room, 2), Vec::new()), None);
-                let connection = state.connection(id).unwrap();
-                assert!(connection.out.waiting() > 0, "reset, never silence");
-                assert_eq!(connection.standing(&room).copied(), Some(Standing::Live(0)));
-            });
-        }
-    }
-}
+mod tests;

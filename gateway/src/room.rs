@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use hubbub_core::entry::{Entry, RoomFacts};
 use hubbub_core::ids::{Epoch, LogId, RoomId, Seq, UserId};
+use hubbub_core::map::FastMap;
 use hubbub_core::ports::bus::Subscription;
-use hubbub_core::position::Position;
+use hubbub_core::position::{Arrival, Position};
 use hubbub_core::trace::TraceContext;
 use hubbub_node::trace::{Span, SpanKind};
 use hubbub_wire::tier::act::{ReadTo, Synced};
@@ -19,8 +20,9 @@ use crate::fanout::Turn;
 use crate::member::Second;
 use crate::recent::Recent;
 
-/// Entries that came before their turn; beyond it they are dropped and read again.
+/// Entries that came before their turn, and their bytes; beyond it they are dropped and read again.
 const AHEAD_ENTRIES_MAX: usize = 1_024;
+const AHEAD_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How much later than the log a list may say that somebody left: the worker brings it there with its next write of the store, or as
 /// soon as that takes one.
@@ -47,6 +49,15 @@ pub struct Synchronized {
 }
 
 impl Synchronized {
+    /// Whether what a holder says, asked when this shard was at `asked_at`, is of another log than the one we read, or of one of which
+    /// what we have not read is gone. What was heard while the answer was on its way may well be above its head; what was taken before,
+    /// not.
+    pub fn is_cut_off_from(&self, asked_at: Option<Seq>, synced: &Synced) -> bool {
+        self.log != synced.log
+            || asked_at.is_some_and(|position| position > synced.info.head)
+            || synced.info.kept.first > self.position.0.next()
+    }
+
     /// Up to where the log may be read.
     pub fn read_to(&self) -> ReadTo {
         ReadTo { epoch: self.epoch, head: self.position.0, erased: self.erased, first: self.first }
@@ -92,11 +103,13 @@ pub struct RoomHere {
     /// Spans of batches that no member was sent yet, with the last seq of each.
     delivering: Vec<(Seq, Span)>,
     ahead: BTreeMap<Seq, Entry>,
+    ahead_bytes: usize,
     /// The newest holder that was heard before the room was synced: what came of it is in its segment, whatever an answer says that was
     /// on its way.
     pub heard_epoch: Epoch,
-    /// The leaves of late, and when they were heard.
-    left: VecDeque<(Instant, UserId, Seq)>,
+    /// Who left of late and is not back, as far as it was heard; and when that was.
+    left: FastMap<UserId, Seq>,
+    left_at: VecDeque<(Instant, UserId, Seq)>,
 }
 
 impl RoomHere {
@@ -107,18 +120,25 @@ impl RoomHere {
 
     /// Holds an entry that came before its turn.
     pub fn hold(&mut self, entry: Entry) {
-        if self.ahead.len() < AHEAD_ENTRIES_MAX {
+        let bytes = entry.json.len();
+        let has_room = self.ahead.len() < AHEAD_ENTRIES_MAX && self.ahead_bytes + bytes <= AHEAD_BYTES_MAX;
+        if has_room && !self.ahead.contains_key(&entry.seq) {
             self.ahead.insert(entry.seq, entry);
+            self.ahead_bytes += bytes;
         }
     }
 
     /// The held entry that follows `position`; older ones are dropped.
     pub fn next_held(&mut self, position: Position) -> Option<Entry> {
         while let Some(first) = self.ahead.first_entry() {
-            match position.arrival(*first.key()) {
-                hubbub_core::position::Arrival::Next => return Some(first.remove()),
-                hubbub_core::position::Arrival::Repeat => drop(first.remove()),
-                hubbub_core::position::Arrival::Gap => return None,
+            let arrival = position.arrival(*first.key());
+            if arrival == Arrival::Gap {
+                break;
+            }
+            let held = first.remove();
+            self.ahead_bytes -= held.json.len();
+            if arrival == Arrival::Next {
+                return Some(held);
             }
         }
         None
@@ -126,13 +146,25 @@ impl RoomHere {
 
     /// Keeps in mind who left, for longer than the lists may take to say so and a hello to look at them.
     pub fn note_leave(&mut self, entry: &Entry, now: Instant) {
-        while self.left.pop_front_if(|(heard, ..)| now - *heard > LISTS_LATE_MAX).is_some() {}
-        self.left.push_back((now, entry.user.clone(), entry.seq));
+        while let Some((_, user, left)) =
+            self.left_at.pop_front_if(|(heard, ..)| now - *heard > LISTS_LATE_MAX)
+        {
+            if self.left.get(&user) == Some(&left) {
+                self.left.remove(&user);
+            }
+        }
+        self.left.insert(entry.user.clone(), entry.seq);
+        self.left_at.push_back((now, entry.user.clone(), entry.seq));
     }
 
-    /// Whether this user was heard to leave after their join at `joined`.
+    /// Who joins is back, however late the lists say so.
+    pub fn note_join(&mut self, user: &UserId) {
+        self.left.remove(user);
+    }
+
+    /// Whether this user was heard to leave after their join at `joined`, and was not heard to join since.
     pub fn has_left_since(&self, user: &UserId, joined: Seq) -> bool {
-        self.left.iter().any(|(_, who, left)| who == user && *left > joined)
+        self.left.get(user).is_some_and(|left| *left > joined)
     }
 
     /// Whether all that comes after `seq` is there to be read.
@@ -140,11 +172,14 @@ impl RoomHere {
         self.synced.as_ref().is_none_or(|synced| synced.first <= seq.next())
     }
 
-    /// Forgets the newest: the log is another one.
-    pub fn forget_recent(&mut self) {
+    /// Forgets what was heard: the log is another one, or what comes next is not what follows.
+    pub fn forget_heard(&mut self) {
         self.recent = Recent::default();
         self.ahead.clear();
+        self.ahead_bytes = 0;
         self.delivering.clear();
+        self.left.clear();
+        self.left_at.clear();
     }
 
     /// A batch was heard that is part of these traces. What every member has by now is no delivery.
@@ -205,9 +240,10 @@ pub enum SyncCause {
 }
 
 impl SyncCause {
-    /// Whether something is known to be lost, or late.
+    /// Whether something is known to be lost, or late. What a client says that it saw is no such knowledge: one that makes it up would
+    /// have everybody else wait.
     pub fn is_loss(self) -> bool {
-        !matches!(self, Self::First | Self::Periodic)
+        !matches!(self, Self::First | Self::Periodic | Self::Ahead)
     }
 
     /// The label.
@@ -226,3 +262,52 @@ impl SyncCause {
 
 /// A room's id with why it is to be read again.
 pub type SyncNeed = (RoomId, SyncCause);
+
+#[cfg(test)]
+mod tests {
+    use hubbub_core::entry::Says;
+    use hubbub_core::ids::{Millis, User};
+    use hubbub_core::limits::Content;
+
+    use super::*;
+
+    fn entry(seq: u64, says: Says<'_>) -> Entry {
+        let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+        Entry::new(&RoomId::parse("lobby").unwrap(), Seq(seq), Millis(1), &ann, None, says)
+    }
+
+    #[test]
+    fn who_is_back_has_not_left_however_late_the_lists_are() {
+        let (mut here, ann) = (RoomHere::default(), UserId::parse("ann").unwrap());
+        here.note_leave(&entry(5, Says::Leave { by: None }), Instant::now());
+        assert!(here.has_left_since(&ann, Seq(2)) && !here.has_left_since(&ann, Seq(6)));
+        here.note_join(&ann);
+        assert!(!here.has_left_since(&ann, Seq(2)));
+        let long_after = Instant::now() + LISTS_LATE_MAX * 2;
+        here.note_leave(&entry(9, Says::Leave { by: None }), Instant::now());
+        here.note_leave(&entry(12, Says::Leave { by: None }), long_after);
+        assert!(here.has_left_since(&ann, Seq(9)), "the first of two is forgotten, and not the second");
+    }
+
+    #[test]
+    fn what_comes_before_its_turn_is_held_up_to_a_bound_of_bytes() {
+        let mut here = RoomHere::default();
+        let content = Content::text("a".repeat(4_000)).unwrap();
+        for seq in 3..2_000 {
+            here.hold(entry(seq, Says::Message(&content)));
+            // Once more is not more.
+            here.hold(entry(seq, Says::Message(&content)));
+        }
+        assert!(
+            (AHEAD_BYTES_MAX - 5_000..=AHEAD_BYTES_MAX).contains(&here.ahead_bytes),
+            "{}",
+            here.ahead_bytes
+        );
+        assert!(here.next_held(Position(Seq(1))).is_none(), "2 is missing");
+        let mut position = Position(Seq(2));
+        while let Some(next) = here.next_held(position) {
+            position.advance(next.seq);
+        }
+        assert_eq!((here.ahead.len(), here.ahead_bytes), (0, 0));
+    }
+}

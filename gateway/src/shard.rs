@@ -12,7 +12,6 @@ use bytes::Bytes;
 use hubbub_core::code::{CloseCode, Code};
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::map::FastMap;
-use hubbub_core::ports::bus::{Message, Payload};
 use hubbub_node::bans::Banned;
 use hubbub_node::revoked::Revoked;
 use hubbub_wire::socketio::answer as socketio;
@@ -22,6 +21,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::Gateway;
 use crate::announced::Announcements;
+use crate::ear::{Ear, Inbox};
 use crate::error::Failure;
 use crate::fanout::UserNumber;
 use crate::follow::Doubted;
@@ -34,88 +34,8 @@ use crate::user::UserHere;
 use crate::ws::connection::Flow;
 use crate::ws::outbound::Written;
 
-/// Bytes that the bus may bring within one turn; beyond it a message is dropped and its room read again.
-const EAR_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Rooms that are read again from their holders at once.
-const SYNCS_AT_ONCE: usize = 256;
-
-/// What the bus brought.
-pub enum Heard {
-    /// A batch of a room's entries.
-    Entries(RoomId, Message),
-    /// Something that passes in a room.
-    Passing(RoomId, Payload),
-    /// Where logs of busy rooms end.
-    Heads(Payload),
-    /// A user became a member of a room.
-    Joined(Payload),
-    /// A room was made.
-    RoomMade(Payload),
-    /// Something that all nodes must know.
-    Control(Payload),
-    /// What a connection asked is answered.
-    Answered {
-        /// The connection.
-        id: ConnectionId,
-        /// As how many requests it counted.
-        weight: u16,
-        /// The answer, if it wants one.
-        frame: Option<Bytes>,
-    },
-}
-
-/// Where the bus leaves messages for a shard, from any thread.
-#[derive(Default)]
-pub struct Ear {
-    heard: Mutex<Inbox>,
-    turn: Notify,
-}
-
-#[derive(Default)]
-struct Inbox {
-    queue: VecDeque<Heard>,
-    bytes: usize,
-    /// Rooms of which something was dropped.
-    lost: HashSet<RoomId>,
-    /// Whether the bus may have lost something of any room.
-    lost_anything: bool,
-    /// Whether the word of somebody's join was dropped.
-    lost_joins: bool,
-}
-
-impl Ear {
-    /// Leaves a message.
-    pub fn leave(&self, heard: Heard, len: usize) {
-        let mut inbox = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        if inbox.bytes + len > EAR_BYTES_MAX {
-            match heard {
-                Heard::Entries(room, _) => _ = inbox.lost.insert(room),
-                Heard::Joined(_) => inbox.lost_joins = true,
-                _ => {}
-            }
-        } else {
-            inbox.bytes += len;
-            inbox.queue.push_back(heard);
-        }
-        drop(inbox);
-        self.turn.notify_one();
-    }
-
-    /// The bus may have lost messages.
-    pub fn lose(&self) {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner).lost_anything = true;
-        self.turn.notify_one();
-    }
-
-    fn take(&self) -> Inbox {
-        const NEXT_MAX: usize = 64;
-        let mut inbox = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        // The next turn has about as many.
-        let queue = VecDeque::with_capacity(inbox.queue.len().min(NEXT_MAX));
-        std::mem::replace(&mut *inbox, Inbox { queue, ..Inbox::default() })
-    }
-}
+/// Rooms of one partition that are read again from their holder at once: a holder that does not answer keeps out no other's.
+const SYNCS_AT_ONCE: usize = 64;
 
 /// Work that a turn found and that waits for something: done by a task of its own.
 pub enum Chore {
@@ -123,8 +43,8 @@ pub enum Chore {
     Drain(ConnectionId, Arc<Socket>),
     /// Read a room from its holder.
     Sync(SyncNeed),
-    /// Send a connection what it missed of a room after a seq.
-    CatchUp(ConnectionId, RoomId, Seq),
+    /// Send a connection what it missed of a room after a seq, by the number of its [standing](crate::member::Standing).
+    CatchUp(ConnectionId, RoomId, Seq, u32),
     /// Let a user's connections follow a room that they joined at a seq.
     Follow(UserId, RoomId, Seq),
     /// Read which rooms [doubted](Doubted) users are in.
@@ -208,6 +128,7 @@ pub struct State {
     pub(crate) settled: bool,
     serial: u32,
     last_user: UserNumber,
+    pub(crate) last_catch_up: u32,
 }
 
 /// One event loop's share of a gateway.
@@ -218,8 +139,8 @@ pub struct Shard {
     pub index: usize,
     /// Where the bus leaves messages.
     pub ear: Arc<Ear>,
-    /// Syncs that may run at once: after the bus was away all rooms want one.
-    pub(crate) syncs: Semaphore,
+    /// Syncs that may run at once, a partition: after the bus was away all rooms want one.
+    pub(crate) syncs: Box<[Semaphore]>,
     /// Told whenever a connection's queue ran empty, a catch-up ended, or a session tried or changed its transport.
     pub settled: Notify,
     state: Mutex<State>,
@@ -254,12 +175,14 @@ impl Shard {
             meters: Meters::new(),
             serial: 0,
             last_user: 0,
+            last_catch_up: 0,
         };
+        let partitions = gateway.asker.partitions().count();
         let shard = Arc::new(Self {
             gateway,
             index,
             ear: Arc::default(),
-            syncs: Semaphore::new(SYNCS_AT_ONCE),
+            syncs: (0..partitions).map(|_| Semaphore::new(SYNCS_AT_ONCE)).collect(),
             settled: Notify::new(),
             state: Mutex::new(state),
             began: Instant::now(),
@@ -302,7 +225,9 @@ impl Shard {
             match chore {
                 Chore::Drain(id, socket) => _ = tokio::spawn(shard.drain(id, socket)),
                 Chore::Sync(need) => _ = tokio::spawn(shard.sync(need)),
-                Chore::CatchUp(id, room, from) => _ = tokio::spawn(shard.catch_up(id, room, from)),
+                Chore::CatchUp(id, room, from, number) => {
+                    _ = tokio::spawn(shard.catch_up(id, room, from, number))
+                }
                 Chore::Follow(user, room, seq) => {
                     _ = tokio::spawn(async move { shard.follow(&user, &room, seq).await })
                 }
@@ -536,6 +461,10 @@ impl State {
     pub fn turn_away(&mut self, id: ConnectionId, failure: &Failure) {
         match failure {
             Failure::Banned => self.close_because(id, CloseCode::NotAuthenticated, "banned", 0),
+            Failure::TooQuick(early) => {
+                let after_ms = early.as_millis().try_into().unwrap_or(u64::MAX);
+                self.close(id, CloseCode::TryAgainLater, after_ms);
+            }
             failure if failure.code() == Code::Unavailable => self.close(id, CloseCode::TryAgainLater, 1_000),
             _ => self.close(id, CloseCode::NotAuthenticated, 1_000),
         }

@@ -44,8 +44,7 @@ impl Accounts for ByName {
     }
 }
 
-pub(crate) fn state(config: Config) -> HttpState {
-    let partitions = Partitions::new(1).unwrap();
+pub(crate) fn gateway(config: Config, partitions: Partitions) -> Arc<Gateway> {
     let bus = Arc::new(LocalBus::default());
     let ports = Ports {
         bus,
@@ -55,8 +54,12 @@ pub(crate) fn state(config: Config) -> HttpState {
         banned: Arc::default(),
         cluster: None,
     };
+    Gateway::new(config, ports)
+}
+
+pub(crate) fn state(config: Config) -> HttpState {
     HttpState {
-        gateway: Gateway::new(config, ports),
+        gateway: gateway(config, Partitions::new(1).unwrap()),
         health: Arc::new(Readiness::default),
         metrics: Arc::new(|| "hubbub_up 1\n".into()),
     }

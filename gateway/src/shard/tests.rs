@@ -6,6 +6,7 @@ use std::time::Duration;
 use hubbub_core::entry::{Kept, RoomFacts};
 use hubbub_core::ids::{Epoch, LogId, Millis, User};
 use hubbub_core::ports::accounts::{Account, Role};
+use hubbub_core::ports::bus::Payload;
 use hubbub_core::room::RoomInfo;
 use hubbub_wire::tier::act::Synced;
 use hubbub_wire::tier::event::RoomMade;
@@ -16,6 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::config::Config;
 use crate::dialect::Passes;
+use crate::ear::{EAR_BYTES_MAX, Heard};
 use crate::http::tests::state;
 use crate::member::{Standing, Transport};
 
@@ -49,7 +51,7 @@ pub(crate) fn synced(room: &RoomId, log: u128) -> Synced {
 async fn a_room_stays_while_somebody_is_on_their_way_into_it() {
     let room = RoomId::parse("lobby").unwrap();
     let long_ago = Instant::now().checked_sub(Duration::from_secs(1));
-    for standing in [Standing::CatchingUp, Standing::Behind(Seq(3))] {
+    for standing in [Standing::CatchingUp(1), Standing::Behind(Seq(3))] {
         shard(Config::default()).with(|state| {
             state.rooms.entry(room.clone()).or_default().empty_since = long_ago;
             let rooms = smallvec![(room.clone(), standing)];
@@ -93,7 +95,7 @@ async fn who_is_told_bye_is_told_first_what_their_rooms_were() {
             state.close(id, CloseCode::GoingAway, 1_000);
             state.connection(id).unwrap().out.waiting()
         };
-        let only_bye = told(state, Standing::CatchingUp);
+        let only_bye = told(state, Standing::CatchingUp(1));
         assert!(only_bye > 0);
         assert!(told(state, Standing::Live(0)) > only_bye);
     });

@@ -91,6 +91,8 @@ impl Shard {
             }
             None => (known.ok_or(Failure::NotAuthenticated)?, None),
         };
+        // It takes the list of their rooms, and is answered by all of them.
+        self.gateway.reads.check(&account.user.id, Instant::now()).map_err(Failure::TooQuick)?;
         match self.register(id, &account, token)? {
             Entrance::New(Arrived::TooMany) => {
                 self.with(|state| state.close(id, CloseCode::TooMany, 60_000));
@@ -234,7 +236,8 @@ impl Shard {
         seen: Seq,
     ) -> Result<Option<(RoomId, Seq)>, Failure> {
         match self.gateway.asker.sync(room, 0, vec![user.clone()]).await {
-            Ok((synced, _)) => Ok(synced.members.contains(user).then(|| (room.clone(), seen))),
+            // When they joined is not known: it may be after all that they saw.
+            Ok((synced, _)) => Ok(synced.members.contains(user).then(|| (room.clone(), seen.next()))),
             Err(Failure::Refused(_)) => Ok(None),
             Err(failure) => Err(failure),
         }
@@ -353,7 +356,10 @@ impl Shard {
                 && !resume.is_of_another(state.log(&room))
                 && self.may_resume(state, &room, seen, position);
             let standing = state.connection(id).and_then(|connection| connection.standing(&room).copied());
-            if let (Some(Standing::Live(place)), true, true) = (standing, untouched, may_resume) {
+            // Who was heard to leave is in it to the end of the turn, and is not brought back.
+            let stays = state.rooms.get(&room).is_some_and(|here| !here.turn.ends(id.slot));
+            if let (Some(Standing::Live(place)), true, true, true) = (standing, untouched, may_resume, stays)
+            {
                 // Nothing was sent on it yet: it can begin where it was. What waits for the end of the turn is part of what it missed.
                 state.end_live(id.slot, &room, place);
                 if let Some(connection) = state.connection(id) {
@@ -496,91 +502,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use hubbub_core::entry::{Entry, Says};
-    use hubbub_core::ids::{Millis, User};
-    use hubbub_core::limits::Content;
-    use tokio::io::AsyncReadExt;
-
-    use super::*;
-    use crate::config::Config;
-    use crate::http::tests::state;
-    use crate::member::Connection;
-    use crate::shard::tests::{connected, synced, unread};
-
-    #[tokio::test]
-    async fn the_welcome_of_a_thousand_rooms_is_below_what_stock_clients_take() {
-        let shard = Shard::new(state(Config::default()).gateway, 0);
-        let account = Account {
-            user: User { id: UserId::parse("ann").unwrap(), name: "Ann".into() },
-            roles: Vec::new(),
-            expires_at: Millis(u64::MAX),
-        };
-        let rooms: Vec<_> = (0..1_000).map(|n| RoomId::parse(&format!("{n:064}")).unwrap()).collect();
-        for topic in ["\"".repeat(256), "\u{1f375}".repeat(256)] {
-            let (frame, topics) = shard.with(|state| {
-                for room in &rooms {
-                    let mut synced = synced(room, 1);
-                    synced.info.facts.name = "\u{1f375}".repeat(80).into();
-                    synced.info.facts.topic = topic.as_str().into();
-                    state.rooms.entry(room.clone()).or_default().begin(synced);
-                }
-                let shown = state.shown_in_welcome(&rooms);
-                let topics = shown.iter().filter(|room| room.topic.is_some()).count();
-                (shard.welcome_frame(&None, &account, shown, Some(LogId(1))), topics)
-            });
-            assert_eq!(topics, (TOPICS_BYTES_MAX / topic.len()).min(rooms.len()));
-            assert!(frame.len() < 1024 * 1024, "{} bytes", frame.len());
-        }
-    }
-
-    #[tokio::test]
-    async fn what_waits_for_the_end_of_the_turn_is_part_of_what_is_resumed() {
-        let (mut client, socket) = connected().await;
-        let room = RoomId::parse("lobby").unwrap();
-        let ann = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
-        let said = |seq| {
-            let content = Content::text(format!("text {seq}")).unwrap();
-            Entry::new(&room, Seq(seq), Millis(1), &ann, None, Says::Message(&content))
-        };
-        let account =
-            Arc::new(Account { user: ann.clone(), roles: Vec::new(), expires_at: Millis(u64::MAX) });
-        let shard = Shard::new(state(Config::default()).gateway, 0);
-        let id = shard.with(|state| {
-            let user = state.user(&ann.id).number;
-            let connection =
-                |serial| Connection { socket, user, account: Some(account.clone()), ..unread(serial) };
-            let id = state.insert(connection);
-            state.user(&ann.id).connections.push(id);
-            let here = state.rooms.entry(room.clone()).or_default();
-            here.begin(synced(&room, 1));
-            [5, 6, 7].into_iter().for_each(|seq| here.recent.keep(said(seq)));
-            state.go_live(id, &room);
-            // It is told with the end of the turn, which is not yet.
-            state.take_entries(&room, vec![said(8)]);
-            let resume = Resume { rooms: HashMap::from([(room.clone(), Seq(5))]), log: None };
-            shard.welcome_again(state, id, &None, &account, &resume);
-            id
-        });
-        hubbub_testkit::eventually("it is live again", async || {
-            shard.with(|state| {
-                state.write_a_part();
-                let standing = state.connection(id)?.standing(&room).copied()?;
-                matches!(standing, Standing::Live(_)).then_some(())
-            })
-        })
-        .await;
-        let socket = shard.with(|state| {
-            state.take_entries(&room, vec![said(9)]);
-            state.write_a_part();
-            state.connections.remove(id.slot as usize).socket
-        });
-        socket2::SockRef::from(socket.stream().unwrap()).shutdown(std::net::Shutdown::Write).unwrap();
-        let mut told = Vec::new();
-        client.read_to_end(&mut told).await.unwrap();
-        let told = String::from_utf8_lossy(&told);
-        let number = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap();
-        let seqs: Vec<u64> = told.split("\"seq\":").skip(1).map(number).collect();
-        assert_eq!(seqs, [6, 7, 8, 9], "{told}");
-    }
-}
+mod tests;

@@ -219,7 +219,11 @@ async fn admitted(reader: Reader, first: Bytes, token: Secret) {
     match shard.greet(id, &None, Some(token), Default::default()).await {
         Ok(()) => {}
         Err(
-            failure @ (Failure::Unavailable | Failure::Accounts(_) | Failure::RoleMissing | Failure::Banned),
+            failure @ (Failure::Unavailable
+            | Failure::TooQuick(_)
+            | Failure::Accounts(_)
+            | Failure::RoleMissing
+            | Failure::Banned),
         ) => {
             shard.fail(id, &None, &failure);
             shard.with(|state| state.turn_away(id, &failure));

@@ -92,6 +92,27 @@ async fn too_many_reads_are_refused_for_a_while() {
 }
 
 #[tokio::test]
+async fn a_hello_is_a_read_for_it_is_answered_by_all_rooms() {
+    let server = Hubbub::start(program().with("--reads-per-second=1")).await.unwrap();
+    let (mut ann, person) = Talk::of(&server, "Ann").await;
+    let mut answers = Vec::new();
+    for _ in 0..15 {
+        answers.push(ann.ask(json!({"type": "hello"})).await);
+    }
+    assert_eq!(answers[0]["type"], "welcome");
+    let error = answers.iter().find(|answer| answer["type"] == "error").expect("fifteen at once");
+    assert_eq!(error["code"], "rate_limited", "{error}");
+    assert!(error["retry_after_ms"].as_u64().is_some_and(|wait| wait > 0), "{error}");
+    ann.room().await;
+    // Nor does it help to connect again; one may say it again on the same connection.
+    let mut new = Talk::silent(&server).await;
+    let hello = json!({"type": "hello", "token": person.token});
+    assert_eq!(new.ask(hello.clone()).await["code"], "rate_limited");
+    let again = async || (new.ask(hello.clone()).await["type"] == "welcome").then_some(());
+    eventually("the hello passes", again).await;
+}
+
+#[tokio::test]
 async fn a_user_is_in_so_many_rooms_and_a_room_has_so_many_members() {
     let flags = program().with("--rooms-of-user-max=1").with("--members-max=2");
     let server = Hubbub::start(flags).await.unwrap();
