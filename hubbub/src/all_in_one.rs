@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin;
 use crate::cluster::bot_bridge;
 use crate::own_bot::OwnBot;
-use crate::process;
+use crate::process::{self, say};
 use crate::settings::{Broker, Settings, Surroundings};
 use crate::tls;
 
@@ -42,7 +42,7 @@ pub(crate) const PARTITIONS: u16 = 1;
 /// How often the store is asked whether it can be written to.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 /// How long it may take to answer.
-const CHECK_MAX: Duration = Duration::from_secs(5);
+const CHECK_MAX: Duration = Duration::from_secs(1);
 
 /// Runs the all-in-one. Its loop rests in the store's lulls: what it would read then waits for the next commit in any case.
 pub fn run(sources: Sources, command: Command) -> ExitCode {
@@ -84,16 +84,16 @@ fn announce(settings: &Settings, Server { url, gateway, .. }: &Server) {
     let data = settings.data.display();
     match settings.env {
         Surroundings::Production => tracing::info!(%version, %url, %data, "hubbub serves"),
-        Surroundings::Dev if gateway.accounts.built_in().is_none() => println!(
+        Surroundings::Dev if gateway.accounts.built_in().is_none() => say(format_args!(
             "Hubbub {version} is at {url}  (data in {data}; accounts are of another service; stop with Ctrl-C)\n\
              Try:  curl {url}/v1/accounts/validate -H \"Authorization: Bearer $TOKEN\"  with an access token of that service\n\
-             Then: open {url} to chat, {url}/api for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
-        ),
-        Surroundings::Dev => println!(
+             Then: open {url} to chat, {url}/api for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings.\n"
+        )),
+        Surroundings::Dev => say(format_args!(
             "Hubbub {version} is at {url}  (data in {data}; stop with Ctrl-C)\n\
              Try:  curl {url}/v1/accounts -d '{{\"name\":\"Ann\",\"email\":\"ann@example.org\",\"password\":\"correct horse\"}}' -H 'content-type: application/json'\n\
-             Then: open {url} to chat, {url}/api for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings."
-        ),
+             Then: open {url} to chat, {url}/api for the next steps, {url}/openapi.json for the API, or hubbub --help for the settings.\n"
+        )),
     }
 }
 

@@ -9,6 +9,7 @@ use hubbub_core::ports::accounts::AccountStore;
 use hubbub_node::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
+use crate::process::say;
 use crate::restored::no_store_in;
 use crate::settings::{BotTokenSettings, Database};
 
@@ -51,6 +52,6 @@ pub async fn print(
         }
     };
     let token = BuiltIn::bot_token(&key, User { id, name }, settings.valid)?;
-    println!("{}", token.reveal());
+    say(format_args!("{}\n", token.reveal()));
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! [`all_in_one`] is everything in one process; [`cluster`] has each tier as a process of its own. What each can be told is in
 //! [`settings`], what all do alike in [`process`], and whose accounts count in [`accounts`].
 
+// They panic where nobody reads what is printed: `process::say`, `process::hint` and `complain` don't.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::process::ExitCode;
 
 use clap::Command;

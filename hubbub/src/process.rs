@@ -31,6 +31,11 @@ pub(crate) fn say(answer: impl Display) {
     let _ = write!(std::io::stdout(), "{answer}");
 }
 
+/// Prints a line for who waits at the terminal, likewise.
+pub(crate) fn hint(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
 /// Runs a process: `work` is given its settings, its metrics and what says that it is to end.
 pub fn run<S: FromTable + Telemetry>(
     sources: Sources,
@@ -100,7 +105,7 @@ fn serve<S: Telemetry>(
 ) -> anyhow::Result<ExitCode> {
     allow_open_files();
     let settings = loaded.settings;
-    let metrics = telemetry::start(settings.filter(), settings.format())?;
+    let (metrics, _log) = telemetry::start(settings.filter(), settings.format())?;
     for warning in loaded.warnings {
         tracing::warn!("{warning}");
     }

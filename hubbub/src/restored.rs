@@ -5,6 +5,7 @@ use hubbub_adapters::store::{CqlOptions, CqlStore, OpenError, embedded};
 use hubbub_node::telemetry::Metrics;
 use tokio_util::sync::CancellationToken;
 
+use crate::process::say;
 use crate::settings::{Database, RestoredSettings};
 
 /// Gives the log a new id, so that each client that comes back is told `reset`.
@@ -39,7 +40,9 @@ pub async fn run(
             }
         }
     };
-    println!("the log is {log_id} from now on: clients that saw it before the restore will read it again");
+    say(format_args!(
+        "the log is {log_id} from now on: clients that saw it before the restore will read it again\n"
+    ));
     Ok(())
 }
 

@@ -1,4 +1,7 @@
 //! Logs to standard error, and metrics for whoever scrapes them.
+//!
+//! Lines of the log are written by a thread of its own: where they go may stand still (a pipe that nobody reads, a terminal that is
+//! halted by Ctrl-S), and the server must not. What is more than [`LINES_MAX`] by then is dropped, and counted.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -7,6 +10,7 @@ use std::time::SystemTime;
 use hubbub_core::trace::TraceContext;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Event, Subscriber};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -50,20 +54,31 @@ const SECONDS_BUCKETS: [f64; 16] =
 const AMOUNT_BUCKETS: [f64; 11] =
     [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0];
 
-/// Starts logs and metrics of this process.
-pub fn start(filter: LogFilter, format: LogFormat) -> Result<Metrics, TelemetryError> {
-    start_logs(filter, format)?;
-    Metrics::start()
+/// Lines of the log that wait to be written.
+const LINES_MAX: usize = 4_096;
+/// How many were dropped.
+const DROPPED: &str = "hubbub_log_lines_dropped_total";
+
+/// The log of this process. Dropped, it writes what waits, for a second at most.
+pub struct Log {
+    _writer: WorkerGuard,
 }
 
-/// Starts the log alone: for subcommands that have no metrics.
-pub fn start_logs(filter: LogFilter, format: LogFormat) -> Result<(), TelemetryError> {
+/// Starts logs and metrics of this process.
+///
+/// # Errors
+/// When they were started before.
+pub fn start(filter: LogFilter, format: LogFormat) -> Result<(Metrics, Log), TelemetryError> {
     let in_colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).thread_name("log");
+    let (to, writer) = writer.finish(io::stderr());
+    let dropped = to.error_counter();
     tracing_subscriber::registry()
-        .with(lines(format, in_colour, io::stderr).with_filter(filter.0))
+        .with(lines(format, in_colour, to).with_filter(filter.0))
         .try_init()
-        .map_err(|_| TelemetryError::Twice)
+        .map_err(|_| TelemetryError::Twice)?;
+    Ok((Metrics::start(Some(dropped))?, Log { _writer: writer }))
 }
 
 fn lines<W>(format: LogFormat, in_colour: bool, to: W) -> Box<dyn Layer<Registry> + Send + Sync>
@@ -123,21 +138,28 @@ where
 pub struct Metrics {
     recorded: PrometheusHandle,
     started: SystemTime,
+    dropped: Option<ErrorCounter>,
 }
 
 impl Metrics {
-    fn start() -> Result<Self, TelemetryError> {
+    fn start(dropped: Option<ErrorCounter>) -> Result<Self, TelemetryError> {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS)?
             .set_buckets(&AMOUNT_BUCKETS)?
             .build_recorder();
         let recorded = recorder.handle();
         metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Twice)?;
-        Ok(Self { recorded, started: SystemTime::now() })
+        metrics::describe_counter!(
+            DROPPED,
+            "lines of the log that were not written, for where they go stood still"
+        );
+        Ok(Self { recorded, started: SystemTime::now(), dropped })
     }
 
     /// The body of `/metrics`, in Prometheus' text format: what was recorded, what the process costs, which build it is.
     pub fn render(&self) -> String {
+        let dropped = self.dropped.as_ref().map_or(0, ErrorCounter::dropped_lines);
+        metrics::counter!(DROPPED).absolute(dropped as u64);
         let mut text = self.recorded.render();
         ProcessCost::now().render(self.started, &mut text);
         let (version, commit) = (build_info::VERSION, build_info::COMMIT.unwrap_or_default());
@@ -227,7 +249,7 @@ mod tests {
 
     #[test]
     fn metrics_are_rendered_with_the_cost_of_the_process() {
-        let metrics = Metrics::start().unwrap();
+        let metrics = Metrics::start(None).unwrap();
         metrics::counter!("test_frames_total").increment(3);
         metrics::histogram!("test_ack_seconds").record(0.003);
         metrics.run_upkeep();
@@ -240,6 +262,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "no {line} in:\n{text}");
         }
-        assert!(matches!(Metrics::start(), Err(TelemetryError::Twice)));
+        assert!(matches!(Metrics::start(None), Err(TelemetryError::Twice)));
     }
 }

@@ -17,7 +17,8 @@ use super::call::{Api, Failed, understood};
 use super::erase::erase;
 use super::retention::retention;
 use super::tables;
-use crate::process::{EXIT_USAGE, say};
+use crate::complain;
+use crate::process::{EXIT_USAGE, hint, say};
 
 /// The server said no, or that it can't.
 const EXIT_REFUSED: u8 = 1;
@@ -178,7 +179,7 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         }
     };
     let usage = |why: String| {
-        eprintln!("hubbub admin: {why}");
+        complain("hubbub admin", &why);
         ExitCode::from(EXIT_USAGE)
     };
     let credential = match credential(matches.get_one::<String>("token-file").map(Path::new)) {
@@ -201,11 +202,11 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(Failed::Refused(why)) => {
-            eprintln!("hubbub admin: {why}");
+            complain("hubbub admin", &why);
             ExitCode::from(EXIT_REFUSED)
         }
         Err(Failed::Unreached(why)) => {
-            eprintln!("hubbub admin: {why}");
+            complain("hubbub admin", &why);
             ExitCode::from(EXIT_UNREACHED)
         }
     }
@@ -311,7 +312,7 @@ async fn show_room(api: &Api, of: &ArgMatches) -> Result<Shown, Failed> {
             Some(members)
         }
         Err(Failed::Refused(why)) => {
-            eprintln!("hubbub admin: the members can't be listed: {why}");
+            complain("hubbub admin", &format_args!("the members can't be listed: {why}"));
             None
         }
         Err(unreached) => return Err(unreached),
@@ -328,7 +329,7 @@ async fn connections(api: &Api, of: &ArgMatches, more: String, none: &str) -> Re
 
 async fn revoke(api: &Api) -> Result<Shown, Failed> {
     if std::io::stdin().is_terminal() {
-        eprintln!("the access token, and then the end of the input (Ctrl-D):");
+        hint(format_args!("the access token, and then the end of the input (Ctrl-D):"));
     }
     let mut token = String::new();
     let read = std::io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut token);

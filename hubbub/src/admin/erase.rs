@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::call::{Api, Failed, understood};
 use super::cli::{Shown, escaped, id};
 use super::patience::patiently;
+use crate::process::hint;
 
 /// Rooms that are asked for at a time, of a user and of the directory.
 const ROOMS_OF_USER: usize = 1_000;
@@ -107,7 +108,7 @@ impl Done {
     fn show(&self, room: &RoomId, part: &Erased) {
         if std::io::stderr().is_terminal() {
             let at = part.next.map(|next| format!(", after entry {}", next.after)).unwrap_or_default();
-            eprintln!("room {}: {room}{at}; {} messages erased so far", self.looked_at, self.erased);
+            hint(format_args!("room {}: {room}{at}; {} messages erased so far", self.looked_at, self.erased));
         }
     }
 

@@ -13,6 +13,7 @@ use super::call::{Api, Failed, understood};
 use super::cli::{Shown, id};
 use super::patience::patiently;
 use super::tables::keeps;
+use crate::process::hint;
 
 /// Shows what is said of a room, or says what the command line says and carries it out.
 pub(super) async fn retention(api: &Api, of: &ArgMatches) -> Result<Shown, Failed> {
@@ -71,7 +72,7 @@ async fn trim(api: &Api, room: &RoomId, before: Seq) -> Result<(Trimmed, Value),
             return Ok((trimmed, answer));
         }
         if std::io::stderr().is_terminal() {
-            eprintln!("{room}: begins at entry {}, gone before {}", trimmed.first, trimmed.gone);
+            hint(format_args!("{room}: begins at entry {}, gone before {}", trimmed.first, trimmed.gone));
         }
     }
 }

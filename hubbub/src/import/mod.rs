@@ -20,7 +20,7 @@ use hubbub_room_worker::OpenError;
 use hubbub_room_worker::offline::Claim;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::WrongSettings;
+use crate::process::{WrongSettings, say};
 use crate::settings::ImportSettings;
 use crate::{all_in_one, cluster};
 
@@ -91,20 +91,20 @@ async fn import(settings: &ImportSettings) -> anyhow::Result<()> {
     sorted.rewind(&begin)?;
     verify(&mut sorted, &mut report, &*target.store).await?;
     report.end();
-    println!(
-        "imported {} rooms and {} messages, {} of them by an earlier run; lines not taken: {}",
+    say(format_args!(
+        "imported {} rooms and {} messages, {} of them by an earlier run; lines not taken: {}\n",
         grouped(rooms),
         grouped(written.now + written.before),
         grouped(written.before),
         grouped(refused)
-    );
+    ));
     anyhow::ensure!(
         report.differences == 0,
         "the check found {} differences between the files and the store",
         grouped(report.differences)
     );
-    println!(
-        "checked: every room was read back; counts, order, ids, authors, times and members are those of the files"
+    say(
+        "checked: every room was read back; counts, order, ids, authors, times and members are those of the files\n",
     );
     Ok(())
 }

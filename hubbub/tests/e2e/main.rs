@@ -29,3 +29,4 @@ mod retention;
 mod slow;
 mod socketio;
 mod traces;
+mod unread_log;

@@ -81,4 +81,27 @@ async fn only_a_store_that_is_there_and_that_nobody_uses_can_have_been_restored(
     let (done, said) = restored(empty.path());
     assert!(!done && said.contains("there is no store in"), "{said}");
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
+    // As of a copy for which there was no room.
+    std::fs::write(empty.path().join("hubbub.db"), "").unwrap();
+    let (done, said) = restored(empty.path());
+    assert!(!done && said.contains("there is no store in"), "{said}");
+}
+
+#[tokio::test]
+async fn a_store_whose_file_is_gone_is_not_begun_anew_beside_what_is_left_of_it() {
+    for is_removed in [true, false] {
+        let mut server = server().await;
+        Room::with_owner(&server, "ann").await.send_many(5).await;
+        server.kill().await.unwrap();
+        let file = server.data().join("hubbub.db");
+        match is_removed {
+            true => std::fs::remove_file(&file).unwrap(),
+            false => std::fs::write(&file, "").unwrap(),
+        }
+        let log = server.data().join("hubbub.db-wal");
+        let before = std::fs::read(&log).unwrap();
+        let (ended, said) = program().run_to_end(Hubbub::free_port().unwrap(), &server.data()).await.unwrap();
+        assert!(ended.code() == Some(1) && said.contains("it is empty or was missing"), "{ended}: {said}");
+        assert_eq!(std::fs::read(&log).unwrap(), before, "who looks finds what is left");
+    }
 }

@@ -56,6 +56,21 @@ fn help_config_and_the_page_for_operators_agree() {
     }
 }
 
+/// `hubbub … | true`, and a disk that is full.
+#[test]
+fn nobody_has_to_read_what_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for args in
+        [&["restored"][..], &["bot-token", "--name=quote"], &["admin", "nodes"], &["--port=x"], &["config"]]
+    {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hubbub"));
+        command.env_clear().args(args).current_dir(folder.path()).stdout(full()).stderr(full());
+        let code = command.status().unwrap().code();
+        assert!(code.is_some_and(|code| code < 100), "{args:?} ends with {code:?}");
+    }
+}
+
 #[test]
 fn help_of_a_command_names_it() {
     for command in [

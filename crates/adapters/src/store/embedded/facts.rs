@@ -8,6 +8,7 @@ use hubbub_core::ports::store::Stored;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::failure::{damaged, failed, from_sql, to_sql, unavailable};
+use super::folder::probe_file;
 use super::row_sum::RowSum;
 
 const LOG_ID: &str = "log_id";
@@ -135,7 +136,7 @@ pub(super) fn put_fence(db: &Connection, partition: Partition, epoch: Epoch) -> 
 /// An error unless the disk takes what some commits need. A full one takes a small write now and then, in what is allocated already.
 fn find_room(db: &Connection) -> Stored<()> {
     let Some(file) = db.path() else { return Ok(()) };
-    let probe = Path::new(file).with_extension("probe");
+    let probe = probe_file(Path::new(file));
     let written = std::fs::write(&probe, vec![0; ROOM_BYTES]);
     let removed = std::fs::remove_file(&probe);
     written.and(removed).map_err(|error| {

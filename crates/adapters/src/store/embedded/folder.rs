@@ -31,6 +31,11 @@ pub(super) fn data_file(dir: &Path) -> PathBuf {
     dir.join(DATA_FILE)
 }
 
+/// What is written beside it to find out whether there is room.
+pub(super) fn probe_file(data_file: &Path) -> PathBuf {
+    data_file.with_extension("probe")
+}
+
 /// A data folder that is ours until this is dropped, or the process ends however it ends.
 pub(super) struct Folder {
     pub(super) data_file: PathBuf,
@@ -68,7 +73,10 @@ impl Folder {
         }
         // Made here, so that it and all that SQLite makes beside it is ours alone.
         open(DATA_FILE)?;
-        Ok(Self { data_file: data_file(dir), lock })
+        let data_file = data_file(dir);
+        // Of a process that was killed while it looked. There is none, as a rule.
+        let _ = std::fs::remove_file(probe_file(&data_file));
+        Ok(Self { data_file, lock })
     }
 
     /// Makes the names of the folder and of what is in it durable.

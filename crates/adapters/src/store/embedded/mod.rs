@@ -67,7 +67,8 @@ use writer::Writer;
 
 /// Whether there is a store in this folder.
 pub fn is_there(dir: &Path) -> bool {
-    folder::data_file(dir).exists()
+    // One of no bytes is what a copy that failed leaves.
+    folder::data_file(dir).metadata().is_ok_and(|file| file.len() > 0)
 }
 
 /// A secret of a store that another process has open. Only such a one is read beside its process: one that nobody has open may

@@ -39,6 +39,10 @@ pub(super) fn broken_place(data_file: &Path) -> std::io::Result<Option<String>> 
     if !fill(&mut file, &mut header)? || !fill(&mut file, &mut first)? {
         return Ok(None);
     }
+    // SQLite has written the file before it makes its log, and wipes a log whose file is empty.
+    if data_file.metadata()?.len() == 0 {
+        return Ok(Some("it is empty or was missing, and the write-ahead log beside it is not".to_owned()));
+    }
     let Some((big_endian, page_bytes, chain)) = read_header(&header) else {
         // A header that is being replaced has other salts than the frames, which are those of a log before.
         let mut mended = header;
