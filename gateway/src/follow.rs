@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::iter;
@@ -32,11 +32,20 @@ pub struct Doubted {
     is_read: bool,
 }
 
+/// How a join came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    /// It was told just now: by the answer to a request, or by the bus.
+    Told,
+    /// A list has it, which may be late.
+    Listed,
+}
+
 impl Shard {
     /// Lets the connections of a user follow a room that they joined at `seq`, from the join on. When that can't be done now, it is
     /// done later.
     pub(crate) async fn follow(self: &Arc<Self>, user: &UserId, room: &RoomId, seq: Seq) {
-        if let Err(error) = self.try_to_follow(user, room, seq).await {
+        if let Err(error) = self.try_to_follow(user, room, seq, Word::Told).await {
             tracing::warn!(%room, %error, "could not follow a room that was joined; it is tried again");
             self.with(|state| state.doubt([user.clone()]));
         }
@@ -44,7 +53,13 @@ impl Shard {
 
     /// # Errors
     /// `Unavailable`.
-    async fn try_to_follow(self: &Arc<Self>, user: &UserId, room: &RoomId, seq: Seq) -> Result<(), Failure> {
+    async fn try_to_follow(
+        self: &Arc<Self>,
+        user: &UserId,
+        room: &RoomId,
+        seq: Seq,
+        word: Word,
+    ) -> Result<(), Failure> {
         match self.ready(room).await {
             // There is nothing to follow.
             Err(Failure::Refused(_)) => return Ok(()),
@@ -56,17 +71,23 @@ impl Shard {
         // The answer to a request that is made again is that of the first, and one to a join may come after a leave: nothing of either
         // was heard here.
         let (synced, _) = self.gateway.asker.sync(room, 0, vec![user.clone()]).await?;
-        if !synced.members.contains(user) {
-            return Ok(());
-        }
         self.with(|state| {
             let has_left = state.rooms.get(room).is_some_and(|here| here.has_left_since(user, seq));
-            if has_left || !state.is_to_follow(user, room, seq) {
+            let is_member = synced.members.contains(user) && !has_left;
+            // Of one who has left by now they are sent what lies between, and nothing more: their task finds the leave. But a list may
+            // be of a membership that they were sent long ago.
+            if (!is_member && word == Word::Listed) || !state.is_to_follow(user, room, seq) {
                 return;
             }
             let room = &state.shared(room);
             let Some(here) = state.users.get_mut(user) else { return };
-            here.joined.insert(room.clone(), seq);
+            let Some(in_room) = state.rooms.get_mut(room) else { return };
+            // They are sent all up to there, whatever joins and leaves are in it: none of these has to be followed any more.
+            let position = in_room.synced.as_ref().map_or(seq, |synced| synced.position.0);
+            match is_member {
+                true => here.joined.insert(room.clone(), position),
+                false => in_room.note_leave(user, position, Some(position), Instant::now()),
+            }
             for id in here.connections.clone() {
                 let Some(connection) = state.connection(id) else { continue };
                 if connection.standing(room).is_none() && !connection.greeting && !connection.closing {
@@ -106,7 +127,8 @@ impl Shard {
         for joined in self.gateway.asker.rooms_of(user.clone()).await? {
             if self.with(|state| state.is_unheard(user, &joined.room, joined.seq)) {
                 // One that can't be read, perhaps for long, keeps them out of no other.
-                followed = self.try_to_follow(user, &joined.room, joined.seq).await.and(followed);
+                let tried = self.try_to_follow(user, &joined.room, joined.seq, Word::Listed).await;
+                followed = tried.and(followed);
             }
         }
         followed
@@ -143,8 +165,9 @@ impl State {
     /// Whether a user's join at `seq` is not known here yet though its entry went by: before the room became live here, or while the user
     /// had no connection. One that is still to come is seen in the log.
     fn is_to_follow(&self, user: &UserId, room: &RoomId, seq: Seq) -> bool {
-        let synced = self.rooms.get(room).and_then(|here| here.synced.as_ref());
-        synced.is_some_and(|synced| seq <= synced.position.0) && self.is_unheard(user, room, seq)
+        let Some(here) = self.rooms.get(room) else { return false };
+        let went_by = here.synced.as_ref().is_some_and(|synced| seq <= synced.position.0);
+        went_by && !here.was_followed(user, seq) && self.is_unheard(user, room, seq)
     }
 }
 

@@ -174,11 +174,9 @@ impl State {
     }
 
     fn note_leave(&mut self, room: &RoomId, entry: &Entry) {
-        if let Some(user) = self.users.get_mut(&entry.user) {
-            user.joined.remove(room);
-        }
+        let joined = self.users.get_mut(&entry.user).and_then(|user| user.joined.remove(room));
         if let Some(here) = self.rooms.get_mut(room) {
-            here.note_leave(entry, Instant::now());
+            here.note_leave(&entry.user, entry.seq, joined, Instant::now());
         }
     }
 

@@ -64,6 +64,13 @@ impl Synchronized {
     }
 }
 
+/// A leave that was heard.
+struct Left {
+    seq: Seq,
+    /// Since which join their connections were in the room, if any was.
+    joined: Option<Seq>,
+}
+
 /// A room with members on this shard.
 #[derive(Default)]
 pub struct RoomHere {
@@ -108,7 +115,7 @@ pub struct RoomHere {
     /// on its way.
     pub heard_epoch: Epoch,
     /// Who left of late and is not back, as far as it was heard; and when that was.
-    left: FastMap<UserId, Seq>,
+    left: FastMap<UserId, Left>,
     left_at: VecDeque<(Instant, UserId, Seq)>,
 }
 
@@ -144,17 +151,18 @@ impl RoomHere {
         None
     }
 
-    /// Keeps in mind who left, for longer than the lists may take to say so and a hello to look at them.
-    pub fn note_leave(&mut self, entry: &Entry, now: Instant) {
+    /// Keeps in mind who left, for longer than the lists may take to say so and a hello to look at them; and since which join their
+    /// connections were in it.
+    pub fn note_leave(&mut self, user: &UserId, left: Seq, joined: Option<Seq>, now: Instant) {
         while let Some((_, user, left)) =
             self.left_at.pop_front_if(|(heard, ..)| now - *heard > LISTS_LATE_MAX)
         {
-            if self.left.get(&user) == Some(&left) {
+            if self.left.get(&user).is_some_and(|newest| newest.seq == left) {
                 self.left.remove(&user);
             }
         }
-        self.left.insert(entry.user.clone(), entry.seq);
-        self.left_at.push_back((now, entry.user.clone(), entry.seq));
+        self.left.insert(user.clone(), Left { seq: left, joined });
+        self.left_at.push_back((now, user.clone(), left));
     }
 
     /// Who joins is back, however late the lists say so.
@@ -164,7 +172,12 @@ impl RoomHere {
 
     /// Whether this user was heard to leave after their join at `joined`, and was not heard to join since.
     pub fn has_left_since(&self, user: &UserId, joined: Seq) -> bool {
-        self.left.get(user).is_some_and(|left| *left > joined)
+        self.left.get(user).is_some_and(|left| left.seq > joined)
+    }
+
+    /// Whether this user's connections were in the room from their join at `joined` on, and have left it since.
+    pub fn was_followed(&self, user: &UserId, joined: Seq) -> bool {
+        self.left.get(user).is_some_and(|left| left.joined.is_some_and(|since| since >= joined))
     }
 
     /// Whether all that comes after `seq` is there to be read.
@@ -279,13 +292,15 @@ mod tests {
     #[test]
     fn who_is_back_has_not_left_however_late_the_lists_are() {
         let (mut here, ann) = (RoomHere::default(), UserId::parse("ann").unwrap());
-        here.note_leave(&entry(5, Says::Leave { by: None }), Instant::now());
+        here.note_leave(&ann, Seq(5), None, Instant::now());
         assert!(here.has_left_since(&ann, Seq(2)) && !here.has_left_since(&ann, Seq(6)));
         here.note_join(&ann);
         assert!(!here.has_left_since(&ann, Seq(2)));
         let long_after = Instant::now() + LISTS_LATE_MAX * 2;
-        here.note_leave(&entry(9, Says::Leave { by: None }), Instant::now());
-        here.note_leave(&entry(12, Says::Leave { by: None }), long_after);
+        here.note_leave(&ann, Seq(9), Some(Seq(6)), Instant::now());
+        assert!(here.was_followed(&ann, Seq(6)) && !here.was_followed(&ann, Seq(7)));
+        here.note_leave(&ann, Seq(12), None, long_after);
+        assert!(!here.was_followed(&ann, Seq(6)), "of the newest nothing was heard");
         assert!(here.has_left_since(&ann, Seq(9)), "the first of two is forgotten, and not the second");
     }
 

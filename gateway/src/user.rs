@@ -39,11 +39,9 @@ impl Joined {
         }
     }
 
-    /// Forgets a room.
-    pub fn remove(&mut self, room: &RoomId) {
-        if let Ok(at) = self.place(room) {
-            self.0.remove(at);
-        }
+    /// Forgets a room. The join to it, if there was one.
+    pub fn remove(&mut self, room: &RoomId) -> Option<Seq> {
+        self.place(room).ok().map(|at| self.0.remove(at).1)
     }
 
     /// All of them.

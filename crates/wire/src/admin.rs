@@ -179,6 +179,7 @@ pub struct RoomsOfUser {
 
 /// `POST rooms/{id}/erasures` takes this: a part of the room's log is gone through.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Erase {
     /// Whose messages.
     pub user: UserId,
@@ -198,7 +199,19 @@ pub struct Erased {
     pub seq: Option<Seq>,
 }
 
-/// `PUT rooms/{id}/retention` was done. It takes a [`Retention`](hubbub_core::entry::Retention); without bounds all is kept.
+/// `PUT rooms/{id}/retention` takes this: a [`Retention`](hubbub_core::entry::Retention), and no other field, for one that is misspelt would lift a bound.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retain {
+    /// See there.
+    #[serde(default)]
+    pub entries: Option<u64>,
+    /// See there.
+    #[serde(default)]
+    pub days: Option<u32>,
+}
+
+/// `PUT rooms/{id}/retention` was done.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Retained {
     /// The entry that says so, this time's or an earlier one; 0 if all was kept ever since.
@@ -207,6 +220,7 @@ pub struct Retained {
 
 /// `POST rooms/{id}/trims` takes this.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Trim {
     /// Whether what is beyond a bound by less than a day, or a tenth, is to go too. Asked so again and again, a busy room has always more to go.
     #[serde(default)]
@@ -226,6 +240,7 @@ pub struct Trimmed {
 
 /// `POST revocations` takes this.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Revoke {
     /// The access token.
     pub token: String,
@@ -242,6 +257,7 @@ pub struct Revoked {
 
 /// `PUT bans/{user}` takes this.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reason {
     /// Why, for those who look at it later.
     #[serde(default)]

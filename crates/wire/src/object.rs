@@ -93,6 +93,14 @@ fn explain<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Unread {
     if let Some(field) = in_ticks("duplicate field `") {
         return Unread { field, message: format!("{} stands there twice", field.unwrap_or("a field")) };
     }
+    if let Some((_, known)) =
+        said.strip_prefix("unknown field ").and_then(|rest| rest.split_once(", expected "))
+    {
+        return Unread {
+            field: None,
+            message: format!("has a field that is not known here; it takes {known}"),
+        };
+    }
     let field = path.split(['.', '[']).next().and_then(named);
     let name = field.unwrap_or("a field");
     let message = match said.split_once(": ").and_then(|(_, what)| what.split_once(", expected ")) {
@@ -145,6 +153,21 @@ mod tests {
         rooms: Option<HashMap<String, u64>>,
         kinds: Option<Vec<String>>,
         on: Option<bool>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Strict {
+        #[serde(rename = "limit")]
+        _limit: Option<u32>,
+        #[serde(rename = "on")]
+        _on: Option<bool>,
+    }
+
+    #[test]
+    fn what_takes_no_other_field_says_which_it_takes() {
+        let unread = read::<Strict>(r#"{"limit":1,"limmit":2}"#).unwrap_err();
+        assert_eq!(unread.message, "has a field that is not known here; it takes `limit` or `on`");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use futures_util::future::join_all;
 use futures_util::stream::{self, StreamExt};
 use hubbub_core::code::Code;
@@ -17,6 +17,7 @@ use hubbub_wire::tier::agent::{AskAgent, CONNECTIONS_MAX, Condition, Role, ToldA
 use hubbub_wire::tier::parcel;
 use serde::Deserialize;
 
+use super::guard::On;
 use super::{Admin, refusal};
 use crate::error::Failure;
 use crate::http::fault::Fault;
@@ -70,7 +71,8 @@ impl Admin {
         let is_named = |seen: &Seen| {
             let report = &seen.report;
             let by_id = text.len() >= PART_BYTES_MIN && report.node.as_str().contains(text);
-            by_id || report.host == text || report.address == text
+            let without_scheme = report.address.split("://").last();
+            by_id || report.host == text || report.address == text || without_scheme == Some(text)
         };
         all.retain(is_named);
         // One that crashed and its successor have one address, and it is not the dead one that is meant.
@@ -113,7 +115,7 @@ pub(super) async fn drain(
     State(admin): State<Admin>,
     Path(name): Path<String>,
     Params(DrainParams { force }): Params<DrainParams>,
-) -> Result<Json<Draining>, Fault> {
+) -> Result<(Extension<On>, Json<Draining>), Fault> {
     let seen = admin.named(&name)?;
     let (id, role) = (seen.report.node.clone(), seen.report.role);
     let stands_in = |other: &Seen| {
@@ -128,7 +130,7 @@ pub(super) async fn drain(
         return Err(refusal(Code::Conflict, Some("force"), message));
     }
     match admin.ask(&id, &AskAgent::Drain).await {
-        Ok(_) => Ok(Json(Draining { node: node(seen) })),
+        Ok(_) => Ok((Extension(On(format!("/nodes/{id}/drain"))), Json(Draining { node: node(seen) }))),
         Err(BusError::NoResponders) => {
             let message = "this process is gone, or can't be reached over the bus";
             Err(refusal(Code::Unavailable, Some("node"), message))

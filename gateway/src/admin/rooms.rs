@@ -10,7 +10,7 @@ use hubbub_core::limits::{REPEAT_WINDOW, RETENTION_DAYS_MAX, RETENTION_ENTRIES_M
 use hubbub_core::room::{Answer, Verb};
 use hubbub_node::build_info;
 use hubbub_wire::admin::{
-    Erase, Holder, Kicked, Listed, Member, Members, Retained, Room, RoomHeld, Rooms, Trim, Trimmed,
+    Erase, Holder, Kicked, Listed, Member, Members, Retain, Retained, Room, RoomHeld, Rooms, Trim, Trimmed,
 };
 use hubbub_wire::tier::act::Erased;
 use serde::Deserialize;
@@ -140,8 +140,9 @@ pub(super) async fn erase(
 pub(super) async fn retain(
     State(admin): State<Admin>,
     InRoom(room): InRoom,
-    Small(retention): Small<Retention>,
+    Small(Retain { entries, days }): Small<Retain>,
 ) -> Result<Response, Fault> {
+    let retention = Retention { entries, days };
     let (entries, days) = (REPEAT_WINDOW..=RETENTION_ENTRIES_MAX, 1..=RETENTION_DAYS_MAX);
     if retention.entries.is_some_and(|said| !entries.contains(&said)) {
         let message = format!("entries must be {} to {}", entries.start(), entries.end());

@@ -251,10 +251,13 @@ async fn the_only_node_drains_when_that_is_meant() {
     })
     .await;
     let node = node.as_str().unwrap();
-    is_refused(&operator.run(&["drain", node]).await, "this is the only all-in-one");
-    is_refused(&operator.run(&["drain", "nobody-is-called-so"]).await, "no process is called so");
     // A part of the id is enough.
-    is_done(&operator.run(&["drain", &node[24..], "--force"]).await, "drains");
+    is_refused(&operator.run(&["drain", &node[24..]]).await, "this is the only all-in-one");
+    is_refused(&operator.run(&["drain", "nobody-is-called-so"]).await, "no process is called so");
+    let address = server.address().to_string();
+    is_done(&operator.run(&["drain", &address, "--force"]).await, "drains");
+    let lines = audited(&server, "drain");
+    assert!(lines.last().unwrap().contains(&format!("on=\"/nodes/{node}/drain\"")), "{lines:?}");
     assert_eq!(closed(peer.ending().await), ("going_away".into(), Some(1001)));
     let exit = server.ended().await.unwrap();
     assert!(exit.success(), "{exit}");
@@ -279,6 +282,10 @@ async fn who_has_no_credential_is_refused_and_written_down() {
         let answer = request(address, method, path, Some(&credential), None).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
     }
+    // A field that is misspelt would lift the bound.
+    let (path, body) = ("/v1/admin/rooms/lobby/retention", json!({"day": 30}));
+    let answer = request(address, "PUT", path, Some(&credential), Some(&body)).await.unwrap();
+    assert!(answer.status == 400 && answer.text.contains("it takes `entries` or `days`"), "{answer:?}");
     let answer = request(address, "GET", "/v1/admin/no", None, None).await.unwrap();
     assert_eq!(answer.status, 401, "which paths there are is nobody's business: {answer:?}");
     let lines = audited(&server, "other");

@@ -1,9 +1,9 @@
 //! Membership is in the order of the log, and it is the user's: all their connections follow.
 
-use hubbub_testkit::{Hubbub, Person};
+use hubbub_testkit::{Hubbub, Person, in_time};
 use serde_json::{Value, json};
 
-use crate::common::{Room, server};
+use crate::common::{Room, program, server};
 use crate::peer::Peer;
 
 const CONNECTIONS: usize = 3;
@@ -110,5 +110,53 @@ async fn in_a_room_of_many_connections_each_is_sent_each_entry_once() {
     for peer in &mut peers {
         let seen = seqs(&peer.all_so_far().await, &room);
         assert_eq!(seen, (began_at + 1..=began_at + 5).collect::<Vec<_>>());
+    }
+}
+
+/// Nobody is in the room here, so making it live takes longer than the whole membership.
+#[tokio::test]
+async fn a_short_membership_is_delivered_whole_and_once_also_where_nobody_was_in_the_room() {
+    for shards in ["--instances=1", "--instances=3"] {
+        let server = Hubbub::start(program().with(shards)).await.unwrap();
+        let ann = Person::register(&server, "ann").await.unwrap();
+        let bob = Person::register(&server, "bob").await.unwrap();
+        let mut peers = Vec::new();
+        for _ in 0..CONNECTIONS {
+            peers.push(Peer::hello(&bob).await);
+        }
+        for round in 0..5 {
+            let made =
+                server.post("/v1/chat/rooms", Some(&ann.token), &json!({"name": "here"})).await.unwrap();
+            let room = made.json()["id"].clone();
+            // Twice there and gone, without waiting for an answer.
+            let mut said = Vec::new();
+            for n in 0..2 {
+                said.push(json!({"type": "join", "room": room, "ref": format!("{round}-join-{n}")}));
+                said.extend((0..3).map(|m| {
+                    let reference = format!("{round}-{n}-{m}");
+                    json!({"type": "send", "room": room, "text": "hello", "key": reference, "ref": reference})
+                }));
+                said.push(json!({"type": "leave", "room": room, "ref": format!("{round}-leave-{n}")}));
+            }
+            for request in said {
+                peers[0].tell(request).await;
+            }
+            for peer in &mut peers {
+                let mut seen = Vec::new();
+                while seen.last().is_none_or(|last| *last < 11) {
+                    let event = in_time("all that was said", peer.next()).await.unwrap();
+                    if event["room"] == room && event.get("ref").is_none() {
+                        seen.extend(event["seq"].as_u64());
+                    }
+                }
+                assert_eq!(seen, (2..=11).collect::<Vec<u64>>(), "{shards}, round {round}");
+            }
+        }
+        // Nothing comes once more.
+        for peer in &mut peers {
+            let entries = |event: &Value| event.get("ref").is_none() && event.get("seq").is_some();
+            let more: Vec<_> = peer.all_so_far().await.into_iter().filter(entries).collect();
+            assert!(more.is_empty(), "{more:?}");
+        }
     }
 }

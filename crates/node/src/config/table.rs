@@ -31,13 +31,14 @@ impl Setting {
         match value {
             "" => "(none)".into(),
             _ if self.kind.secret() => "(secret)".into(),
-            _ => without_password(value),
+            _ => without_secrets(value),
         }
     }
 }
 
-/// `amqp://user:pass@host` → `amqp://user:(secret)@host`, wherever in the text an address stands.
-fn without_password(value: &str) -> String {
+/// `amqp://user:pass@host/v?key=k` → `amqp://user:(secret)@host/v?(secret)`, wherever in the text an address stands: keys of services are
+/// put into queries as well.
+fn without_secrets(value: &str) -> String {
     let mut shown = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(start) = rest.find("://").map(|at| at + 3) {
@@ -45,10 +46,17 @@ fn without_password(value: &str) -> String {
         shown.push_str(before);
         // A password may hold any character except those that end the authority, so the last @ before them counts.
         let end = after.find(['/', '?', '#', ',', ' ']).unwrap_or(after.len());
-        let (authority, tail) = after.split_at(end);
+        let (authority, mut tail) = after.split_at(end);
         match authority.rsplit_once('@').map(|(login, host)| (login.split_once(':'), host)) {
             Some((Some((user, _)), host)) => shown.push_str(&format!("{user}:(secret)@{host}")),
             _ => shown.push_str(authority),
+        }
+        let query = tail.find('?').filter(|at| !tail[..*at].contains([',', ' ']));
+        if let Some(query) = query {
+            shown.push_str(&tail[..query]);
+            shown.push_str("?(secret)");
+            tail = &tail[query..];
+            tail = &tail[tail.find([',', ' ']).unwrap_or(tail.len())..];
         }
         rest = tail;
     }
@@ -112,11 +120,13 @@ mod tests {
         for (value, shown) in [
             ("amqp://guest:gu:e@st@127.0.0.1:5672/v", "amqp://guest:(secret)@127.0.0.1:5672/v"),
             ("nats://a:b@x,nats://c:d@y", "nats://a:(secret)@x,nats://c:(secret)@y"),
+            ("http://h/{code}?apikey=top,http://i", "http://h/{code}?(secret),http://i"),
+            ("http://h/a, is it?", "http://h/a, is it?"),
             ("https://example.org/a:b@c", "https://example.org/a:b@c"),
             ("nats://token@host", "nats://token@host"),
             ("a:b@c", "a:b@c"),
         ] {
-            assert_eq!(without_password(value), shown);
+            assert_eq!(without_secrets(value), shown);
         }
     }
 }
