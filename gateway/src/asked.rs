@@ -157,9 +157,15 @@ impl Asked<'_> {
     /// `NotMember`.
     pub fn typing(&self, room: &RoomId, on: bool) -> Result<(), Failure> {
         let gateway = &self.shard.gateway;
-        match self.shard.with(|state| state.is_in(self.id, room)) {
-            true => gateway.typing.tell(gateway, room, &self.account.user, on, Instant::now()),
-            false => return Err(Refusal::NotMember.into()),
+        let (is_in, joins) = self.shard.with(|state| {
+            let joins = state.connection(self.id).is_some_and(|one| one.joining.contains(room));
+            (state.is_in(self.id, room), joins)
+        });
+        match (is_in, joins) {
+            (true, _) => gateway.typing.tell(gateway, room, &self.account.user, on, Instant::now()),
+            // Their join is on its way, and this is said at most once in a while, or not at all.
+            (false, true) => {}
+            (false, false) => return Err(Refusal::NotMember.into()),
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ impl Drop for Post {
     fn drop(&mut self) {
         self.shard.with(|state| {
             if let Some(session) = state.session(self.id) {
-                session.posts = false;
+                (session.posts, session.answered) = (false, false);
             }
             state.settled = true;
         });
@@ -101,9 +101,11 @@ pub async fn post(
     generation: Generation,
     request: Request<Body>,
 ) -> Result<Response<Body>, Refused> {
+    // One that was answered before all of it was taken is over to its client: the next one waits for it.
+    shard.until(id, |session| !(session.posts && session.answered)).await;
     shard.begin(id, |session| &mut session.posts)?;
     let post = Post { shard: shard.clone(), id };
-    let body = whole(request, shard.gateway.config.frame_bytes_max).await;
+    let body = whole(request, body_bytes_max(generation, shard.gateway.config.frame_bytes_max)).await;
     let taking = {
         let shard = shard.clone();
         async move {
@@ -121,9 +123,25 @@ pub async fn post(
     let taken = tokio::select! {
         biased;
         taken = tokio::spawn(taking) => taken.unwrap_or(Err(Refused::SessionUnknown)),
-        () = shard.probed(id) => Ok(()),
+        () = shard.probed(id) => {
+            shard.with(|state| {
+                if let Some(session) = state.session(id) {
+                    session.answered = session.posts;
+                }
+            });
+            Ok(())
+        }
     };
     taken.map(|()| text(b"ok".to_vec()))
+}
+
+/// Bytes of a body. A client of generation 4 is told how many, and makes several of more; one of generation 3 posts at once all that it
+/// has, packets of which each may be as large as a frame.
+fn body_bytes_max(generation: Generation, frame_bytes_max: usize) -> usize {
+    match generation {
+        Generation::V3 => 4 * frame_bytes_max,
+        Generation::V4 => frame_bytes_max,
+    }
 }
 
 async fn take(
@@ -132,9 +150,8 @@ async fn take(
     generation: Generation,
     body: &[u8],
 ) -> Result<(), Refused> {
-    let body = std::str::from_utf8(body).map_err(|_| Refused::BadRequest("the body is not a text"))?;
-    for packet in engine::Body::new(generation, body) {
-        let unreadable = |_| Refused::BadRequest("this is not an Engine.IO body");
+    let unreadable = |_| Refused::BadRequest("this is not an Engine.IO body");
+    for packet in engine::Body::new(generation, body).map_err(unreadable)? {
         let packet = packet.map_err(unreadable)?;
         match Packet::parse(packet) {
             Ok(Packet { kind: Kind::Close, .. }) => {

@@ -65,6 +65,8 @@ pub struct Session {
     pub polls: bool,
     /// Whether a body that was posted is being looked at.
     pub posts: bool,
+    /// Whether that one is answered, and the rest of it taken behind that.
+    pub answered: bool,
     /// Whether a WebSocket is open that it may change over to.
     pub upgrades: bool,
     /// Whether that is being tried out: polls are answered at once, so that the client can change over.
@@ -85,6 +87,7 @@ impl Session {
             polled_at: Instant::now(),
             polls: false,
             posts: false,
+            answered: false,
             upgrades: false,
             probes: false,
         }

@@ -14,8 +14,9 @@ use tokio::net::TcpStream;
 
 /// Bytes of several pieces that are handed to the kernel in one call.
 const GATHERED_BYTES: usize = 16 * 1024;
-/// What may wait for a client that polls before it counts as one whose socket takes no more.
-const KEPT_BYTES: usize = 64 * 1024;
+/// What may wait for a client that polls before it counts as one whose socket takes no more: about what the kernel would keep for it, and
+/// more than two pictures, which it may well be sent between two polls.
+const KEPT_BYTES: usize = 1024 * 1024;
 
 /// What a piece that waits takes beside its bytes: a place in the queue, which may be twice as long as it has to be, and what
 /// an allocation takes. Of a pong that is nearly all.

@@ -90,19 +90,49 @@ impl<'a> Packet<'a> {
 
 /// The packets of a body that a client posted, as texts. After an error there are no more.
 #[derive(Debug, Clone)]
-pub struct Body<'a> {
-    generation: Generation,
-    rest: Option<&'a str>,
+pub enum Body<'a> {
+    /// Text, as most clients post it.
+    Text(Generation, Option<&'a str>),
+    /// Bytes, as some of generation 3 do: browsers with something binary to say, python-engineio with anything.
+    Framed(&'a [u8]),
 }
+
+/// What bytes are as a packet: their type in a text, and nothing of them, for they are not taken.
+const BYTES: &str = "b";
 
 impl<'a> Body<'a> {
     /// Looks at a body.
-    pub fn new(generation: Generation, text: &'a str) -> Self {
-        Self { generation, rest: Some(text) }
+    ///
+    /// # Errors
+    /// `Unreadable` when it is neither text nor framed bytes.
+    pub fn new(generation: Generation, body: &'a [u8]) -> Result<Self, BadPacket> {
+        match (generation, body.first()) {
+            // No text of that generation begins so, but with a digit.
+            (Generation::V3, Some(0 | 1)) => Ok(Self::Framed(body)),
+            _ => {
+                let text = std::str::from_utf8(body).map_err(|_| BadPacket::Unreadable)?;
+                Ok(Self::Text(generation, Some(text)))
+            }
+        }
+    }
+
+    /// A packet behind 0 if it is text and 1 if it is bytes, its length in bytes, a byte a digit, and 255.
+    fn framed(body: &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+        let (kind, rest) = body.split_first()?;
+        let digits = rest.iter().position(|byte| *byte == 0xFF).filter(|digits| (1..=9).contains(digits))?;
+        let len = rest[..digits]
+            .iter()
+            .try_fold(0, |len, digit| (*digit <= 9).then(|| len * 10 + usize::from(*digit)))?;
+        let (packet, rest) = rest[digits + 1..].split_at_checked(len)?;
+        match kind {
+            0 => Some((std::str::from_utf8(packet).ok()?, rest)),
+            1 => Some((BYTES, rest)),
+            _ => None,
+        }
     }
 
     /// In generation 3 a packet stands behind its length, in UTF-16 code units.
-    fn behind_length(&mut self, rest: &'a str) -> Option<&'a str> {
+    fn behind_length(rest: &'a str) -> Option<(&'a str, &'a str)> {
         let (len, rest) = rest.split_once(':')?;
         let is_number = !len.is_empty() && len.bytes().all(|byte| byte.is_ascii_digit());
         let mut left = is_number.then(|| len.parse::<usize>().ok())??;
@@ -111,9 +141,7 @@ impl<'a> Body<'a> {
             left = left.checked_sub(characters.next()?.len_utf16())?;
         }
         let end = rest.len() - characters.as_str().len();
-        let (packet, rest) = rest.split_at(end);
-        self.rest = (!rest.is_empty()).then_some(rest);
-        Some(packet)
+        Some(rest.split_at(end))
     }
 }
 
@@ -121,16 +149,22 @@ impl<'a> Iterator for Body<'a> {
     type Item = Result<&'a str, BadPacket>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.rest.take()?;
-        let packet = match self.generation {
-            Generation::V3 => self.behind_length(rest),
-            Generation::V4 => match rest.split_once(SEPARATOR) {
-                Some((packet, rest)) => {
-                    self.rest = Some(rest);
-                    Some(packet)
-                }
-                None => Some(rest),
-            },
+        let packet = match self {
+            Self::Framed([]) => return None,
+            Self::Framed(rest) => Self::framed(std::mem::take(rest)).map(|(packet, left)| {
+                *rest = left;
+                packet
+            }),
+            Self::Text(Generation::V3, rest) => Self::behind_length(rest.take()?).map(|(packet, left)| {
+                *rest = (!left.is_empty()).then_some(left);
+                packet
+            }),
+            Self::Text(Generation::V4, rest) => {
+                let text = rest.take()?;
+                let Some((packet, left)) = text.split_once(SEPARATOR) else { return Some(Ok(text)) };
+                *rest = Some(left);
+                Some(packet)
+            }
         };
         Some(packet.ok_or(BadPacket::Unreadable))
     }
@@ -231,7 +265,7 @@ mod tests {
     use super::*;
 
     fn read(generation: Generation, body: &str) -> Result<Vec<&str>, BadPacket> {
-        Body::new(generation, body).collect()
+        Body::new(generation, body.as_bytes()).unwrap().collect()
     }
 
     #[test]
@@ -247,6 +281,27 @@ mod tests {
         for bad in ["", "7", "x", "é4", "\u{4}4"] {
             assert_eq!(Packet::parse(bad), Err(BadPacket::Unreadable), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_framed_body_is_taken_apart_and_what_is_bytes_is_not_taken() {
+        let read = |body: &'static [u8]| Body::new(Generation::V3, body)?.collect::<Result<Vec<_>, _>>();
+        assert_eq!(read(b"\0\x02\xFF4a\0\x01\x00\xFF4\xE2\x82\xAC345678"), Ok(vec!["4a", "4€345678"]));
+        assert_eq!(read(b"\x01\x03\xFF\x04\xC0\xC1\0\x01\xFF2"), Ok(vec!["b", "2"]));
+        assert_eq!(Packet::parse(BYTES), Err(BadPacket::Binary));
+        let bad: [&[u8]; 7] = [
+            b"\0",
+            b"\0\xFF",
+            b"\0\x02\xFF4",
+            b"\0\x0A\xFF4",
+            b"\0\x01\xFF\xC0",
+            b"\x02\x01\xFF4",
+            b"\0\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xFF4",
+        ];
+        for body in bad {
+            assert_eq!(read(body), Err(BadPacket::Unreadable), "{body:?}");
+        }
+        assert!(Body::new(Generation::V4, b"\xFF").is_err());
     }
 
     #[test]
@@ -289,6 +344,13 @@ mod tests {
                 let body = String::from_utf8(body.finish().0).unwrap();
                 prop_assert_eq!(read(generation, &body).unwrap(), packets.clone());
             }
+        }
+
+        #[test]
+        fn framed_junk_is_refused_and_nothing_worse(junk in proptest::collection::vec(prop_oneof![0u8..=9, Just(0xFF), any::<u8>()], 0..60)) {
+            let Ok(body) = Body::new(Generation::V3, &junk) else { return Ok(()) };
+            let texts = body.map_while(Result::ok).map(str::len).sum::<usize>();
+            prop_assert!(texts <= junk.len());
         }
 
         #[test]

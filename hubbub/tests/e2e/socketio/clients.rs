@@ -224,7 +224,13 @@ impl Answer {
 }
 
 /// Asks `/socket.io/` with this query for one thing, on a connection of its own.
-pub async fn http(server: &Hubbub, method: &str, query: &str, headers: &str, body: &str) -> Answer {
+pub async fn http(
+    server: &Hubbub,
+    method: &str,
+    query: &str,
+    headers: &str,
+    body: impl AsRef<[u8]>,
+) -> Answer {
     let mut stream = ask(server.address(), method, query, headers, body).await;
     let mut answer = Vec::new();
     in_time("an answer", stream.read_to_end(&mut answer)).await.unwrap();
@@ -236,13 +242,20 @@ pub async fn http(server: &Hubbub, method: &str, query: &str, headers: &str, bod
 }
 
 /// Asks, and does not wait for the answer.
-pub async fn ask(at: SocketAddr, method: &str, query: &str, headers: &str, body: &str) -> TcpStream {
+pub async fn ask(
+    at: SocketAddr,
+    method: &str,
+    query: &str,
+    headers: &str,
+    body: impl AsRef<[u8]>,
+) -> TcpStream {
+    let body = body.as_ref();
     let head = format!(
         "{method} /socket.io/?{query} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
     let mut stream = TcpStream::connect(at).await.unwrap();
-    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
     stream
 }
 

@@ -1,7 +1,7 @@
 //! Engine.IO by hand: what breaks the protocol is refused in its words, and ends what it must end.
 
 use hubbub_client::raw::{Frame, Raw};
-use hubbub_testkit::{Hubbub, eventually, in_time};
+use hubbub_testkit::{Hubbub, Person, eventually, in_time};
 use serde_json::{Value, json};
 
 use super::clients::{NAMESPACE, closed, http, packet, session, socket, websocket};
@@ -80,6 +80,44 @@ async fn what_breaks_the_protocol_ends_the_session() {
     let mut raw = websocket(&server, "EIO=4&transport=websocket").await;
     raw.send_text(large).await.unwrap();
     assert_eq!(closed(&mut raw).await, Some(1009));
+}
+
+/// As python-socketio of generation 3 posts, and browsers with something binary to say.
+#[tokio::test]
+async fn one_of_generation_3_may_post_framed_bytes_and_more_at_once_than_a_frame() {
+    let server = Hubbub::start(program().with("--frame-bytes-max=16KiB")).await.unwrap();
+    let ann = Person::register(&server, "ann").await.unwrap();
+    let query = format!("EIO=3&transport=polling&token={}", ann.token);
+    let opened = http(&server, "GET", &query, "", "").await.body;
+    let handshake: Value =
+        serde_json::from_str(&opened[opened.find('{').unwrap()..=opened.find('}').unwrap()]).unwrap();
+    let session = format!("EIO=3&transport=polling&sid={}", handshake["sid"].as_str().unwrap());
+    let framed = |kind: u8, packet: &[u8]| {
+        let len: Vec<u8> = packet.len().to_string().bytes().map(|digit| digit - b'0').collect();
+        [&[kind], &len[..], &[0xFF], packet].concat()
+    };
+    let post = async |body: Vec<u8>| http(&server, "POST", &session, "", body).await.status;
+    let told = async |words: String| {
+        eventually("it is told", async || {
+            http(&server, "GET", &session, "", "").await.body.contains(&words).then_some(())
+        })
+        .await;
+    };
+    let entered = framed(0, format!("40{NAMESPACE},").as_bytes());
+    assert_eq!(post(entered).await, 200);
+    told(format!("42{NAMESPACE},[\"authentication\"")).await;
+    let made = format!("42{NAMESPACE},1[\"chatroom\",{{\"name\":\"Tea 🍵\"}}]");
+    assert_eq!(post(framed(0, made.as_bytes())).await, 200);
+    told(format!("43{NAMESPACE},1[{{\"error\":0")).await;
+    // What is binary is refused in its callback, and the session goes on.
+    let announced = format!("451-{NAMESPACE},2[\"message\",{{\"_placeholder\":true,\"num\":0}}]");
+    let bytes = [framed(0, announced.as_bytes()), framed(1, &[4, 0xC0, 0xFF])].concat();
+    assert_eq!(post(bytes).await, 200);
+    told(format!("43{NAMESPACE},2[")).await;
+    let pings = |count: usize| format!("1001:2{}", "x".repeat(1_000)).repeat(count).into_bytes();
+    assert_eq!(post(pings(30)).await, 200);
+    told(format!("3{}", "x".repeat(1_000))).await;
+    assert_eq!(post(pings(70)).await, 413);
 }
 
 #[tokio::test]

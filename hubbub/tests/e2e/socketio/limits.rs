@@ -89,7 +89,8 @@ async fn readers_that_stop_are_told_and_cost_no_memory() {
     loop {
         let body = http(&server, "GET", &polls[0], "", "").await.body;
         waited += body.len() as u64;
-        assert!(waited <= MIB, "{waited} bytes waited");
+        // What stands for the kernel's part, what any connection may have, and JSON's own.
+        assert!(waited <= MIB + MIB / 2, "{waited} bytes waited");
         if body.rsplit('\u{1e}').next().is_some_and(|last| last.starts_with(&behind)) {
             break;
         }
