@@ -115,7 +115,7 @@ impl Slot {
     }
 
     /// Decides what waits, in order, up to an ask that needs keys which are not in memory: the newest of those are named, once.
-    pub(crate) fn decide(&mut self, turn: &Turn) -> Option<(Seq, Seq)> {
+    pub(crate) fn decide(&mut self, room: &RoomId, turn: &Turn) -> Option<(Seq, Seq)> {
         let open = self.open.as_mut()?;
         self.last_used = turn.now;
         if self.reading_keys {
@@ -123,7 +123,7 @@ impl Slot {
         }
         while let Some(next) = self.waiting.pop_front() {
             // What only reads adds nothing to what is on its way; an order adds an entry, and is one at a time.
-            let is_too_much = open.on_the_way >= ON_THE_WAY_MAX && matches!(next.ask.what, What::Do { .. });
+            let is_too_much = matches!(next.ask.what, What::Do { .. }) && open.is_too_much(room);
             if next.until < turn.now || open.is_stuck() || is_too_much {
                 // Undecided, and too late or sure to be answered too late: dropped is unavailable.
                 continue;
@@ -314,6 +314,11 @@ impl OpenRoom {
     /// Whether what answers wait for takes longer than anybody waits. What is decided meanwhile would be held without a bound.
     fn is_stuck(&self) -> bool {
         self.stuck || self.committed.is_stuck()
+    }
+
+    /// Whether as much waits for the store as may: for its log to be taken, or its lists.
+    fn is_too_much(&mut self, room: &RoomId) -> bool {
+        self.on_the_way >= ON_THE_WAY_MAX || self.committed.is_far_behind(room, self.durable)
     }
 
     /// Whether there is an order to be carried out.
