@@ -195,7 +195,9 @@ pub(crate) struct OpenRoom {
     attempted: Option<(Append, Instant)>,
     /// All up to here is in the store.
     durable: Seq,
-    /// In the store, and taken by no fence read yet.
+    /// Those that the first touch found beyond the mark, as far as no fence read has taken them.
+    found: VecDeque<Entry>,
+    /// Decided here, in the store, and taken by no fence read yet.
     landed: Vec<Entry>,
     /// When the oldest of `landed` was sent to the store.
     landed_since: Option<Instant>,
@@ -238,7 +240,8 @@ impl OpenRoom {
             appending: false,
             attempted: None,
             durable: head,
-            landed: opened.found,
+            found: opened.found.into(),
+            landed: Vec::new(),
             landed_since: None,
             on_the_way: 0,
             landed_bytes: 0,
@@ -396,13 +399,7 @@ impl OpenRoom {
 
     /// The next batch, and the links that its segment still needs.
     pub(crate) fn next_batch(&mut self) -> (Vec<Entry>, Option<Link>) {
-        let mut bytes = 0;
-        let fitting = self.next.iter().take(BATCH_ENTRIES_MAX).take_while(|entry| {
-            let fits = bytes < BATCH_BYTES_MAX;
-            bytes += entry.json.len();
-            fits
-        });
-        let count = fitting.count();
+        let count = batch_of(&self.next);
         self.appending = true;
         (self.next.drain(..count).collect(), self.link.take_unwritten())
     }
@@ -433,22 +430,25 @@ impl OpenRoom {
 
     /// Whether there is something that waits for a fence read.
     pub(crate) fn has_to_cover(&self) -> bool {
-        !self.landed.is_empty() || self.held.has_ready(self.durable)
+        !self.found.is_empty() || !self.landed.is_empty() || self.held.has_ready(self.durable)
     }
 
-    /// Hands over what a fence read that begins now will cover, exactly.
+    /// Hands over what a fence read that begins now will cover, exactly: of what was found a batch, so that other rooms' turns come between, and
+    /// what landed after that.
     pub(crate) fn cover(&mut self, room: RoomId) -> Covered {
         self.covered = true;
         self.stuck = false;
-        self.on_the_way -= std::mem::take(&mut self.landed_bytes);
-        let answers = std::iter::from_fn(|| self.held.release(self.durable)).collect();
-        Covered {
-            room,
-            entries: std::mem::take(&mut self.landed),
-            answers,
-            traced: self.traced.take(self.durable),
-            since: self.landed_since.take(),
-        }
+        let (entries, upto, since) = if self.found.is_empty() {
+            self.on_the_way -= std::mem::take(&mut self.landed_bytes);
+            (std::mem::take(&mut self.landed), self.durable, self.landed_since.take())
+        } else {
+            let rest = self.found.split_off(batch_of(&self.found));
+            let found = Vec::from(std::mem::replace(&mut self.found, rest));
+            let upto = found.last().map_or(Seq(0), |last| last.seq);
+            (found, upto, None)
+        };
+        let answers = std::iter::from_fn(|| self.held.release(upto)).collect();
+        Covered { room, entries, answers, traced: self.traced.take(upto), since }
     }
 
     /// The fence read said that we may tell.
@@ -457,10 +457,22 @@ impl OpenRoom {
     }
 
     fn is_quiet(&self) -> bool {
-        let appended = self.next.is_empty() && !self.appending && self.landed.is_empty();
+        let landed = self.found.is_empty() && self.landed.is_empty();
+        let appended = self.next.is_empty() && !self.appending && landed;
         let orders = self.orders.is_empty() && !self.carrying_out;
         appended && orders && self.held.is_empty() && !self.covered && self.committed.is_quiet()
     }
+}
+
+/// How many of the first entries are one batch.
+fn batch_of(entries: &VecDeque<Entry>) -> usize {
+    let mut bytes = 0;
+    let fitting = entries.iter().take(BATCH_ENTRIES_MAX).take_while(|entry| {
+        let fits = bytes < BATCH_BYTES_MAX;
+        bytes += entry.json.len();
+        fits
+    });
+    fitting.count()
 }
 
 impl Due {
