@@ -12,8 +12,10 @@ use hubbub_core::ports::store::{MemberChange, Projection};
 /// Entries and bytes of log after which a mark is projected even if no list changes: so much is read again at a first touch.
 const MARK_EVERY_ENTRIES: u64 = 1_000;
 const MARK_EVERY_BYTES: usize = 4 * 1024 * 1024;
-/// So many times as much at most, where the store takes marks more slowly than entries, or takes none: a first touch has it all in memory.
-const FAR_BEHIND: u64 = 10;
+/// What may be beyond the mark at most, where the store takes projections more slowly than entries, or takes none: a first touch has it all in
+/// memory. As many who join at once as a partition's inbox takes are not too many.
+const FAR_BEHIND_ENTRIES: u64 = 20 * MARK_EVERY_ENTRIES;
+const FAR_BEHIND_BYTES: usize = 10 * MARK_EVERY_BYTES;
 
 /// What is committed and not in the projections.
 #[derive(Debug)]
@@ -130,8 +132,7 @@ impl Unprojected {
     /// Whether of a log that ends at `durable` as much is not in the projections as may be.
     pub(crate) fn is_far_behind(&self, durable: Seq) -> bool {
         let entries = durable.0.saturating_sub(self.mark.0);
-        let bytes = (self.bytes + self.bytes_in_flight) as u64;
-        entries >= FAR_BEHIND * MARK_EVERY_ENTRIES || bytes >= FAR_BEHIND * MARK_EVERY_BYTES as u64
+        entries >= FAR_BEHIND_ENTRIES || self.bytes + self.bytes_in_flight >= FAR_BEHIND_BYTES
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn a_mark_is_far_behind_by_entries_or_by_bytes_until_it_is_brought_up() {
         let mut unprojected = Unprojected::new(Seq(10), 1);
-        let far = Seq(10 + FAR_BEHIND * MARK_EVERY_ENTRIES);
+        let far = Seq(10 + FAR_BEHIND_ENTRIES);
         assert!(unprojected.is_far_behind(far) && !unprojected.is_far_behind(Seq(far.0 - 1)));
         let picture = Content::image(format!("data:image/png;base64,{}", "A".repeat(200_000))).unwrap();
         let (mut seq, mut bytes) = (11, 0);
@@ -203,8 +204,7 @@ mod tests {
             unprojected.take(&room());
             (seq, bytes) = (seq + 1, bytes + entry.json.len());
         }
-        let max = FAR_BEHIND as usize * MARK_EVERY_BYTES;
-        assert!((max..max + 210_000).contains(&bytes), "{bytes}");
+        assert!((FAR_BEHIND_BYTES..FAR_BEHIND_BYTES + 210_000).contains(&bytes), "{bytes}");
         unprojected.projected(Seq(20));
         assert!(!unprojected.is_far_behind(Seq(seq)));
     }

@@ -97,12 +97,12 @@ async fn a_room_whose_mark_can_not_be_written_takes_no_more_than_a_first_touch_c
                 told => assert!(matches!(told, Some(Told::Unavailable)), "{told:?}"),
             }
         }
-        assert!(kept < 20_000, "{kept} messages are taken while the mark stays where it was");
+        assert!(kept < 30_000, "{kept} messages are taken while the mark stays where it was");
         if kept == before {
             break;
         }
     }
-    assert!(kept >= 10_000, "a mark may be late: {kept}");
+    assert!(kept >= 20_000, "a mark may be late: {kept}");
     assert_eq!(world.synced(&lobby, 0).await.0.info.head.0, 1 + kept, "it is still read");
 
     // The next holder has the same store, until it is mended.
