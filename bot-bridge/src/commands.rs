@@ -122,8 +122,12 @@ impl Commands {
                     return ToldBots::Unavailable;
                 }
             };
-            // What was not taken may be tried again.
-            lock(&sent).remove(&id);
+            // What was not taken may be tried again, and perhaps another who waited for it is at that.
+            let mut sent = lock(&sent);
+            if is_kept(&sent, &id, &sending) {
+                sent.remove(&id);
+            }
+            drop(sent);
             tracing::debug!(%error, "a command was not confirmed");
             match error {
                 BrokerError::Away { .. } | BrokerError::NotTaken { .. } => ToldBots::Away,
@@ -150,12 +154,16 @@ impl Commands {
 /// Lets go of a command whose sender waits no more, so that it is not sent later. Another who waits for the same one keeps it.
 fn give_up(sent: &Mutex<Bounded<String, Sending>>, id: &String, sending: Sending) {
     let mut sent = lock(sent);
-    // What was sent again meanwhile is another one.
-    let is_it = sent.get(id).is_some_and(|kept| kept.ptr_eq(&sending));
+    let is_it = is_kept(&sent, id, &sending);
     drop(sending);
     if is_it && sent.get(id).and_then(Sending::strong_count) == Some(1) {
         sent.remove(id);
     }
+}
+
+/// Whether it is this sending that is remembered: what was sent again meanwhile is another one.
+fn is_kept(sent: &Bounded<String, Sending>, id: &String, sending: &Sending) -> bool {
+    sent.get(id).is_some_and(|kept| kept.ptr_eq(sending))
 }
 
 fn lock(sent: &Mutex<Bounded<String, Sending>>) -> std::sync::MutexGuard<'_, Bounded<String, Sending>> {
@@ -198,7 +206,11 @@ mod tests {
         }
 
         fn confirm_last(&self) {
-            self.0.lock().unwrap().pop().unwrap().send(Ok(())).unwrap();
+            self.tell_last(Ok(()));
+        }
+
+        fn tell_last(&self, confirmed: Result<(), BrokerError>) {
+            self.0.lock().unwrap().pop().unwrap().send(confirmed).unwrap();
         }
     }
 
@@ -260,5 +272,18 @@ mod tests {
         assert_eq!(broker.sent(), 1);
         broker.confirm_last();
         assert_eq!((second.await.unwrap(), third.await), (ToldBots::Confirmed, ToldBots::Confirmed));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_is_given_again_is_remembered_whoever_hears_later_that_it_was_not_taken() {
+        let (broker, commands) = commands().await;
+        let (first, second) = (commands.take(command(5)), commands.take(command(5)));
+        broker.tell_last(Err(BrokerError::Unknown));
+        assert_eq!(first.await, ToldBots::Unavailable);
+        let again = commands.take(command(5));
+        assert_eq!(second.await, ToldBots::Unavailable);
+        let third = commands.take(command(5));
+        assert_eq!(broker.sent(), 1, "sent once more, and not twice");
+        broker.confirm_last();
+        assert_eq!((again.await, third.await), (ToldBots::Confirmed, ToldBots::Confirmed));
     }
 }

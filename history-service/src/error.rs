@@ -34,6 +34,9 @@ pub(crate) enum Failure {
     /// The room's holder can't be asked.
     #[error("the holder of the room can't be asked: {0}")]
     Holder(String),
+    /// Too many reads wait for holders, or for that of the room's partition.
+    #[error("too many reads wait for holders")]
+    Full,
     /// The question can't be read.
     #[error("the question can't be read: {0}")]
     Unreadable(String),
@@ -67,6 +70,7 @@ impl Failure {
             | Self::DamagedStore(_)
             | Self::Store(_)
             | Self::Holder(_)
+            | Self::Full
             | Self::Unreadable(_)
             | Self::TooSlow => Found::Unavailable,
         }
@@ -79,6 +83,7 @@ impl Failure {
             Self::Damaged { .. } | Self::DamagedStore(_) => "damaged",
             Self::Store(_) => "store",
             Self::Holder(_) => "holder",
+            Self::Full => "full",
             Self::Unreadable(_) => "unreadable",
             Self::TooSlow => "too_slow",
         }
@@ -88,7 +93,8 @@ impl Failure {
     pub(crate) fn log(&self) {
         metrics::count(self.label());
         match self {
-            Self::NoSuchRoom | Self::BadCursor => {}
+            // Of a full service only the metric tells: lines would be as many as reads.
+            Self::NoSuchRoom | Self::BadCursor | Self::Full => {}
             Self::Damaged { .. } | Self::DamagedStore(_) => {
                 tracing::error!(failure = %self, "a read found damage")
             }

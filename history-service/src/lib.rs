@@ -11,7 +11,7 @@ use hubbub_core::ports::bus::{Bus, Message, Payload, Reply, Server, Subject, Sub
 use hubbub_core::ports::store::Store;
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::query::{Found, Query};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ mod page_cache;
 mod replay;
 
 use error::Failure;
+use holder::Holders;
 
 /// The service's settings.
 #[derive(Debug, Clone)]
@@ -38,7 +39,8 @@ pub struct Config {
     /// Most reads at a time.
     pub reads_max: usize,
     /// Most reads that wait for their turn, about half a KiB each. Above it a read is answered `unavailable` at once. All who were
-    /// at a gateway that died come to the others within a second, and each asks which rooms are theirs.
+    /// at a gateway that died come to the others within a second, and each asks which rooms are theirs. As many again may wait for
+    /// rooms' holders, those of one partition for half as many.
     pub queue_max: usize,
     /// After what time a read is given up.
     pub timeout: Duration,
@@ -62,10 +64,27 @@ impl Config {
 
 /// What the reads share.
 struct Tier {
-    bus: Arc<dyn Bus>,
     store: Arc<dyn Store>,
     config: Config,
     blocks: blocks::Blocks,
+    holders: Arc<Holders>,
+}
+
+/// A read's turn at the store.
+struct Turn {
+    reads: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Turn {
+    /// Lets another read have it while something else is waited for, and comes back for what was found.
+    async fn lent<T>(&mut self, wait: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        self.permit = None;
+        let found = wait.await?;
+        // It is never closed.
+        self.permit = self.reads.clone().acquire_owned().await.ok();
+        Ok(found)
+    }
 }
 
 /// A read on its way, and when it is given up.
@@ -98,18 +117,15 @@ pub async fn serve(bus: Arc<dyn Bus>, store: Arc<dyn Store>, config: Config, shu
     let Some(serving) = shutdown.run_until_cancelled(listen).await else { return };
     let reads = Arc::new(Semaphore::new(config.reads_max.max(1)));
     let blocks = blocks::Blocks::new(store.clone(), config.cache_bytes_max);
-    let tier = Arc::new(Tier { bus, store, config, blocks });
+    let holders = Holders::new(bus, config.partitions, config.queue_max.max(1));
+    let tier = Arc::new(Tier { store, config, blocks, holders });
     let mut running = JoinSet::new();
     let mut take = async |running: &mut JoinSet<()>| {
         // A permit first: what can't be read yet waits in the bounded queue.
-        let permit = reads.clone().acquire_owned().await.ok()?;
+        let permit = Some(reads.clone().acquire_owned().await.ok()?);
         let asked = asked.recv().await?;
         while running.try_join_next().is_some() {}
-        let tier = tier.clone();
-        running.spawn(async move {
-            answer(tier, asked).await;
-            drop(permit);
-        });
+        running.spawn(answer(tier.clone(), asked, Turn { reads: reads.clone(), permit }));
         Some(())
     };
     while let Some(Some(())) = shutdown.run_until_cancelled(take(&mut running)).await {}
@@ -135,9 +151,9 @@ async fn listen(bus: &dyn Bus, config: &Config, server: Server) -> Vec<Subscript
     serving
 }
 
-async fn answer(tier: Arc<Tier>, asked: Asked) {
+async fn answer(tier: Arc<Tier>, asked: Asked, mut turn: Turn) {
     let Asked { payload, reply, until, in_flight } = asked;
-    let found = match timeout_at(until, find(&tier, payload, until)).await {
+    let found = match timeout_at(until, find(&tier, payload, until, &mut turn)).await {
         Ok(found) => found,
         Err(_) => Err(Failure::TooSlow),
     };
@@ -149,12 +165,17 @@ async fn answer(tier: Arc<Tier>, asked: Asked) {
     drop(in_flight);
 }
 
-async fn find(tier: &Tier, mut payload: Payload, until: Instant) -> Result<Payload, Failure> {
+async fn find(
+    tier: &Tier,
+    mut payload: Payload,
+    until: Instant,
+    turn: &mut Turn,
+) -> Result<Payload, Failure> {
     let query: Query = parcel::header(&mut payload)?;
     let store = &*tier.store;
     let whole = |found: Found| Payload::whole(found);
     let (what, found) = match query {
-        Query::Replay(replay) => ("replay", replay::page(tier, replay, until).await?),
+        Query::Replay(replay) => ("replay", replay::page(tier, replay, until, turn).await?),
         Query::Members { room, after, limit } => {
             ("members", whole(members::of_room(store, room, after, limit).await?))
         }

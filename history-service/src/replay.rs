@@ -11,21 +11,26 @@ use hubbub_wire::tier::query::{Found, PAGE_BYTES_MAX, PAGE_ENTRIES_MAX, Range, R
 use tokio::time::Instant;
 
 use crate::error::Failure;
-use crate::{Tier, holder};
+use crate::{Tier, Turn};
 
 /// Most entries that one page looks at: with few of the wanted kinds among them it ends early, and says where to go on.
 const SCANNED_MAX: u64 = 10_000;
 
 /// A page of a log.
-pub(crate) async fn page(tier: &Tier, replay: Replay, until: Instant) -> Result<Payload, Failure> {
+pub(crate) async fn page(
+    tier: &Tier,
+    replay: Replay,
+    until: Instant,
+    turn: &mut Turn,
+) -> Result<Payload, Failure> {
     let read_to = match replay.read_to.filter(|read_to| reaches(*read_to, replay.range)) {
         Some(read_to) => read_to,
-        None => holder::sync(tier, &replay.room, until).await?,
+        None => turn.lent(tier.holders.sync(&replay.room, until)).await?,
     };
     let page = match read(tier, &replay, read_to).await {
         // What is missing may have been trimmed since the asker learnt of the log's end; its holder knows.
         Err(failure @ Failure::Damaged { .. }) => {
-            let newer = holder::sync(tier, &replay.room, until).await?;
+            let newer = turn.lent(tier.holders.sync(&replay.room, until)).await?;
             match newer.first > read_to.first {
                 true => read(tier, &replay, newer).await?,
                 false => return Err(failure),

@@ -43,6 +43,8 @@ pub(crate) struct Committed {
     settling: VecDeque<Settling>,
     /// Answers of `settling` were dropped since the last projection.
     stuck: bool,
+    /// It was said that the lists are too far behind the log.
+    far_behind: bool,
 }
 
 impl Committed {
@@ -60,6 +62,7 @@ impl Committed {
             unprojected: Unprojected::new(mark, members),
             settling: VecDeque::new(),
             stuck: false,
+            far_behind: false,
         }
     }
 
@@ -142,6 +145,18 @@ impl Committed {
     /// Whether a projection takes longer than anybody waits for an answer.
     pub(crate) fn is_stuck(&self) -> bool {
         self.stuck
+    }
+
+    /// Whether the lists are so far behind a log that ends at `durable` that it must not grow: a first touch would have to read it all again. It
+    /// is said when it begins.
+    pub(crate) fn is_far_behind(&mut self, room: &RoomId, durable: Seq) -> bool {
+        let is = self.unprojected.is_far_behind(durable);
+        if is && !self.far_behind {
+            let mark = self.unprojected.mark();
+            tracing::warn!(%room, head = %durable, %mark, "the store takes a room's log and not its lists: the room takes nothing until it does");
+        }
+        self.far_behind = is;
+        is
     }
 
     /// The last entry that was committed in this epoch, and when.

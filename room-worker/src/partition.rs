@@ -292,7 +292,7 @@ impl Writer {
     pub(crate) fn decide(&mut self, room: &RoomId, asked: Option<Waiting>, turn: &Turn) -> Option<Waiting> {
         let Some(slot) = self.rooms.get_mut(room) else { return asked };
         asked.into_iter().for_each(|asked| slot.push(asked));
-        let missing = slot.decide(turn);
+        let missing = slot.decide(room, turn);
         self.listed.list(room, slot);
         let open = slot.open.as_ref()?;
         let (origin, has_order) = (open.link.origin, open.has_order());

@@ -12,6 +12,10 @@ use hubbub_core::ports::store::{MemberChange, Projection};
 /// Entries and bytes of log after which a mark is projected even if no list changes: so much is read again at a first touch.
 const MARK_EVERY_ENTRIES: u64 = 1_000;
 const MARK_EVERY_BYTES: usize = 4 * 1024 * 1024;
+/// What may be beyond the mark at most, where the store takes projections more slowly than entries, or takes none: a first touch has it all in
+/// memory. As many who join at once as a partition's inbox takes are not too many.
+const FAR_BEHIND_ENTRIES: u64 = 20 * MARK_EVERY_ENTRIES;
+const FAR_BEHIND_BYTES: usize = 10 * MARK_EVERY_BYTES;
 
 /// What is committed and not in the projections.
 #[derive(Debug)]
@@ -20,7 +24,9 @@ pub(crate) struct Unprojected {
     mark: Seq,
     upto: Seq,
     upto_at: Millis,
+    /// Of what goes with the next projection, and with the one in flight.
     bytes: usize,
+    bytes_in_flight: usize,
     members: u64,
     changes: HashMap<UserId, MemberChange>,
     facts: Option<RoomFacts>,
@@ -43,6 +49,7 @@ impl Unprojected {
             upto: mark,
             upto_at: Millis(0),
             bytes: 0,
+            bytes_in_flight: 0,
             members,
             changes: HashMap::new(),
             facts: None,
@@ -97,7 +104,8 @@ impl Unprojected {
         if !self.is_due() {
             return None;
         }
-        (self.in_flight, self.must, self.bytes) = (true, false, 0);
+        (self.in_flight, self.must) = (true, false);
+        self.bytes_in_flight = std::mem::take(&mut self.bytes);
         Some(Projection {
             room: room.clone(),
             facts: self.facts.take(),
@@ -113,12 +121,18 @@ impl Unprojected {
 
     /// A projection is in the store.
     pub(crate) fn projected(&mut self, mark: Seq) {
-        self.in_flight = false;
+        (self.in_flight, self.bytes_in_flight) = (false, 0);
         self.mark = mark;
     }
 
     pub(crate) fn mark(&self) -> Seq {
         self.mark
+    }
+
+    /// Whether of a log that ends at `durable` as much is not in the projections as may be.
+    pub(crate) fn is_far_behind(&self, durable: Seq) -> bool {
+        let entries = durable.0.saturating_sub(self.mark.0);
+        entries >= FAR_BEHIND_ENTRIES || self.bytes + self.bytes_in_flight >= FAR_BEHIND_BYTES
     }
 
     pub(crate) fn is_in_flight(&self) -> bool {
@@ -174,5 +188,24 @@ mod tests {
             unprojected.push(&entry(seq, Says::Message(&content)), 1);
         }
         assert_eq!(unprojected.take(&room()).unwrap().mark, Seq(10 + MARK_EVERY_ENTRIES));
+    }
+
+    #[test]
+    fn a_mark_is_far_behind_by_entries_or_by_bytes_until_it_is_brought_up() {
+        let mut unprojected = Unprojected::new(Seq(10), 1);
+        let far = Seq(10 + FAR_BEHIND_ENTRIES);
+        assert!(unprojected.is_far_behind(far) && !unprojected.is_far_behind(Seq(far.0 - 1)));
+        let picture = Content::image(format!("data:image/png;base64,{}", "A".repeat(200_000))).unwrap();
+        let (mut seq, mut bytes) = (11, 0);
+        while !unprojected.is_far_behind(Seq(seq - 1)) {
+            let entry = entry(seq, Says::Message(&picture));
+            unprojected.push(&entry, 1);
+            // The first that is due stays in flight.
+            unprojected.take(&room());
+            (seq, bytes) = (seq + 1, bytes + entry.json.len());
+        }
+        assert!((FAR_BEHIND_BYTES..FAR_BEHIND_BYTES + 210_000).contains(&bytes), "{bytes}");
+        unprojected.projected(Seq(20));
+        assert!(!unprojected.is_far_behind(Seq(seq)));
     }
 }

@@ -115,7 +115,7 @@ impl Slot {
     }
 
     /// Decides what waits, in order, up to an ask that needs keys which are not in memory: the newest of those are named, once.
-    pub(crate) fn decide(&mut self, turn: &Turn) -> Option<(Seq, Seq)> {
+    pub(crate) fn decide(&mut self, room: &RoomId, turn: &Turn) -> Option<(Seq, Seq)> {
         let open = self.open.as_mut()?;
         self.last_used = turn.now;
         if self.reading_keys {
@@ -123,7 +123,7 @@ impl Slot {
         }
         while let Some(next) = self.waiting.pop_front() {
             // What only reads adds nothing to what is on its way; an order adds an entry, and is one at a time.
-            let is_too_much = open.on_the_way >= ON_THE_WAY_MAX && matches!(next.ask.what, What::Do { .. });
+            let is_too_much = matches!(next.ask.what, What::Do { .. }) && open.is_too_much(room);
             if next.until < turn.now || open.is_stuck() || is_too_much {
                 // Undecided, and too late or sure to be answered too late: dropped is unavailable.
                 continue;
@@ -195,7 +195,9 @@ pub(crate) struct OpenRoom {
     attempted: Option<(Append, Instant)>,
     /// All up to here is in the store.
     durable: Seq,
-    /// In the store, and taken by no fence read yet.
+    /// Those that the first touch found beyond the mark, as far as no fence read has taken them.
+    found: VecDeque<Entry>,
+    /// Decided here, in the store, and taken by no fence read yet.
     landed: Vec<Entry>,
     /// When the oldest of `landed` was sent to the store.
     landed_since: Option<Instant>,
@@ -238,7 +240,8 @@ impl OpenRoom {
             appending: false,
             attempted: None,
             durable: head,
-            landed: opened.found,
+            found: opened.found.into(),
+            landed: Vec::new(),
             landed_since: None,
             on_the_way: 0,
             landed_bytes: 0,
@@ -316,6 +319,11 @@ impl OpenRoom {
         self.stuck || self.committed.is_stuck()
     }
 
+    /// Whether as much waits for the store as may: for its log to be taken, or its lists.
+    fn is_too_much(&mut self, room: &RoomId) -> bool {
+        self.on_the_way >= ON_THE_WAY_MAX || self.committed.is_far_behind(room, self.durable)
+    }
+
     /// Whether there is an order to be carried out.
     pub(crate) fn has_order(&self) -> bool {
         !self.carrying_out && !self.orders.is_empty()
@@ -391,13 +399,7 @@ impl OpenRoom {
 
     /// The next batch, and the links that its segment still needs.
     pub(crate) fn next_batch(&mut self) -> (Vec<Entry>, Option<Link>) {
-        let mut bytes = 0;
-        let fitting = self.next.iter().take(BATCH_ENTRIES_MAX).take_while(|entry| {
-            let fits = bytes < BATCH_BYTES_MAX;
-            bytes += entry.json.len();
-            fits
-        });
-        let count = fitting.count();
+        let count = batch_of(&self.next);
         self.appending = true;
         (self.next.drain(..count).collect(), self.link.take_unwritten())
     }
@@ -428,22 +430,25 @@ impl OpenRoom {
 
     /// Whether there is something that waits for a fence read.
     pub(crate) fn has_to_cover(&self) -> bool {
-        !self.landed.is_empty() || self.held.has_ready(self.durable)
+        !self.found.is_empty() || !self.landed.is_empty() || self.held.has_ready(self.durable)
     }
 
-    /// Hands over what a fence read that begins now will cover, exactly.
+    /// Hands over what a fence read that begins now will cover, exactly: of what was found a batch, so that other rooms' turns come between, and
+    /// what landed after that.
     pub(crate) fn cover(&mut self, room: RoomId) -> Covered {
         self.covered = true;
         self.stuck = false;
-        self.on_the_way -= std::mem::take(&mut self.landed_bytes);
-        let answers = std::iter::from_fn(|| self.held.release(self.durable)).collect();
-        Covered {
-            room,
-            entries: std::mem::take(&mut self.landed),
-            answers,
-            traced: self.traced.take(self.durable),
-            since: self.landed_since.take(),
-        }
+        let (entries, upto, since) = if self.found.is_empty() {
+            self.on_the_way -= std::mem::take(&mut self.landed_bytes);
+            (std::mem::take(&mut self.landed), self.durable, self.landed_since.take())
+        } else {
+            let rest = self.found.split_off(batch_of(&self.found));
+            let found = Vec::from(std::mem::replace(&mut self.found, rest));
+            let upto = found.last().map_or(Seq(0), |last| last.seq);
+            (found, upto, None)
+        };
+        let answers = std::iter::from_fn(|| self.held.release(upto)).collect();
+        Covered { room, entries, answers, traced: self.traced.take(upto), since }
     }
 
     /// The fence read said that we may tell.
@@ -452,10 +457,22 @@ impl OpenRoom {
     }
 
     fn is_quiet(&self) -> bool {
-        let appended = self.next.is_empty() && !self.appending && self.landed.is_empty();
+        let landed = self.found.is_empty() && self.landed.is_empty();
+        let appended = self.next.is_empty() && !self.appending && landed;
         let orders = self.orders.is_empty() && !self.carrying_out;
         appended && orders && self.held.is_empty() && !self.covered && self.committed.is_quiet()
     }
+}
+
+/// How many of the first entries are one batch.
+fn batch_of(entries: &VecDeque<Entry>) -> usize {
+    let mut bytes = 0;
+    let fitting = entries.iter().take(BATCH_ENTRIES_MAX).take_while(|entry| {
+        let fits = bytes < BATCH_BYTES_MAX;
+        bytes += entry.json.len();
+        fits
+    });
+    fitting.count()
 }
 
 impl Due {

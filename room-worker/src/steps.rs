@@ -115,6 +115,8 @@ impl Writer {
             }
             open.committed.settle(covered, &self.voice, &mut self.outcomes);
             let (is_made, is_due) = (open.room.is_made(), open.committed.has_projection());
+            // What was found beyond a batch goes with the next fence read.
+            self.listed.list(&room, slot);
             // A room that nobody made must not be a way to fill the memory.
             if !is_made && slot.is_quiet() {
                 self.forget(&room);

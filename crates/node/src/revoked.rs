@@ -7,16 +7,24 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use hubbub_core::ids::Millis;
+use hubbub_core::ids::{Millis, NodeId};
 use hubbub_core::ports::accounts::Secret;
+use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_wire::tier::control::TokenId;
+use hubbub_wire::tier::parcel;
+use hubbub_wire::tier::presence::{Question, RevokedPage};
 
 /// Tokens that are remembered, some 200 bytes each; beyond it the one that ends first is forgotten. Each costs a login,
 /// which is far dearer than this.
 const REMEMBERED_MAX: usize = 100_000;
+
+/// Pages of what one node tells: more than it remembers.
+const PAGES_MAX: usize = 64;
+/// How long each is waited for.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Names a token.
 pub fn token_id(token: &Secret) -> TokenId {
@@ -93,6 +101,25 @@ impl Revoked {
         }
         has
     }
+}
+
+/// Asks a gateway which tokens were called back, and until when; `None` if it does not say.
+pub async fn told_by(bus: &dyn Bus, gateway: &NodeId) -> Option<Vec<(Millis, TokenId)>> {
+    let subject = Subject::Node(gateway.clone());
+    let mut tokens = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let question = parcel::pack(&Question::Revoked { after: tokens.last().copied() });
+        let mut answer = bus.request(&subject, question.into(), ASK_TIMEOUT).await.ok()?;
+        let unreadable =
+            |error: &parcel::BadParcel| tracing::debug!(%error, "a gateway said what can't be read");
+        let page = parcel::header::<RevokedPage>(&mut answer).inspect_err(unreadable).ok()?;
+        let is_last = !page.more || page.tokens.is_empty();
+        tokens.extend(page.tokens);
+        if is_last {
+            break;
+        }
+    }
+    Some(tokens)
 }
 
 fn now() -> Millis {

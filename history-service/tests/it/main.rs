@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the fixtures are part of the tests")]
 
+mod holders;
 mod lists;
 mod replays;
 mod world;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hubbub_adapters::bus::LocalBus;
 use hubbub_adapters::store::{EmbeddedStore, Options};
 use hubbub_core::entry::{Entry, Kept, RoomFacts, Says};
-use hubbub_core::ids::{Epoch, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
+use hubbub_core::ids::{Epoch, LogId, Millis, Partition, Partitions, RoomId, Seq, User, UserId};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::bus::{Bus, Message, Payload, Reply, Subject, Subscription};
 use hubbub_core::ports::store::{Append, Segment, Store};
@@ -104,14 +104,9 @@ impl World {
             *counted.lock().unwrap() += 1;
             let ask: Ask = parcel::header(&mut payload).unwrap();
             assert!(matches!(ask.what, What::Sync { newest: 0, .. }));
-            let facts = RoomFacts { name: "r".into(), topic: "".into(), owner: user("ann").id };
-            let kept = Kept { first: to.first, ..Kept::default() };
-            let info = RoomInfo { id: ask.room.clone(), facts, head: to.head, members: 1, kept };
             reply.send(parcel::pack(&match ask.room.as_str() {
                 "nobody-made-it" => Told::NoSuchRoom,
-                _ => Told::Synced(
-                    Synced { info, log, epoch: to.epoch, members: vec![], erased: to.erased }.into(),
-                ),
+                _ => synced(&ask.room, log, to),
             }));
         });
         (asked, self.bus.serve(Subject::Act(PARTITION), server).await.unwrap())
@@ -156,6 +151,14 @@ impl World {
             }
         }
     }
+}
+
+/// What a holder tells of a room.
+pub fn synced(room: &RoomId, log: LogId, to: ReadTo) -> Told {
+    let facts = RoomFacts { name: "r".into(), topic: "".into(), owner: user("ann").id };
+    let kept = Kept { first: to.first, ..Kept::default() };
+    let info = RoomInfo { id: room.clone(), facts, head: to.head, members: 1, kept };
+    Told::Synced(Synced { info, log, epoch: to.epoch, members: vec![], erased: to.erased }.into())
 }
 
 pub fn replay(room: &RoomId, range: Range, limit: u32, to: Option<ReadTo>) -> Replay {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_core::ids::Seq;
+use hubbub_core::ports::bus::Payload;
 use hubbub_core::ports::store::Read;
 use hubbub_core::room::{Answer, Verb};
 use hubbub_wire::tier::act::{Told, What};
@@ -32,7 +34,7 @@ fn long() -> Verb {
 }
 
 /// Whoever was refused is told so while the others wait.
-async fn refused_soon(answer: impl Future<Output = Option<hubbub_core::ports::bus::Payload>>) {
+async fn refused_soon(answer: impl Future<Output = Option<Payload>>) {
     let told = tokio::time::timeout(Duration::from_secs(5), answer).await.expect("an answer");
     let told = told.map(|mut told| parcel::header(&mut told).expect("a header"));
     assert!(matches!(told, Some(Told::Unavailable)), "{told:?}");
@@ -116,6 +118,47 @@ async fn what_all_rooms_have_on_their_way_is_bounded_by_what_the_inbox_may_hold(
         matches!(told, Some(Told::Done(Answer::Kept { .. })))
     })
     .await;
+    worker.shut_down().await;
+}
+
+#[tokio::test]
+async fn what_a_first_touch_finds_is_told_a_batch_at_a_time() {
+    let world = World::new();
+    let lobby = room("lobby");
+    let worker = world.worker();
+    world.made("lobby", "ann").await;
+    // Not as much as a mark is written for, and more than a batch takes.
+    let head = 101;
+    for seq in 2..=head {
+        assert_eq!(world.kept(&lobby, "ann", long()).await, seq);
+    }
+    worker.kill().await;
+
+    let heard = world.listen(&lobby).await;
+    let (shut, gate, plan) = gated(Op::Fence);
+    let worker = world.worker_on(world.faulty(plan));
+    world.served().await;
+    shut.store(true, Ordering::SeqCst);
+    let mut synced = Box::pin(world.begin(&lobby, sync(0)));
+    for fences in 1..=2 {
+        gate.add_permits(1);
+        let before = heard.seqs();
+        until("a batch is told", async || heard.seqs().len() > before.len()).await;
+        assert!(heard.seqs().len() <= 35 * fences, "{:?}", heard.seqs());
+        assert!((&mut synced).now_or_never().is_none(), "told before what it rests on");
+    }
+    // What is sent meanwhile comes behind it.
+    let sent = world.begin(&lobby, act("ann", long()));
+    shut.store(false, Ordering::SeqCst);
+    gate.add_permits(1);
+    let told = |answer: Option<Payload>| parcel::header(&mut answer.expect("an answer")).expect("a header");
+    match (told(synced.await), told(sent.await)) {
+        (Told::Synced(synced), Told::Done(Answer::Kept { seq, .. })) => {
+            assert_eq!((synced.info.head, seq), (Seq(head), Seq(head + 1)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(heard.seqs(), Vec::from_iter(2..=head + 1));
     worker.shut_down().await;
 }
 

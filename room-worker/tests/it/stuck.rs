@@ -76,3 +76,44 @@ async fn gives_its_share_back(op: Op) {
     assert_eq!(world.store.members(stuck, None, 2 * ASKS_MAX).await.unwrap().len(), 1 + ASKS_MAX);
     worker.shut_down().await;
 }
+
+#[tokio::test]
+async fn a_room_whose_mark_can_not_be_written_takes_no_more_than_a_first_touch_can_read() {
+    let world = World::new();
+    let lobby = room("lobby");
+    let broken = Broken { room: lobby.clone(), op: Op::Project, mended: Arc::new(AtomicBool::new(true)) };
+    let worker = world.worker_with(world.broken(broken.clone()), Arc::new(LocalLeases::default()), |_| {});
+    world.served().await;
+    world.made("lobby", "ann").await;
+    until("it is in the lists", async || world.store.room(lobby.clone()).await.unwrap().is_some()).await;
+    broken.mended.store(false, Ordering::SeqCst);
+    let mut kept = 0;
+    loop {
+        let sent: Vec<_> = (0..500).map(|_| world.begin(&lobby, act("ann", say("x", None, None)))).collect();
+        let before = kept;
+        for answer in sent {
+            match answer.await.map(|mut told| parcel::header(&mut told).expect("a header")) {
+                Some(Told::Done(Answer::Kept { .. })) => kept += 1,
+                told => assert!(matches!(told, Some(Told::Unavailable)), "{told:?}"),
+            }
+        }
+        assert!(kept < 30_000, "{kept} messages are taken while the mark stays where it was");
+        if kept == before {
+            break;
+        }
+    }
+    assert!(kept >= 20_000, "a mark may be late: {kept}");
+    assert_eq!(world.synced(&lobby, 0).await.0.info.head.0, 1 + kept, "it is still read");
+
+    // The next holder has the same store, until it is mended.
+    worker.kill().await;
+    let heard = world.listen(&lobby).await;
+    let worker = world.worker_with(world.broken(broken.clone()), Arc::new(LocalLeases::default()), |_| {});
+    assert_eq!(world.synced(&lobby, 0).await.0.info.head.0, 1 + kept);
+    assert_eq!(heard.entries().len() as u64, kept);
+    let told = world.ask_once(&lobby, act("ann", say("x", None, None))).await;
+    assert!(matches!(told, Some(Told::Unavailable)), "{told:?}");
+    broken.mended.store(true, Ordering::SeqCst);
+    assert_eq!(world.kept(&lobby, "ann", say("x", None, None)).await, 2 + kept);
+    worker.shut_down().await;
+}
