@@ -5,19 +5,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use hubbub_core::ids::{Millis, NodeId};
-use hubbub_core::ports::bus::{Bus, Subject};
-use hubbub_node::revoked::Revoked;
+use hubbub_node::revoked::{Revoked, told_by};
 use hubbub_wire::tier::control::TokenId;
-use hubbub_wire::tier::parcel;
-use hubbub_wire::tier::presence::{Question, RevokedPage};
+use hubbub_wire::tier::presence::RevokedPage;
 
 use crate::Gateway;
-use crate::peers::life::{ASK_AGAIN, ASK_TIMEOUT, unreadable};
+use crate::peers::life::ASK_AGAIN;
 
 /// Tokens in one answer, some 60 bytes each.
 const PAGE: usize = 4_096;
-/// Pages of one gateway: more than it remembers.
-const PAGES_MAX: usize = 64;
 /// One of an older version never answers.
 const TRIES: usize = 3;
 
@@ -32,28 +28,12 @@ pub fn page(revoked: &Revoked, after: Option<(Millis, TokenId)>) -> RevokedPage 
 /// Asks a gateway which tokens were called back, and closes their connections here.
 pub async fn learn(gateway: Arc<Gateway>, node: NodeId) {
     for _ in 0..TRIES {
-        if let Some(tokens) = collect(&*gateway.bus, &node).await {
+        if let Some(tokens) = told_by(&*gateway.bus, &node).await {
             return gateway.called_back(&tokens);
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
     tracing::warn!(%node, "a gateway does not say which tokens were called back: those that this one did not hear of are taken");
-}
-
-async fn collect(bus: &dyn Bus, node: &NodeId) -> Option<Vec<(Millis, TokenId)>> {
-    let subject = Subject::Node(node.clone());
-    let mut tokens = Vec::new();
-    for _ in 0..PAGES_MAX {
-        let question = parcel::pack(&Question::Revoked { after: tokens.last().copied() });
-        let mut answer = bus.request(&subject, question.into(), ASK_TIMEOUT).await.ok()?;
-        let page = parcel::header::<RevokedPage>(&mut answer).inspect_err(unreadable).ok()?;
-        let is_last = !page.more || page.tokens.is_empty();
-        tokens.extend(page.tokens);
-        if is_last {
-            break;
-        }
-    }
-    Some(tokens)
 }
 
 impl Gateway {
