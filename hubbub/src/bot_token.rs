@@ -43,9 +43,15 @@ pub async fn print(
             anyhow::ensure!(embedded::is_there(data), unknown());
             match EmbeddedStore::open(data, Options::default()) {
                 Ok(store) => store.shared_secret(TOKEN_KEY, BuiltIn::new_key()?).await?,
-                // A server runs with it, and has made the key.
+                // A server runs with it, and has made the key if the accounts are its own.
                 Err(OpenError::InUse { .. }) => {
-                    embedded::secret_of_running(data, TOKEN_KEY)?.with_context(unknown)?
+                    let foreign = || {
+                        format!(
+                            "the server that runs with {} has accounts of another service: that one gives its bots their tokens",
+                            data.display()
+                        )
+                    };
+                    embedded::secret_of_running(data, TOKEN_KEY)?.with_context(foreign)?
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -47,6 +47,11 @@ pub(super) async fn check(
                 report.differs(&format_args!("room {id} has another {what}"));
             }
             check_members(store, survey, row.member_count, walk.used, report).await?;
+            if walk.used {
+                report.differs(&format_args!(
+                    "room {id} was used since an earlier import: its topic and members are as they were left there"
+                ));
+            }
         }
     }
     let mut missing = walk.passed.len() as u64;

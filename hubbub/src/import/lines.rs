@@ -9,6 +9,9 @@ use anyhow::Context;
 /// Longest line that is read: a document of MongoDB has 16 MiB at most, and as Extended JSON up to four times as much.
 const LINE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// What some editors put before a text.
+const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
+
 /// A file of lines.
 pub(super) struct Lines {
     name: String,
@@ -35,12 +38,23 @@ impl Lines {
         let name = path.display().to_string();
         let mut file = BufReader::with_capacity(256 * 1024, file);
         let begin = file.fill_buf().with_context(can_not)?;
+        let other = match begin {
+            [0x1F, 0x8B, ..] => Some("is compressed by gzip: unpack it first"),
+            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
+                Some("is in UTF-16: export it again, or convert it to UTF-8")
+            }
+            _ => None,
+        };
+        anyhow::ensure!(other.is_none(), "{name} {}", other.unwrap_or_default());
+        let mark = if begin.starts_with(&BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+        file.consume(mark);
+        let begin = file.fill_buf().with_context(can_not)?;
         let first = begin.iter().find(|byte| !byte.is_ascii_whitespace());
         anyhow::ensure!(
             first != Some(&b'['),
             "{name} is one JSON array; export it again without --jsonArray, so that each document is a line"
         );
-        Ok(Self { name, file, number: 0, bytes, bytes_read: 0, line: Vec::new() })
+        Ok(Self { name, file, number: 0, bytes, bytes_read: mark as u64, line: Vec::new() })
     }
 
     /// The file's name, for people.

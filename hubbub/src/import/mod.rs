@@ -103,8 +103,9 @@ async fn import(settings: &ImportSettings) -> anyhow::Result<()> {
         "the check found {} differences between the files and the store",
         grouped(report.differences)
     );
+    anyhow::ensure!(rooms > 0, "no room was taken from {}", report.chatrooms);
     say(
-        "checked: every room was read back; counts, order, ids, authors, times and members are those of the files\n",
+        "checked: every room was read back; counts, order, ids, authors, times and members are those of the lines that were taken\n",
     );
     Ok(())
 }

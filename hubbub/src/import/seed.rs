@@ -9,6 +9,7 @@
 //! Where `createdAt` is missing the time in the ObjectId counts.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hubbub_core::ids::{Key, RoomId, UserId};
 use hubbub_core::limits::{Content, NAME_CHARS_MAX, TOPIC_CHARS_MAX, check_name};
@@ -100,8 +101,18 @@ fn room_id(text: &str, field: &str) -> Result<RoomId, Reason> {
 fn time_of(document: &Value, id: &str) -> Result<u64, Reason> {
     match &document["createdAt"] {
         Value::Null => made_at(id).ok_or_else(|| "has no createdAt".into()),
-        date => millis(date).ok_or_else(|| "createdAt is not a date since 1970".into()),
+        // One in the future is in another unit, most likely, and all that is said later would have it.
+        date => millis(date)
+            .filter(|at| *at <= tomorrow())
+            .ok_or_else(|| "createdAt is not a date since 1970 and until now".into()),
     }
+}
+
+/// Later than any clock that was right.
+fn tomorrow() -> u64 {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + DAY;
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn text_of<'a>(document: &'a Value, field: &str) -> Result<&'a str, Reason> {
@@ -124,6 +135,9 @@ impl Chatroom {
     /// Reads a line of the chatrooms. What does not fit, and so was changed, is added to the notes.
     pub(super) fn read(line: u64, text: &[u8], notes: &mut Vec<String>) -> Result<Self, Reason> {
         let document = parse(text)?;
+        if !document["chatroom"].is_null() && !document["message"].is_null() {
+            return Err("is a message and no chatroom: are the two files the other way round?".into());
+        }
         let id = id_of(&document, "_id")?;
         let at = time_of(&document, id)?;
         let owner = user_id(id_of(&document, "owner")?, "owner")?;
@@ -256,7 +270,11 @@ mod tests {
             (with("type", json!(3)), "image must be a base64 data URL of a png, jpeg, gif or webp"),
             (with("message", json!(" ")), "text must not be empty"),
             (with("message", json!("x".repeat(4_097))), "text is longer than 4096 characters"),
-            (with("createdAt", json!("yesterday")), "createdAt is not a date since 1970"),
+            (with("createdAt", json!("yesterday")), "createdAt is not a date since 1970 and until now"),
+            (
+                with("createdAt", json!({"$date": {"$numberLong": "1600000000123456"}})),
+                "createdAt is not a date since 1970 and until now",
+            ),
         ] {
             assert_eq!(message(&document).unwrap_err(), reason, "{document}");
         }

@@ -251,6 +251,46 @@ fn files_that_can_not_be_read_are_said_before_anything_is_made() {
     }
 }
 
+#[test]
+fn files_of_another_kind_are_said_and_are_no_import() {
+    let begin_with = |mark: &[u8], text: String| [mark, text.as_bytes()].concat();
+    let files = Files::new(&chatrooms(), &messages());
+    let data = files.0.path().join("data");
+    let (code, said, errors) = files.import(&data, &["--chatrooms=messages.json"]);
+    assert_eq!(code, Some(1), "{said}{errors}");
+    assert!(errors.contains("are the two files the other way round?"), "{errors}");
+    assert!(errors.contains("no room was taken from messages.json"), "{errors}");
+    std::fs::remove_dir_all(&data).unwrap();
+    for (mark, words) in [(&[0x1F, 0x8B][..], "is compressed by gzip"), (&[0xFF, 0xFE], "is in UTF-16")] {
+        let file = begin_with(mark, chatrooms());
+        std::fs::write(files.0.path().join("other.json"), file).unwrap();
+        let (code, _, errors) = files.import(&data, &["--chatrooms=other.json"]);
+        assert!(code == Some(1) && errors.contains(words) && !data.exists(), "{errors}");
+    }
+    std::fs::write(files.0.path().join("other.json"), begin_with(&[0xEF, 0xBB, 0xBF], chatrooms())).unwrap();
+    let (code, said, errors) = files.import(&data, &["--chatrooms=other.json"]);
+    assert!(code == Some(0) && said.contains("lines not taken: 0"), "{said}{errors}");
+}
+
+#[tokio::test]
+async fn a_room_that_was_used_since_is_named_for_it_is_left_as_it_is() {
+    let files = Files::new(&chatrooms(), &messages());
+    let folder = Folder::temporary().unwrap();
+    let data = folder.path().join("data");
+    assert_eq!(files.import(&data, &[ROOMS]).0, Some(0));
+    let start = program().with(&format!("--jwt-secret={SECRET}"));
+    let mut server = Hubbub::start_in(start, folder).await.unwrap();
+    let token = token(&user(0));
+    let path = format!("/v1/chat/rooms/message/{}", room(0));
+    let sent = server.post(&path, Some(&token), &json!({"message": "a rehearsal"})).await.unwrap();
+    assert_eq!(sent.status, 200, "{sent:?}");
+    assert!(server.terminate().await.unwrap().success());
+    let (code, said, errors) = files.import(&data, &[ROOMS]);
+    assert!(code == Some(1) && !said.contains("checked"), "{said}{errors}");
+    let named = format!("room {} was used since an earlier import", room(0));
+    assert!(errors.matches("was used since").count() == 1 && errors.contains(&named), "{errors}");
+}
+
 #[tokio::test]
 async fn what_a_room_was_told_not_to_keep_is_not_imported_again() {
     let files = Files::new(&chatrooms(), &messages());
