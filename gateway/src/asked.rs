@@ -104,10 +104,11 @@ impl Asked<'_> {
         let room = room_id(&user.id, key);
         // Asked for once more, it may be the last that they may have.
         let taken = self.take_room(&room)?;
+        let were_here = shard.connections_of(&user.id);
         let made = shard.gateway.asker.act(room, user.clone(), Verb::Create { name, topic }, None);
         Ok(async move {
             let Answer::Made(room) = made.await? else { return Err(Failure::Unavailable) };
-            shard.follow(&user.id, &room.id, Seq(1)).await;
+            shard.follow(&user.id, &room.id, Seq(1), were_here).await;
             drop(taken);
             Ok(*room)
         })
@@ -124,11 +125,12 @@ impl Asked<'_> {
         self.may_send()?;
         let taken = self.take_room(&room)?;
         let (shard, user) = (self.shard.clone(), self.account.user.clone());
+        let were_here = shard.connections_of(&user.id);
         let joined = shard.gateway.asker.act(room.clone(), user.clone(), Verb::Join, None);
         Ok(async move {
             let Answer::Kept { seq, .. } = joined.await? else { return Err(Failure::Unavailable) };
             // Once it is told, it also receives: what comes after the answer is not missed.
-            shard.follow(&user.id, &room, seq).await;
+            shard.follow(&user.id, &room, seq, were_here).await;
             drop(taken);
             Ok(seq)
         })

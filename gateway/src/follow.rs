@@ -16,10 +16,14 @@ use hubbub_core::ids::{RoomId, Seq, UserId};
 
 use crate::announced::Announcements;
 use crate::error::Failure;
+use crate::member::ConnectionId;
 use crate::shard::{Chore, Shard, State};
 
 /// Users whose rooms are read at once: after the bus was away it is all of them, and the reads have others to serve.
 const AT_ONCE: usize = 16;
+/// Pauses before a room is followed again that could not be, though its join was told.
+const TOLD_AGAIN: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(5)];
 /// Pauses before those are read again that could not be: the first, and the longest.
 const RETRY: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -33,22 +37,44 @@ pub struct Doubted {
 }
 
 /// How a join came to be known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
-    /// It was told just now: by the answer to a request, or by the bus.
-    Told,
+#[derive(Debug, Clone, Copy)]
+enum Word<'a> {
+    /// It was told just now, by the answer to a request or by the bus, and these were the user's connections by then.
+    Told(&'a [ConnectionId]),
     /// A list has it, which may be late.
     Listed,
 }
 
 impl Shard {
+    /// The connections that a user has here now.
+    pub(crate) fn connections_of(self: &Arc<Self>, user: &UserId) -> Vec<ConnectionId> {
+        self.with(|state| state.users.get(user).map_or_else(Vec::new, |here| here.connections.to_vec()))
+    }
+
     /// Lets the connections of a user follow a room that they joined at `seq`, from the join on. When that can't be done now, it is
-    /// done later.
-    pub(crate) async fn follow(self: &Arc<Self>, user: &UserId, room: &RoomId, seq: Seq) {
-        if let Err(error) = self.try_to_follow(user, room, seq, Word::Told).await {
-            tracing::warn!(%room, %error, "could not follow a room that was joined; it is tried again");
-            self.with(|state| state.doubt([user.clone()]));
-        }
+    /// done later. If the user has left by then, `were_here` are sent what lies between: those that there were when it was asked for or
+    /// heard of, for one that came later was told by its welcome where it is.
+    pub(crate) async fn follow(
+        self: &Arc<Self>,
+        user: &UserId,
+        room: &RoomId,
+        seq: Seq,
+        were_here: Vec<ConnectionId>,
+    ) {
+        let Err(error) = self.try_to_follow(user, room, seq, Word::Told(&were_here)).await else { return };
+        tracing::warn!(%room, %error, "could not follow a room that was joined; it is tried again");
+        // Nobody waits for that: the join is answered.
+        let (shard, user, room) = (self.clone(), user.clone(), room.clone());
+        tokio::spawn(async move {
+            for pause in TOLD_AGAIN {
+                tokio::time::sleep(pause).await;
+                if shard.try_to_follow(&user, &room, seq, Word::Told(&were_here)).await.is_ok() {
+                    return;
+                }
+            }
+            // From then on by the lists. A membership that is over by now is in none.
+            shard.with(|state| state.doubt([user]));
+        });
     }
 
     /// # Errors
@@ -58,7 +84,7 @@ impl Shard {
         user: &UserId,
         room: &RoomId,
         seq: Seq,
-        word: Word,
+        word: Word<'_>,
     ) -> Result<(), Failure> {
         match self.ready(room).await {
             // There is nothing to follow.
@@ -74,9 +100,7 @@ impl Shard {
         self.with(|state| {
             let has_left = state.rooms.get(room).is_some_and(|here| here.has_left_since(user, seq));
             let is_member = synced.members.contains(user) && !has_left;
-            // Of one who has left by now they are sent what lies between, and nothing more: their task finds the leave. But a list may
-            // be of a membership that they were sent long ago.
-            if (!is_member && word == Word::Listed) || !state.is_to_follow(user, room, seq) {
+            if !state.is_to_follow(user, room, seq) {
                 return;
             }
             let room = &state.shared(room);
@@ -84,11 +108,21 @@ impl Shard {
             let Some(in_room) = state.rooms.get_mut(room) else { return };
             // They are sent all up to there, whatever joins and leaves are in it: none of these has to be followed any more.
             let position = in_room.synced.as_ref().map_or(seq, |synced| synced.position.0);
-            match is_member {
-                true => here.joined.insert(room.clone(), position),
-                false => in_room.note_leave(user, position, Some(position), Instant::now()),
-            }
-            for id in here.connections.clone() {
+            let connections = match (is_member, word) {
+                (true, _) => {
+                    here.joined.insert(room.clone(), position);
+                    here.connections.to_vec()
+                }
+                // What lies between, and nothing more: their task finds the leave, which is no later than what the holder had.
+                (false, Word::Told(were_here)) => {
+                    let left = position.min(synced.info.head);
+                    in_room.note_leave(user, left, Some(position), Instant::now());
+                    were_here.to_vec()
+                }
+                // A list may be of a membership that they were sent long ago.
+                (false, Word::Listed) => return,
+            };
+            for id in connections {
                 let Some(connection) = state.connection(id) else { continue };
                 if connection.standing(room).is_none() && !connection.greeting && !connection.closing {
                     state.attach(id, room, Some(Seq(seq.0 - 1)));

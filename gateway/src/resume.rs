@@ -111,17 +111,23 @@ impl Shard {
     async fn sync_once(self: &Arc<Self>, room: &RoomId) -> Result<(), Failure> {
         self.subscribe(room).await?;
         let asked_at = self.with(|state| state.position(room));
-        let (mut synced, newest) = self.gateway.asker.sync(room, SYNC_ENTRIES, Vec::new()).await?;
-        // What is not read may have said that somebody is no member any more.
-        let users = self.with(|state| match state.begins_anew(room, asked_at, &synced) {
-            true => state.users_in(room),
-            false => Vec::new(),
-        });
-        for some in users.chunks(USERS_AT_ONCE) {
-            synced.members.append(&mut self.gateway.asker.sync(room, 0, some.to_vec()).await?.0.members);
-        }
+        let (mut synced, mut newest) = self.gateway.asker.sync(room, SYNC_ENTRIES, Vec::new()).await?;
         let read_to = synced.read_to();
-        let mut missing = self.with(|state| state.take_sync(room, asked_at, synced, newest));
+        // What is not read may have said that somebody is no member any more, so all are asked about who are in it when the answer is
+        // taken. While they are, others come.
+        let mut asked = HashSet::new();
+        let mut missing = loop {
+            let taken =
+                self.with(|state| state.take_answer(room, asked_at, &mut synced, &mut newest, &asked));
+            let unasked = match taken {
+                Ok(missing) => break missing,
+                Err(unasked) => unasked,
+            };
+            for some in unasked.chunks(USERS_AT_ONCE) {
+                synced.members.append(&mut self.gateway.asker.sync(room, 0, some.to_vec()).await?.0.members);
+            }
+            asked.extend(unasked);
+        };
         while let Some(after) = missing {
             let replay = Replay {
                 room: room.clone(),
@@ -232,17 +238,21 @@ impl Shard {
     async fn left_at(self: &Arc<Self>, id: ConnectionId, room: &RoomId, from: Seq) -> bool {
         let asked = self.with(|state| {
             let user = state.connection(id)?.account.as_ref()?.user.id.clone();
+            let here = state.rooms.get(room)?;
+            // What is known of a join is where it was heard of: it was no later than that.
             let joined = state.users.get(&user)?.joined.get(room)?;
-            let read_to = state.rooms.get(room)?.read_to();
-            // Who joined before has not left since.
-            (joined > from && from > Seq(0)).then_some((user, read_to))
+            (joined > from && from > Seq(0)).then(|| (user, here.read_to(), here.recent.at(from).cloned()))
         });
-        let Some((user, read_to)) = asked else { return false };
+        let Some((user, read_to, recent)) = asked else { return false };
+        let is_leave = |e: &Entry| e.seq == from && e.kind == Kind::Leave && e.user == user;
+        if let Some(entry) = recent {
+            return is_leave(&entry);
+        }
         let range = Range::After(Seq(from.0 - 1));
         let replay = Replay { room: room.clone(), range, limit: 1, kinds: Vec::new(), read_to };
         // Where that can't be read they are sent more, not less.
         let Ok(page) = self.gateway.asker.replay(replay).await else { return false };
-        page.entries.first().is_some_and(|e| e.seq == from && e.kind == Kind::Leave && e.user == user)
+        page.entries.first().is_some_and(is_leave)
     }
 
     /// Closes a connection that can't be brought up to a room: it comes again, and resumes anew.
@@ -291,10 +301,25 @@ impl State {
         }
     }
 
-    /// Whether what a holder says of a room leads to another log than the one that is read here, or to where it was not read up to.
-    fn begins_anew(&self, room: &RoomId, asked_at: Option<Seq>, synced: &Synced) -> bool {
+    /// Takes what the holder says of a room as [`take_sync`](Self::take_sync) does, unless it leads elsewhere and there are users in the
+    /// room of whom it was not asked.
+    fn take_answer(
+        &mut self,
+        room: &RoomId,
+        asked_at: Option<Seq>,
+        synced: &mut Synced,
+        newest: &mut Vec<Entry>,
+        asked: &HashSet<UserId>,
+    ) -> Result<Option<Seq>, Vec<UserId>> {
         let known = self.rooms.get(room).and_then(|here| here.synced.as_ref());
-        known.is_some_and(|known| known.is_cut_off_from(asked_at, synced))
+        if known.is_some_and(|known| known.is_cut_off_from(asked_at, synced)) {
+            let mut users = self.users_in(room);
+            users.retain(|user| !asked.contains(user));
+            if !users.is_empty() {
+                return Err(users);
+            }
+        }
+        Ok(self.take_sync(room, asked_at, synced.clone(), std::mem::take(newest)))
     }
 
     /// The users who receive a room here.
@@ -366,9 +391,9 @@ impl State {
     /// Brings a connection to a room that is live here: at its position, or from `from` by a catch-up.
     pub fn attach(&mut self, id: ConnectionId, room: &RoomId, from: Option<Seq>) {
         let Some(position) = self.position(room) else { return };
-        let number = self.last_catch_up.wrapping_add(1);
         match from {
             Some(from) if from < position => {
+                let number = self.last_catch_up.wrapping_add(1);
                 let Some(connection) = self.connection(id) else { return };
                 connection.receive(room, Standing::CatchingUp(number));
                 self.last_catch_up = number;

@@ -67,7 +67,7 @@ impl Synchronized {
 /// A leave that was heard.
 struct Left {
     seq: Seq,
-    /// Since which join their connections were in the room, if any was.
+    /// Up to where joins are that their connections were in the room from, if any was.
     joined: Option<Seq>,
 }
 
@@ -161,6 +161,8 @@ impl RoomHere {
                 self.left.remove(&user);
             }
         }
+        // One that is there still was followed by no join, or that would have taken it away: it was the same membership.
+        let joined = joined.or(self.left.get(user).and_then(|earlier| earlier.joined));
         self.left.insert(user.clone(), Left { seq: left, joined });
         self.left_at.push_back((now, user.clone(), left));
     }
@@ -296,12 +298,17 @@ mod tests {
         assert!(here.has_left_since(&ann, Seq(2)) && !here.has_left_since(&ann, Seq(6)));
         here.note_join(&ann);
         assert!(!here.has_left_since(&ann, Seq(2)));
-        let long_after = Instant::now() + LISTS_LATE_MAX * 2;
         here.note_leave(&ann, Seq(9), Some(Seq(6)), Instant::now());
         assert!(here.was_followed(&ann, Seq(6)) && !here.was_followed(&ann, Seq(7)));
-        here.note_leave(&ann, Seq(12), None, long_after);
+        here.note_leave(&ann, Seq(10), None, Instant::now());
+        assert!(here.was_followed(&ann, Seq(6)), "no join was heard between: it is the same membership");
+        here.note_join(&ann);
+        here.note_leave(&ann, Seq(12), None, Instant::now());
         assert!(!here.was_followed(&ann, Seq(6)), "of the newest nothing was heard");
-        assert!(here.has_left_since(&ann, Seq(9)), "the first of two is forgotten, and not the second");
+        let long_after = Instant::now() + LISTS_LATE_MAX * 2;
+        here.note_leave(&ann, Seq(14), None, long_after);
+        assert!(here.has_left_since(&ann, Seq(12)), "the older ones are forgotten, and not the newest");
+        assert_eq!((here.left.len(), here.left_at.len()), (1, 1));
     }
 
     #[test]

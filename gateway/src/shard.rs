@@ -34,8 +34,10 @@ use crate::user::UserHere;
 use crate::ws::connection::Flow;
 use crate::ws::outbound::Written;
 
-/// Rooms of one partition that are read again from their holder at once: a holder that does not answer keeps out no other's.
-const SYNCS_AT_ONCE: usize = 64;
+/// Rooms that are read again from their holders at once, with up to 256 KiB each. Each partition has its share, this at least: a holder
+/// that does not answer keeps out no other's.
+const SYNCS_AT_ONCE: usize = 256;
+const SYNCS_OF_PARTITION: usize = 4;
 
 /// Work that a turn found and that waits for something: done by a task of its own.
 pub enum Chore {
@@ -178,11 +180,12 @@ impl Shard {
             last_catch_up: 0,
         };
         let partitions = gateway.asker.partitions().count();
+        let share = (SYNCS_AT_ONCE / usize::from(partitions)).max(SYNCS_OF_PARTITION);
         let shard = Arc::new(Self {
             gateway,
             index,
             ear: Arc::default(),
-            syncs: (0..partitions).map(|_| Semaphore::new(SYNCS_AT_ONCE)).collect(),
+            syncs: (0..partitions).map(|_| Semaphore::new(share)).collect(),
             settled: Notify::new(),
             state: Mutex::new(state),
             began: Instant::now(),
@@ -229,7 +232,8 @@ impl Shard {
                     _ = tokio::spawn(shard.catch_up(id, room, from, number))
                 }
                 Chore::Follow(user, room, seq) => {
-                    _ = tokio::spawn(async move { shard.follow(&user, &room, seq).await })
+                    let were_here = shard.connections_of(&user);
+                    _ = tokio::spawn(async move { shard.follow(&user, &room, seq, were_here).await })
                 }
                 Chore::Memberships => _ = tokio::spawn(shard.read_memberships()),
                 Chore::Rest(room, rest) => _ = tokio::spawn(shard.rest(room, rest)),

@@ -17,7 +17,7 @@ pub struct UserHere {
     pub joined: Joined,
 }
 
-/// Rooms with the seq of the user's join, by the room's id.
+/// Rooms, by their ids, with a seq: the user's join was no later than that, and what their connections are sent goes on from there.
 #[derive(Default)]
 pub struct Joined(SmallVec<[(RoomId, Seq); 1]>);
 
@@ -26,7 +26,7 @@ impl Joined {
         self.0.binary_search_by(|(other, _)| other.cmp(room))
     }
 
-    /// The join to a room.
+    /// How far the join to a room is known.
     pub fn get(&self, room: &RoomId) -> Option<Seq> {
         self.place(room).ok().map(|at| self.0[at].1)
     }
@@ -39,7 +39,7 @@ impl Joined {
         }
     }
 
-    /// Forgets a room. The join to it, if there was one.
+    /// Forgets a room. How far the join to it was known, if it was.
     pub fn remove(&mut self, room: &RoomId) -> Option<Seq> {
         self.place(room).ok().map(|at| self.0.remove(at).1)
     }

@@ -1,7 +1,6 @@
 //! Logs to standard error, and metrics for whoever scrapes them.
 //!
-//! Lines of the log are written by a thread of its own: where they go may stand still (a pipe that nobody reads, a terminal that is
-//! halted by Ctrl-S), and the server must not. What is more than [`LINES_MAX`] by then is dropped, and counted.
+//! Lines of the log are written by a [thread of its own](crate::log).
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -10,7 +9,6 @@ use std::time::SystemTime;
 use hubbub_core::trace::TraceContext;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing::{Event, Subscriber};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, MakeWriter};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -19,6 +17,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::build_info;
 use crate::config::kinds::{LogFilter, OneOf};
+use crate::log::{self, Log};
 use crate::process::ProcessCost;
 use crate::trace;
 
@@ -54,15 +53,8 @@ const SECONDS_BUCKETS: [f64; 16] =
 const AMOUNT_BUCKETS: [f64; 11] =
     [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0];
 
-/// Lines of the log that wait to be written.
-const LINES_MAX: usize = 4_096;
-/// How many were dropped.
+/// Lines of the log that were not written.
 const DROPPED: &str = "hubbub_log_lines_dropped_total";
-
-/// The log of this process. Dropped, it writes what waits, for a second at most.
-pub struct Log {
-    _writer: WorkerGuard,
-}
 
 /// Starts logs and metrics of this process.
 ///
@@ -71,14 +63,12 @@ pub struct Log {
 pub fn start(filter: LogFilter, format: LogFormat) -> Result<(Metrics, Log), TelemetryError> {
     let in_colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
-    let writer = NonBlockingBuilder::default().buffered_lines_limit(LINES_MAX).thread_name("log");
-    let (to, writer) = writer.finish(io::stderr());
-    let dropped = to.error_counter();
+    let log = Log::start(io::stderr());
     tracing_subscriber::registry()
-        .with(lines(format, in_colour, to).with_filter(filter.0))
+        .with(lines(format, in_colour, log.writer()).with_filter(filter.0))
         .try_init()
         .map_err(|_| TelemetryError::Twice)?;
-    Ok((Metrics::start(Some(dropped))?, Log { _writer: writer }))
+    Ok((Metrics::start(Some(log.writer()))?, log))
 }
 
 fn lines<W>(format: LogFormat, in_colour: bool, to: W) -> Box<dyn Layer<Registry> + Send + Sync>
@@ -138,11 +128,11 @@ where
 pub struct Metrics {
     recorded: PrometheusHandle,
     started: SystemTime,
-    dropped: Option<ErrorCounter>,
+    log: Option<log::Writer>,
 }
 
 impl Metrics {
-    fn start(dropped: Option<ErrorCounter>) -> Result<Self, TelemetryError> {
+    fn start(log: Option<log::Writer>) -> Result<Self, TelemetryError> {
         let recorder = PrometheusBuilder::new()
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS_BUCKETS)?
             .set_buckets(&AMOUNT_BUCKETS)?
@@ -153,13 +143,12 @@ impl Metrics {
             DROPPED,
             "lines of the log that were not written, for where they go stood still"
         );
-        Ok(Self { recorded, started: SystemTime::now(), dropped })
+        Ok(Self { recorded, started: SystemTime::now(), log })
     }
 
     /// The body of `/metrics`, in Prometheus' text format: what was recorded, what the process costs, which build it is.
     pub fn render(&self) -> String {
-        let dropped = self.dropped.as_ref().map_or(0, ErrorCounter::dropped_lines);
-        metrics::counter!(DROPPED).absolute(dropped as u64);
+        metrics::counter!(DROPPED).absolute(self.log.as_ref().map_or(0, log::Writer::dropped));
         let mut text = self.recorded.render();
         ProcessCost::now().render(self.started, &mut text);
         let (version, commit) = (build_info::VERSION, build_info::COMMIT.unwrap_or_default());
@@ -177,8 +166,9 @@ impl Metrics {
 
 /// Writes one line about a start that failed, where there may be no log yet.
 pub fn complain(program: &str, error: &dyn fmt::Display) {
-    // With standard error closed there is nobody to tell.
-    _ = writeln!(io::stderr(), "{program}: {error}");
+    // With standard error closed there is nobody to tell; and whoever only stopped reading must not keep the process.
+    let log = Log::start(io::stderr());
+    _ = writeln!(log.writer(), "{program}: {error}");
 }
 
 #[cfg(test)]

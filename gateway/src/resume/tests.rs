@@ -18,9 +18,39 @@ use crate::dialect::Passes;
 use crate::http::tests::{gateway, state};
 use crate::shard::tests::{connected, synced, unread};
 
-fn ann() -> Arc<Account> {
-    let user = User { id: UserId::parse("ann").unwrap(), name: "Ann".into() };
+fn account(id: &str) -> Arc<Account> {
+    let user = User { id: UserId::parse(id).unwrap(), name: id.into() };
     Arc::new(Account { user, roles: Vec::new(), expires_at: Millis(u64::MAX) })
+}
+
+fn ann() -> Arc<Account> {
+    account("ann")
+}
+
+/// One more connection of somebody, in no room.
+fn comes(state: &mut State, who: &Arc<Account>) -> ConnectionId {
+    let number = state.user(&who.user.id).number;
+    let id = state.insert(|serial| Connection { user: number, account: Some(who.clone()), ..unread(serial) });
+    state.user(&who.user.id).connections.push(id);
+    id
+}
+
+type Kept = Arc<std::sync::Mutex<Vec<Reply>>>;
+
+/// A holder or history service that keeps all questions, from the `first` on that it does not answer by itself.
+fn keeps(kept: &Kept, mut first: Vec<Told>) -> hubbub_core::ports::bus::Server {
+    let kept = kept.clone();
+    first.reverse();
+    let first = std::sync::Mutex::new(first);
+    Arc::new(move |_: Message, reply: Reply| match first.lock().unwrap().pop() {
+        Some(told) => reply.send(parcel::pack(&told)),
+        None => kept.lock().unwrap().push(reply),
+    })
+}
+
+/// The question that is kept next.
+async fn asked(kept: &Kept) -> Reply {
+    hubbub_testkit::eventually("it is asked", async || kept.lock().unwrap().pop()).await
 }
 
 fn said(room: &RoomId, seq: u64) -> Entry {
@@ -101,24 +131,18 @@ async fn a_page_that_comes_after_a_reset_is_not_sent_any_more() {
     let (client, socket) = connected().await;
     let room = RoomId::parse("lobby").unwrap();
     let shard = Shard::new(state(Config::default()).gateway, 0);
-    let asked: Arc<std::sync::Mutex<Vec<Reply>>> = Arc::default();
-    let kept = asked.clone();
-    let history = Arc::new(move |_: Message, reply| kept.lock().unwrap().push(reply));
-    let _history = shard.gateway.bus.serve(Subject::Query, history).await.unwrap();
+    let kept = Kept::default();
+    let _history = shard.gateway.bus.serve(Subject::Query, keeps(&kept, Vec::new())).await.unwrap();
     let id = shard.with(|state| {
         state.rooms.entry(room.clone()).or_default().begin(synced(&room, 1));
         let rooms = smallvec::smallvec![(room.clone(), Standing::CatchingUp(1))];
         state.insert(|serial| Connection { socket, rooms, account: Some(ann()), ..unread(serial) })
     });
     let catching_up = tokio::spawn(shard.clone().catch_up(id, room.clone(), Seq(4), 1));
-    hubbub_testkit::eventually("the page is asked for", async || {
-        (!asked.lock().unwrap().is_empty()).then_some(())
-    })
-    .await;
+    let reply = asked(&kept).await;
     let mut restored = synced(&room, 2);
     restored.members.push(ann().user.id.clone());
     shard.with(|state| assert_eq!(state.take_sync(&room, None, restored, Vec::new()), None));
-    let reply = asked.lock().unwrap().remove(0);
     let entries: Vec<_> = (5..=7).map(|seq| said(&room, seq)).collect();
     reply.send(parcel::pack_with(&Found::Page { more: false, next: None, first: Seq(0) }, &room, &entries));
     catching_up.await.unwrap();
@@ -176,8 +200,7 @@ async fn what_a_client_says_that_it_saw_has_nobody_else_wait() {
 async fn a_holder_that_does_not_answer_keeps_out_no_room_of_another() {
     let partitions = Partitions::new(2).unwrap();
     let shard = Shard::new(gateway(Config::default(), partitions), 0);
-    let held: Arc<std::sync::Mutex<Vec<Reply>>> = Arc::default();
-    let silent = Arc::new(move |_: Message, reply: Reply| held.lock().unwrap().push(reply));
+    let silent = keeps(&Kept::default(), Vec::new());
     let _silent = shard.gateway.bus.serve(Subject::Act(Partition(0)), silent).await.unwrap();
     let answers = Arc::new(|mut message: Message, reply: Reply| {
         let ask: Ask = parcel::header(&mut message.payload).unwrap();
@@ -199,4 +222,110 @@ async fn a_holder_that_does_not_answer_keeps_out_no_room_of_another() {
     let began = tokio::time::Instant::now();
     shard.ready(&rooms(1).next().unwrap()).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn who_comes_in_while_the_holder_is_asked_who_is_a_member_is_asked_about_as_well() {
+    let room = RoomId::parse("lobby").unwrap();
+    let (ann, bob) = (ann(), account("bob"));
+    let shard = Shard::new(state(Config::default()).gateway, 0);
+    let kept = Kept::default();
+    let holder = keeps(&kept, vec![Told::Synced(Box::new(synced(&room, 2)))]);
+    let _holder = shard.gateway.bus.serve(Subject::Act(Partition(0)), holder).await.unwrap();
+    shard.with(|state| {
+        let id = comes(state, &ann);
+        state.rooms.entry(room.clone()).or_default().begin(synced(&room, 1));
+        state.go_live(id, &room);
+        state.need_sync(room.clone(), SyncCause::Head);
+    });
+    let about_ann = asked(&kept).await;
+    let bobs = shard.with(|state| {
+        let id = comes(state, &bob);
+        state.attach(id, &room, None);
+        id
+    });
+    let members = |who: &Arc<Account>| {
+        let members = vec![who.user.id.clone()];
+        parcel::pack(&Told::Synced(Box::new(Synced { members, ..synced(&room, 2) })))
+    };
+    about_ann.send(members(&ann));
+    asked(&kept).await.send(members(&bob));
+    hubbub_testkit::eventually("it is read", async || {
+        shard.with(|state| state.rooms[&room].syncing.is_none()).then_some(())
+    })
+    .await;
+    shard.with(|state| {
+        assert_eq!(state.log(&room), Some(LogId(2)));
+        assert!(state.connection(bobs).unwrap().standing(&room).is_some(), "he is a member");
+    });
+}
+
+/// A room in which Ann was from 6 to 8, as her shard knows it up to `head`.
+fn was_in(state: &mut State, room: &RoomId, head: u64) -> Vec<Entry> {
+    let her = |seq, says| Entry::new(room, Seq(seq), Millis(1), &ann().user, None, says);
+    let mut entries = vec![her(6, Says::Join(None)), said(room, 7), her(8, Says::Leave { by: None })];
+    let later = entries.split_off(head as usize - 5);
+    let here = state.rooms.entry(room.clone()).or_default();
+    let mut known = synced(room, 1);
+    known.info.head = Seq(head);
+    here.begin(known);
+    entries.into_iter().for_each(|entry| here.recent.keep(entry));
+    later
+}
+
+#[tokio::test]
+async fn a_membership_that_is_told_twice_is_sent_once_though_its_leave_comes_between() {
+    let room = RoomId::parse("lobby").unwrap();
+    let user = ann().user.id.clone();
+    let shard = Shard::new(state(Config::default()).gateway, 0);
+    let left = Told::Synced(Box::new(synced(&room, 1)));
+    let holder = keeps(&Kept::default(), vec![left.clone(), left]);
+    let _holder = shard.gateway.bus.serve(Subject::Act(Partition(0)), holder).await.unwrap();
+    let (id, leave) = shard.with(|state| (comes(state, &ann()), was_in(state, &room, 7)));
+    // The holder's answer has overtaken the leave.
+    shard.follow(&user, &room, Seq(6), vec![id]).await;
+    let standing = |state: &mut State| state.connection(id).unwrap().standing(&room).copied();
+    hubbub_testkit::eventually("she is sent it", async || {
+        shard.with(|state| matches!(standing(state), Some(Standing::Live(_)))).then_some(())
+    })
+    .await;
+    shard.with(|state| {
+        state.take_entries(&room, leave);
+        state.write_a_part();
+        assert_eq!(standing(state), None);
+    });
+    shard.follow(&user, &room, Seq(6), vec![id]).await;
+    assert_eq!(shard.with(standing), None, "it is sent once more");
+}
+
+#[tokio::test]
+async fn a_connection_that_came_after_a_membership_was_over_is_not_sent_it() {
+    let room = RoomId::parse("lobby").unwrap();
+    let user = ann().user.id.clone();
+    let shard = Shard::new(state(Config::default()).gateway, 0);
+    let kept = Kept::default();
+    let _holder =
+        shard.gateway.bus.serve(Subject::Act(Partition(0)), keeps(&kept, Vec::new())).await.unwrap();
+    let first = shard.with(|state| {
+        was_in(state, &room, 8);
+        comes(state, &ann())
+    });
+    let following = {
+        let (shard, user, room) = (shard.clone(), user.clone(), room.clone());
+        tokio::spawn(async move { shard.follow(&user, &room, Seq(6), vec![first]).await })
+    };
+    let reply = asked(&kept).await;
+    // From another gateway, where it was sent all of it; its welcome was without the room.
+    let later = shard.with(|state| comes(state, &ann()));
+    reply.send(parcel::pack(&Told::Synced(Box::new(synced(&room, 1)))));
+    following.await.unwrap();
+    let waits = |state: &mut State, id| state.connection(id).unwrap().out.waiting();
+    hubbub_testkit::eventually("the one that was there is sent it", async || {
+        shard.with(|state| waits(state, first) > 0).then_some(())
+    })
+    .await;
+    shard.with(|state| {
+        assert_eq!(state.connection(later).unwrap().standing(&room).copied(), None);
+        assert_eq!(waits(state, later), 0);
+    });
 }

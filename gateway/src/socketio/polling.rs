@@ -10,6 +10,7 @@ use hubbub_core::code::CloseCode;
 use hubbub_wire::socketio::engine::{self, BadPacket, BodyMaker, Generation, Kind, Packet};
 
 use crate::http::body::whole;
+use crate::http::fault::Fault;
 use crate::member::{ConnectionId, Socket, Transport};
 use crate::shard::{Shard, State};
 use crate::socketio::door::{Refused, text};
@@ -153,6 +154,9 @@ async fn take(
     let unreadable = |_| Refused::BadRequest("this is not an Engine.IO body");
     for packet in engine::Body::new(generation, body).map_err(unreadable)? {
         let packet = packet.map_err(unreadable)?;
+        if packet.len() > shard.gateway.config.frame_bytes_max {
+            return Err(Refused::Body(Fault::BodyTooLarge(shard.gateway.config.frame_bytes_max)));
+        }
         match Packet::parse(packet) {
             Ok(Packet { kind: Kind::Close, .. }) => {
                 shard.remove(id);

@@ -316,7 +316,8 @@ impl Shard {
             let Some(position) = state.position(&room) else { continue };
             let room = state.shared(&room);
             if let Some(here) = state.users.get_mut(user) {
-                here.joined.insert(room.clone(), joined);
+                // All up to there is sent to it or named, and a list may be of a membership before this one.
+                here.joined.insert(room.clone(), joined.max(position));
             }
             let (from, told) = match resume.rooms.get(&room).copied() {
                 Some(seen) if seen > position || resume.is_of_another(state.log(&room)) => {

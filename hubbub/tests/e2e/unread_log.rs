@@ -5,12 +5,13 @@ use std::path::Path;
 
 use hubbub_testkit::{Hubbub, Person, Start, eventually};
 
-/// The program, whose log goes into a pipe that is open and never read.
+/// The program, all of whose words go into a pipe that is open and never read.
 fn program(folder: &Path) -> Start {
     let (script, program, pipe) =
         (folder.join("hubbub"), env!("CARGO_BIN_EXE_hubbub"), folder.join("log-pipe"));
     let pipe = pipe.display();
-    let text = format!("#!/bin/sh\nmkfifo '{pipe}' && exec 3<>'{pipe}' && exec '{program}' \"$@\" 2>&3\n");
+    let text =
+        format!("#!/bin/sh\nmkfifo '{pipe}' && exec 3<>'{pipe}' && exec '{program}' \"$@\" >&3 2>&3\n");
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, PermissionsExt::from_mode(0o700)).unwrap();
     Start::program(script)

@@ -6,7 +6,7 @@ use hubbub_core::limits::Content;
 use hubbub_core::ports::bus::{Message, Reply, Subject};
 use hubbub_wire::tier::act::Told;
 use hubbub_wire::tier::parcel;
-use hubbub_wire::tier::query::{Found, Query, Range};
+use hubbub_wire::tier::query::{Found, Joined, Query, Range};
 use tokio::io::AsyncReadExt;
 
 use super::*;
@@ -133,6 +133,13 @@ async fn who_was_removed_in_this_turn_is_not_brought_back_by_a_second_hello() {
 
 #[tokio::test]
 async fn between_a_leave_and_a_join_that_no_list_shows_nothing_is_sent() {
+    Box::pin(returns_after_a_leave(&[])).await;
+    // Nor where the list is so late that it has the membership before.
+    Box::pin(returns_after_a_leave(&[Seq(1)])).await;
+}
+
+/// Ann saw her own leave at 3, and joined again at 6; a list has her joins as it is told.
+async fn returns_after_a_leave(listed: &[Seq]) {
     let (mut client, socket) = connected().await;
     let room = RoomId::parse("lobby").unwrap();
     let ann = user("ann");
@@ -149,11 +156,12 @@ async fn between_a_leave_and_a_join_that_no_list_shows_nothing_is_sent() {
     let told = parcel::pack(&Told::Synced(Box::new(held)));
     let holder = Arc::new(move |_: Message, reply: Reply| reply.send(told.clone()));
     let _holder = shard.gateway.bus.serve(Subject::Act(Partition(0)), holder).await.unwrap();
-    let of = room.clone();
+    let joined = |seq: &Seq| Joined { room: room.clone(), seq: *seq };
+    let (of, rooms) = (room.clone(), listed.iter().map(joined).collect::<Vec<_>>());
     let history = Arc::new(move |mut message: Message, reply: Reply| {
         match parcel::header(&mut message.payload).unwrap() {
             // The join was told, and its holder died before the lists had it.
-            Query::RoomsOf { .. } => reply.send(parcel::pack(&Found::RoomsOf { rooms: Vec::new() })),
+            Query::RoomsOf { .. } => reply.send(parcel::pack(&Found::RoomsOf { rooms: rooms.clone() })),
             Query::Replay(replay) => {
                 let Range::After(after) = replay.range else { panic!("{replay:?}") };
                 let page = log.iter().filter(|entry| entry.seq > after).take(replay.limit as usize);
