@@ -160,3 +160,20 @@ async fn a_short_membership_is_delivered_whole_and_once_also_where_nobody_was_in
         }
     }
 }
+
+#[tokio::test]
+async fn who_writes_right_behind_a_join_is_not_told_that_they_are_no_member() {
+    let server = server().await;
+    let ann = Person::register(&server, "ann").await.unwrap();
+    let mut bob = Peer::hello(&Person::register(&server, "bob").await.unwrap()).await;
+    for n in 0..5 {
+        let made = server.post("/v1/chat/rooms", Some(&ann.token), &json!({"name": "here"})).await.unwrap();
+        let room = made.json()["id"].clone();
+        bob.tell(json!({"type": "join", "room": room, "ref": format!("join-{n}")})).await;
+        bob.tell(json!({"type": "typing", "room": room})).await;
+        let left = bob.ask(json!({"type": "leave", "room": room})).await;
+        assert_eq!(left["type"], "ok", "{left}");
+    }
+    let told = bob.all_so_far().await;
+    assert!(!told.iter().any(|told| told["type"] == "error"), "{told:?}");
+}

@@ -102,6 +102,33 @@ async fn readers_that_stop_are_told_and_cost_no_memory() {
     assert!(live.contains("message 0"), "{live}");
 }
 
+/// There is no kernel that keeps them for one that polls.
+#[tokio::test]
+async fn pictures_that_come_between_two_polls_are_all_there() {
+    let server = Hubbub::start(program()).await.unwrap();
+    let room = Room::with_owner(&server, "ann").await;
+    let bob = room.member(&server, "bob").await;
+    let query = session(&server).await;
+    let enter = format!("40{NAMESPACE},{{\"token\":\"{}\"}}", bob.token);
+    assert_eq!(http(&server, "POST", &query, "", &enter).await.body, "ok");
+    let mut told = String::new();
+    while !told.contains("\"authentication\"") {
+        told = http(&server, "GET", &query, "", "").await.body;
+    }
+    let image = format!("data:image/png;base64,{}", "A".repeat(200 * 1024));
+    for _ in 0..3 {
+        room.owner.send_image(&room.id, &image, None).await.unwrap();
+    }
+    room.owner.send_text(&room.id, "and a word", None).await.unwrap();
+    let mut pictures = 0;
+    while !told.contains("and a word") {
+        told = http(&server, "GET", &query, "", "").await.body;
+        assert!(!told.contains("\"behind\""), "one that polls as it should is not behind");
+        pictures += told.matches("data:image/png").count();
+    }
+    assert_eq!(pictures, 3);
+}
+
 #[tokio::test]
 async fn readers_that_never_read_again_are_closed() {
     let server =
