@@ -10,16 +10,13 @@ use hubbub_core::ports::bus::Bus;
 use hubbub_node::revoked::{Revoked, told_by};
 use hubbub_node::roster::Roster;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// How long the first answers of bots wait for a gateway to tell: one that lives is heard of within half a second.
 pub const TOLD_WITHIN: Duration = Duration::from_secs(3);
 /// How often it is looked who lives.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// One of an older version never answers.
-const TRIES: usize = 3;
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Asks gateways, as long as it is not dropped. `told` is cancelled as soon as one has told.
 pub async fn keep_asking(
@@ -43,15 +40,10 @@ pub async fn keep_asking(
 }
 
 async fn ask(bus: Arc<dyn Bus>, gateway: NodeId, revoked: Arc<Revoked>, told: CancellationToken) {
-    for _ in 0..TRIES {
-        if let Some(tokens) = told_by(&*bus, &gateway).await {
-            tokens.iter().for_each(|(until, token)| revoked.add(*token, *until));
-            told.cancel();
-            return;
-        }
-        sleep(ASK_AGAIN).await;
+    if let Some(tokens) = told_by(&*bus, &gateway).await {
+        tokens.iter().for_each(|(until, token)| revoked.add(*token, *until));
+        told.cancel();
     }
-    tracing::warn!(%gateway, "a gateway does not say which tokens were called back: those that this bridge did not hear of are taken");
 }
 
 #[cfg(test)]
@@ -71,7 +63,7 @@ mod tests {
     use hubbub_wire::tier::parcel;
     use hubbub_wire::tier::presence::{Question, RevokedPage};
     use tokio::sync::{Mutex, mpsc, oneshot};
-    use tokio::time::{Instant, timeout};
+    use tokio::time::{Instant, sleep, timeout};
 
     use super::*;
     use crate::{Config, Ports, serve};

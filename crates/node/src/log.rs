@@ -3,6 +3,8 @@
 //! What they are written to may stand still: a pipe whose other end hangs, a terminal that is halted by Ctrl-S. The server must not, and
 //! must be able to end. So whoever says something waits until it is written, as if there were no thread, for [`WRITTEN_MAX`]; and if it
 //! is not by then, nobody waits until all is. No more than [`LINES_MAX`] lines do; one more is dropped, and counted.
+//!
+//! Not by `tracing-appender`: where its queue is full at the end it says so by `println!`, on the same terminal, and never ends.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

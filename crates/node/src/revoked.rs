@@ -23,8 +23,11 @@ const REMEMBERED_MAX: usize = 100_000;
 
 /// Pages of what one node tells: more than it remembers.
 const PAGES_MAX: usize = 64;
-/// How long each is waited for.
+/// How long each is waited for, and the pause before all is asked again.
 const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// One of an older version never answers.
+const TRIES: usize = 3;
 
 /// Names a token.
 pub fn token_id(token: &Secret) -> TokenId {
@@ -103,8 +106,19 @@ impl Revoked {
     }
 }
 
-/// Asks a gateway which tokens were called back, and until when; `None` if it does not say.
+/// Asks a gateway which tokens were called back, and until when, some times; `None` if it does not say.
 pub async fn told_by(bus: &dyn Bus, gateway: &NodeId) -> Option<Vec<(Millis, TokenId)>> {
+    for _ in 0..TRIES {
+        if let Some(tokens) = ask(bus, gateway).await {
+            return Some(tokens);
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    tracing::warn!(%gateway, "a gateway does not say which tokens were called back: those that this process did not hear of are taken");
+    None
+}
+
+async fn ask(bus: &dyn Bus, gateway: &NodeId) -> Option<Vec<(Millis, TokenId)>> {
     let subject = Subject::Node(gateway.clone());
     let mut tokens = Vec::new();
     for _ in 0..PAGES_MAX {

@@ -33,8 +33,8 @@ const INBOX_MAX: usize = 4_096;
 const DEAD_AFTER: Duration = Duration::from_secs(1);
 /// How long one that is gone is remembered: should it be back, its users were told offline.
 const REMEMBERED: Duration = Duration::from_secs(600);
-pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Pages of one answer: more users than one process can hold.
 const PAGES_MAX: usize = 16_384;
 
@@ -317,7 +317,7 @@ impl Peers {
     }
 }
 
-pub(super) fn unreadable(error: &parcel::BadParcel) {
+fn unreadable(error: &parcel::BadParcel) {
     metrics::counter!(names::PEER_UNREADABLE).increment(1);
     tracing::debug!(%error, "another gateway said what can't be read");
 }

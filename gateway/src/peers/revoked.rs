@@ -10,12 +10,9 @@ use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::presence::RevokedPage;
 
 use crate::Gateway;
-use crate::peers::life::ASK_AGAIN;
 
 /// Tokens in one answer, some 60 bytes each.
 const PAGE: usize = 4_096;
-/// One of an older version never answers.
-const TRIES: usize = 3;
 
 /// The page after this token.
 pub fn page(revoked: &Revoked, after: Option<(Millis, TokenId)>) -> RevokedPage {
@@ -27,13 +24,9 @@ pub fn page(revoked: &Revoked, after: Option<(Millis, TokenId)>) -> RevokedPage 
 
 /// Asks a gateway which tokens were called back, and closes their connections here.
 pub async fn learn(gateway: Arc<Gateway>, node: NodeId) {
-    for _ in 0..TRIES {
-        if let Some(tokens) = told_by(&*gateway.bus, &node).await {
-            return gateway.called_back(&tokens);
-        }
-        tokio::time::sleep(ASK_AGAIN).await;
+    if let Some(tokens) = told_by(&*gateway.bus, &node).await {
+        gateway.called_back(&tokens);
     }
-    tracing::warn!(%node, "a gateway does not say which tokens were called back: those that this one did not hear of are taken");
 }
 
 impl Gateway {
