@@ -244,12 +244,18 @@ impl Server {
             served
         };
         let watch = watch(store.clone(), store_condition, metrics, tiers_end.clone());
-        let (served, (), (), (), bridged, shown, administered) =
-            tokio::join!(door, worker, history, watch, bridge, agent, admin);
-        served.context("the gateway ended")?;
-        bridged?;
-        shown?;
-        administered.unwrap_or(Ok(()))?;
+        let work = Box::pin(async {
+            let (served, (), (), (), bridged, shown, administered) =
+                tokio::join!(door, worker, history, watch, bridge, agent, admin);
+            served.context("the gateway ended")?;
+            bridged?;
+            shown?;
+            administered.unwrap_or(Ok(()))
+        });
+        tokio::select! {
+            done = work => done?,
+            why = lost(&store) => return Err(why).context("this server ends: its data is not its own any more"),
+        }
         // The last handle: its drop waits for the writing thread.
         drop(store);
         Ok(())
@@ -309,6 +315,17 @@ pub(crate) fn http_state(gateway: &Arc<Gateway>, health: &Health, metrics: &Arc<
             Readiness { unmet, trouble }
         }),
         metrics: Arc::new(move || metrics.render()),
+    }
+}
+
+/// Ends with why the data is not this process's any more. Then the process has to end at once: what it would still tell is not what
+/// the one that has the data knows.
+async fn lost(store: &EmbeddedStore) -> StoreError {
+    loop {
+        if let Some(why) = store.is_lost().await {
+            return why;
+        }
+        tokio::time::sleep(CHECK_EVERY).await;
     }
 }
 

@@ -28,5 +28,6 @@ mod resume;
 mod retention;
 mod slow;
 mod socketio;
+mod taken;
 mod traces;
 mod unread_log;

@@ -116,7 +116,7 @@ impl Checkpoints {
 
     /// Brings all of the log into the file and cuts it to nothing; false while a reader needs it, or the thread is at it.
     pub(super) fn cut_log(&self, db: &Connection) -> Stored<bool> {
-        self.shared.may_sync()?;
+        self.shared.may_write()?;
         // Nobody's commit waits for a reader.
         db.busy_timeout(Duration::ZERO).map_err(failed)?;
         let cut = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
@@ -140,7 +140,7 @@ impl Checkpoints {
     /// There are no more: SQLite brings the rest into the file when it closes `db`, unless a sync failed.
     pub(super) fn end(&mut self, db: &Connection) {
         self.join();
-        if self.shared.may_sync().is_ok() {
+        if self.shared.may_write().is_ok() {
             // What is not brought in is for the next start.
             _ = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false);
         }
@@ -162,7 +162,7 @@ impl Drop for Checkpoints {
 
 /// Brings in what no reader needs to be in the log, and says how many of its pages are in the file. Waits for nobody.
 fn bring_in(db: &Connection, shared: &Shared) -> Stored<u32> {
-    shared.may_sync()?;
+    shared.may_write()?;
     let pages = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(2));
     // Below zero: somebody else is at it.
     Ok(u32::try_from(pages.map_err(|error| noted(error, shared))?).unwrap_or(0))

@@ -85,9 +85,14 @@ pub(super) fn put_scrub(db: &Connection, due: bool) -> Stored<()> {
     put_fact(db, SCRUB, &[if due { SCRUB_DUE } else { SCRUB_DONE }])
 }
 
+/// The newest start of a process.
+pub(super) fn start(db: &Connection) -> Stored<Epoch> {
+    Ok(Epoch(u64::from_be_bytes(number(db, START)?)))
+}
+
 /// Counts a start of a process; its number is above that of any epoch claimed before.
 pub(super) fn count_start(db: &Connection, fences: &HashMap<Partition, Epoch>) -> Stored<Epoch> {
-    let last = u64::from_be_bytes(number(db, START)?);
+    let Epoch(last) = start(db)?;
     let claimed = fences.values().map(|epoch| epoch.0).max().unwrap_or(0);
     let start = last.max(claimed) + 1;
     put_fact(db, START, &start.to_be_bytes())?;

@@ -5,9 +5,10 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::open::OpenError;
+use super::ours::FileId;
 
-const LOCK_FILE: &str = "hubbub.lock";
-const DATA_FILE: &str = "hubbub.db";
+pub(super) const LOCK_FILE: &str = "hubbub.lock";
+pub(super) const DATA_FILE: &str = "hubbub.db";
 
 /// What is made for the first time is for nobody else: there are password hashes and the key of the tokens in it.
 fn private_file() -> OpenOptions {
@@ -39,6 +40,8 @@ pub(super) fn probe_file(data_file: &Path) -> PathBuf {
 /// A data folder that is ours until this is dropped, or the process ends however it ends.
 pub(super) struct Folder {
     pub(super) data_file: PathBuf,
+    /// Which file that is.
+    id: FileId,
     lock: File,
 }
 
@@ -76,7 +79,22 @@ impl Folder {
         let data_file = data_file(dir);
         // Of a process that was killed while it looked. There is none, as a rule.
         let _ = std::fs::remove_file(probe_file(&data_file));
-        Ok(Self { data_file, lock })
+        let id = FileId::at(&data_file).map_err(failed)?;
+        Ok(Self { data_file, id, lock })
+    }
+
+    /// Where it is.
+    pub(super) fn dir(&self) -> &Path {
+        self.data_file.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Whether the data file is still the one that was there when the folder was taken.
+    pub(super) fn has_its_file(&self) -> io::Result<bool> {
+        match FileId::at(&self.data_file) {
+            Ok(id) => Ok(id == self.id),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the names of the folder and of what is in it durable.

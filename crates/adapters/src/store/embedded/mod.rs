@@ -1,6 +1,6 @@
 //! The store inside the process: logs, projections and accounts in one SQLite file.
 //!
-//! - One process: a lock on the data folder, held until the process ends.
+//! - One process: a lock on the data folder, held until the process ends; and each commit looks whether another one began.
 //! - One writer thread: it takes all that waits, does it in one transaction, syncs once, and answers all. No commit
 //!   starts within [`Options::commit_pace`] of the start of the last one; a write that comes alone commits at once.
 //! - Writes are carried out in the order in which the calls were made. The work begins with the call, not with the
@@ -11,6 +11,7 @@
 //! - Reads run on a few threads with connections of their own, and see all that was committed before.
 //! - A commit that fails answers `Unavailable` to all that was in it. What was in it is never half there. Whether
 //!   it is there after the next start is unknown when the *sync* failed; in this process it is not seen.
+//! - A store that another process has begun on, or whose file has gone, writes nothing any more ([`EmbeddedStore::is_lost`]).
 //! - A sync of the *file* that fails, at a checkpoint, refuses all writes until the store is opened again.
 //!
 //! What is on disk is described in `docs/store-format.md`.
@@ -28,6 +29,7 @@ mod log;
 mod lull;
 pub mod metrics;
 mod open;
+mod ours;
 mod page;
 mod place;
 mod port;
@@ -60,6 +62,7 @@ use folder::Folder;
 pub use lull::Lull;
 use metrics::Meters;
 pub use open::OpenError;
+use ours::Ours;
 use queue::Queue;
 use readers::Readers;
 use shared::Shared;
@@ -119,8 +122,7 @@ pub struct EmbeddedStore {
     readers: Readers,
     writer: Option<JoinHandle<()>>,
     meters: Meters,
-    /// The last to go: while it is there the folder is ours.
-    _folder: Folder,
+    ours: Ours,
 }
 
 impl EmbeddedStore {
@@ -131,19 +133,20 @@ impl EmbeddedStore {
     /// # Errors
     /// [`OpenError`], each of one line that says what to do something about.
     pub fn open(dir: &Path, options: Options) -> Result<Self, OpenError> {
-        let folder = Folder::take(dir)?;
+        let folder = Arc::new(Folder::take(dir)?);
         let file = folder.data_file.clone();
         let mut opened = open::open(dir, &file)?;
         let failed = |error: StoreError| OpenError::Failed { file: file.clone(), inside: error.to_string() };
         let meters = Meters::new();
         let readers = Readers::start(&file, options.readers, meters.clone()).map_err(failed)?;
         let shared = Arc::new(Shared::new(Queue::new(options.queue_bytes_max), opened.fences));
+        let ours = Ours::new(folder, opened.start, shared.clone());
         let checkpoints = Checkpoints::start(&file, &mut opened.db, options.log_pages, shared.clone());
         let writer = Writer {
             checkpoints: checkpoints.map_err(failed)?,
             db: opened.db,
             shared: shared.clone(),
-            start: opened.start,
+            ours: ours.clone(),
             pace: options.commit_pace,
             lull: options.lull,
             places: place::Places::default(),
@@ -162,7 +165,19 @@ impl EmbeddedStore {
             .name("store-write".into())
             .spawn(move || writer.run())
             .map_err(|error| OpenError::Failed { file, inside: error.to_string() })?;
-        Ok(Self { log_id: opened.log_id, shared, readers, writer: Some(writer), meters, _folder: folder })
+        Ok(Self { log_id: opened.log_id, shared, readers, writer: Some(writer), meters, ours })
+    }
+}
+
+impl EmbeddedStore {
+    /// Why the data is not this process's any more, if it is not: another process began on it, or its file has gone from the folder.
+    /// Nothing is written then, and the process should end: what it would still show may be an earlier state. It is looked for on
+    /// disk, by a thread that reads. Cancel safe.
+    pub async fn is_lost(&self) -> Option<StoreError> {
+        let ours = self.ours.clone();
+        // Of a look that fails nothing is known.
+        _ = self.readers.run(move |db| ours.check(db)).await;
+        self.shared.is_ours().err()
     }
 }
 

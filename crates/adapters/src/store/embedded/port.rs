@@ -158,7 +158,7 @@ impl Store for EmbeddedStore {
     }
 
     fn check(&self) -> PortFuture<'_, Stored<()>> {
-        if let Err(error) = self.shared.may_sync() {
+        if let Err(error) = self.shared.may_write() {
             return Box::pin(ready(Err(error)));
         }
         if let Some(damage) = self.shared.unfoldable() {

@@ -32,6 +32,8 @@ pub(super) struct Shared {
     unfoldable: Mutex<Option<StoreError>>,
     /// That a sync of the file failed. Nothing is written any more.
     sync_failed: OnceLock<StoreError>,
+    /// That the data is not this process's any more, likewise.
+    lost: OnceLock<StoreError>,
 }
 
 impl Shared {
@@ -45,6 +47,7 @@ impl Shared {
             failing: Mutex::new(None),
             unfoldable: Mutex::new(None),
             sync_failed: OnceLock::new(),
+            lost: OnceLock::new(),
         }
     }
 
@@ -99,9 +102,23 @@ impl Shared {
         std::mem::replace(&mut *last, failing).is_some()
     }
 
-    /// An error once a sync of the file failed: what a sync says after that is worth nothing.
-    pub(super) fn may_sync(&self) -> Stored<()> {
-        self.sync_failed.get().cloned().map_or(Ok(()), Err)
+    /// An error once a sync of the file failed, for what a sync says after that is worth nothing; and once the data is another's.
+    pub(super) fn may_write(&self) -> Stored<()> {
+        self.is_ours().and(self.sync_failed.get().cloned().map_or(Ok(()), Err))
+    }
+
+    /// An error once the data is not this process's any more, as far as is known.
+    pub(super) fn is_ours(&self) -> Stored<()> {
+        self.lost.get().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Notes that it is not; returns what that is to whoever writes from now on.
+    pub(super) fn lost(&self, why: impl Display) -> StoreError {
+        let refused = || {
+            tracing::error!(%why, "the data is not this server's any more: it writes nothing from now on");
+            unavailable(why)
+        };
+        self.lost.get_or_init(refused).clone()
     }
 
     /// Notes that a sync of the file failed; returns what that is to whoever writes from now on.

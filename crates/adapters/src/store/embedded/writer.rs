@@ -18,6 +18,7 @@ use super::log;
 use super::lull::Lull;
 use super::metrics::{Meters, note_damage};
 use super::open::{PAGES_KEPT, give_pages_back};
+use super::ours::Ours;
 use super::place::{Places, check_seq};
 use super::project;
 use super::queue::Taken;
@@ -35,7 +36,7 @@ pub(super) struct Writer {
     pub(super) checkpoints: Checkpoints,
     pub(super) db: Connection,
     pub(super) shared: Arc<Shared>,
-    pub(super) start: Epoch,
+    pub(super) ours: Ours,
     pub(super) pace: Duration,
     pub(super) lull: Arc<Lull>,
     pub(super) places: Places,
@@ -102,7 +103,7 @@ impl Writer {
         while self.fold.wake_at().is_some_and(|at| at <= now) {
             self.commit(Vec::new(), now);
         }
-        if self.journal.is_folded() && self.shared.may_sync().is_ok() {
+        if self.journal.is_folded() && self.shared.may_write().is_ok() {
             let cleared = journal::clear(&self.db);
             cleared.unwrap_or_else(|error| tracing::warn!(%error, "the folded journal can't be cleared"));
         }
@@ -192,9 +193,10 @@ impl Writer {
     /// Does all in one transaction, and says whether it is durable.
     fn transact(&mut self, writes: Vec<Write>, batch: &mut Batch) -> Stored<()> {
         let mut writes = writes.into_iter();
-        let begun = self.shared.may_sync().and_then(|()| self.execute("BEGIN IMMEDIATE"));
+        let begun = self.shared.may_write().and_then(|()| self.execute("BEGIN IMMEDIATE"));
         let done = begun.and_then(|()| {
-            // First: the rest moves what it has not come to yet.
+            self.ours.check(&self.db)?;
+            // Before the others, which move what it has not come to yet.
             self.scrub_a_slice(batch)?;
             for write in writes.by_ref() {
                 let held = self.apply(write, batch);
@@ -380,7 +382,7 @@ impl Writer {
 
     fn claim(&mut self, partition: Partition) -> Stored<Epoch> {
         let claimed = facts::fence(&self.db, partition)?;
-        let epoch = self.start.max(Epoch(claimed.0 + 1));
+        let epoch = self.ours.start().max(Epoch(claimed.0 + 1));
         facts::put_fence(&self.db, partition, epoch)?;
         Ok(epoch)
     }
