@@ -12,7 +12,7 @@ use hubbub_core::ports::broker::{Delivery, Settled};
 use hubbub_core::ports::bus::{BusError, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_node::rate_limit::RateLimit;
-use hubbub_node::revoked::{Revoked, token_id};
+use hubbub_node::revoked::token_id;
 use hubbub_wire::amqp::{self, FromBot, Says};
 use hubbub_wire::tier::act::{Ask, Told, What};
 use hubbub_wire::tier::parcel;
@@ -51,7 +51,6 @@ pub struct Answers {
     config: Config,
     catalog: Arc<Catalog>,
     end: CancellationToken,
-    revoked: Arc<Revoked>,
     rate: RateLimit<(UserId, RoomId)>,
     /// By its bot too: what ids bots give is theirs, and two may give the same.
     kept: Mutex<Bounded<(UserId, RoomId, Key), ()>>,
@@ -95,18 +94,11 @@ impl Decided {
 type Outcome = (&'static str, Settled);
 
 impl Answers {
-    pub fn new(
-        ports: Ports,
-        config: Config,
-        catalog: Arc<Catalog>,
-        revoked: Arc<Revoked>,
-        end: CancellationToken,
-    ) -> Self {
+    pub fn new(ports: Ports, config: Config, catalog: Arc<Catalog>, end: CancellationToken) -> Self {
         let per_second = config.answers_per_second;
         Self {
             ports,
             catalog,
-            revoked,
             end,
             rate: RateLimit::new(per_second, per_second.saturating_mul(10)),
             kept: Mutex::new(Bounded::new(REMEMBERED_MAX)),
@@ -182,7 +174,7 @@ impl Answers {
                 self.judged.note();
             }
             match verdict {
-                Ok(account) if self.revoked.has_until(token_id(token), account.expires_at) => {
+                Ok(account) if self.ports.revoked.has_until(token_id(token), account.expires_at) => {
                     return Err("token");
                 }
                 Ok(account) if self.ports.banned.has(&account.user.id) => return Err("banned"),
@@ -321,10 +313,11 @@ mod tests {
         let bus = Arc::new(LocalBus::default());
         let (catalog, _) = Catalog::shared(bus.clone()).await.unwrap();
         let broker = Arc::new(LocalBroker::new().0);
-        let ports = Ports { bus, broker, accounts: Arc::new(Bots), banned: Arc::default() };
+        let ports =
+            Ports { bus, broker, accounts: Arc::new(Bots), banned: Arc::default(), revoked: Arc::default() };
         let partitions = Partitions::new(1).unwrap();
         let config = Config { partitions, node: None, own_bot, answers_per_second: 10_000 };
-        Answers::new(ports, config, catalog, Arc::default(), CancellationToken::new())
+        Answers::new(ports, config, catalog, CancellationToken::new())
     }
 
     async fn announces(answers: &Answers, token: &Secret) -> Outcome {
@@ -409,7 +402,7 @@ mod tests {
     async fn a_bot_is_refused_once_its_token_is_called_back() {
         let (answers, token) = (answers(None).await, Secret::new("of the bot".into()));
         assert_eq!(announces(&answers, &token).await, ("announced", Settled::Done));
-        answers.revoked.add(token_id(&token), Millis(u64::MAX));
+        answers.ports.revoked.add(token_id(&token), Millis(u64::MAX));
         assert_eq!(announces(&answers, &token).await, ("token", Settled::Refused));
         assert_eq!(announces(&answers, &Secret::new("another".into())).await.0, "announced");
     }

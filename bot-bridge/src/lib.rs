@@ -6,14 +6,12 @@
 //! - *In* ([`answers`]): an answer is checked, becomes an entry through its room's holder, and only then is settled at the broker.
 //!   The entry's key comes from the answer's id, so that one that is delivered again is found by the holder.
 //! - What commands there are, bots say themselves ([`catalog`]).
-//! - Which tokens count no more, gateways tell, also those that were called back before a bridge began ([`revoked`]).
 
 mod answers;
 mod bounded;
 mod catalog;
 mod commands;
 mod metrics;
-mod revoked;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +22,7 @@ use hubbub_core::ports::broker::Broker;
 use hubbub_core::ports::bus::{Bus, BusError, Listener, Message, Subject};
 use hubbub_node::bans::Banned;
 use hubbub_node::revoked::Revoked;
-use hubbub_node::roster::Roster;
 use hubbub_wire::tier::control::Control;
-use hubbub_wire::tier::node::Tier;
 use hubbub_wire::tier::parcel;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +45,8 @@ pub struct Ports {
     pub accounts: Arc<dyn Accounts>,
     /// Which bots may not answer.
     pub banned: Arc<Banned>,
+    /// Tokens that were called back.
+    pub revoked: Arc<Revoked>,
 }
 
 /// Settings of a bridge.
@@ -74,29 +72,10 @@ pub async fn serve(ports: Ports, config: Config, end: CancellationToken) -> Resu
     let (catalog, _heard) = Catalog::shared(ports.bus.clone()).await?;
     let commands = Commands::new(ports.broker.clone(), catalog.clone());
     let (asked, served) = commands.listen(&*ports.bus, config.node.clone()).await?;
-    let revoked = Arc::new(Revoked::default());
-    let _told =
-        ports.bus.listen(Subject::Control, hear_control(revoked.clone(), ports.banned.clone())).await?;
-    // In one process with the only gateway there is nobody to ask: what it knew ended with it.
-    let is_one_of_several = config.node.is_some();
-    let (gateways, _heard_of) = Roster::listen(&*ports.bus, Tier::Gateway).await?;
-    let one_has_told = CancellationToken::new();
-    let asking = revoked::keep_asking(ports.bus.clone(), gateways, revoked.clone(), one_has_told.clone());
-    let ask = async {
-        if is_one_of_several {
-            end.run_until_cancelled(asking).await;
-        }
-    };
-    let answers = Arc::new(Answers::new(ports, config, catalog, revoked, end.clone()));
-    let answer = async {
-        if is_one_of_several {
-            // What bots say stays with the broker meanwhile.
-            let told = tokio::time::timeout(revoked::TOLD_WITHIN, one_has_told.cancelled());
-            end.run_until_cancelled(told).await;
-        }
-        answers.work(&tasks).await;
-    };
-    tokio::join!(commands.work(asked, &tasks, &end), answer, ask);
+    let told = hear_control(ports.revoked.clone(), ports.banned.clone());
+    let _told = ports.bus.listen(Subject::Control, told).await?;
+    let answers = Arc::new(Answers::new(ports, config, catalog, end.clone()));
+    tokio::join!(commands.work(asked, &tasks, &end), answers.work(&tasks));
     // From here on other bridges are asked.
     drop(served);
     tasks.close();

@@ -8,10 +8,11 @@ use hubbub_core::code::CloseCode;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{RoomId, Seq, UserId};
 use hubbub_core::ports::bus::{Message, Payload};
+use hubbub_core::ports::revocations::TokenId;
 use hubbub_core::position::Arrival;
 use hubbub_wire::native::answer::{self, Event};
 use hubbub_wire::socketio::answer::{self as socketio, Chatroom};
-use hubbub_wire::tier::control::{Control, TokenId};
+use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::event::{Committed, Heads, Joined, RoomMade};
 use hubbub_wire::tier::parcel::{self, BadParcel};
@@ -348,16 +349,21 @@ impl State {
         };
         // First: a hello that is being looked at finds it there, or is found among the connections.
         self.revoked.add(token, until);
-        let connections = self.users.get(&user).map_or_else(SmallVec::new, |user| user.connections.clone());
+        self.close_revoked_of(&user, token);
+        Ok(())
+    }
+
+    /// Closes all connections of a user's token that was called back.
+    pub fn close_revoked_of(&mut self, user: &UserId, token: TokenId) {
+        let connections = self.users.get(user).map_or_else(SmallVec::new, |user| user.connections.clone());
         for id in connections {
             if self.connection(id).is_some_and(|connection| connection.token == token) {
                 self.close_because(id, CloseCode::NotAuthenticated, "revoked", 0);
             }
         }
-        Ok(())
     }
 
-    /// Closes all connections of tokens that were called back.
+    /// Closes all connections of tokens that were called back, whosever they are.
     pub fn close_revoked(&mut self, tokens: &HashSet<TokenId>) {
         for id in self.ids() {
             if self.connection(id).is_some_and(|connection| tokens.contains(&connection.token)) {

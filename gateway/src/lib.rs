@@ -53,11 +53,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use hubbub_core::ids::{LogId, Partitions, RoomId, User, UserId};
 use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, Role, Secret};
 use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_core::ports::revocations::{Revocations, TokenId};
 use hubbub_node::bans::Banned;
 use hubbub_node::rate_limit::RateLimit;
 use hubbub_node::revoked::{Revoked, token_id};
 use hubbub_wire::native::answer::Present;
-use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::parcel;
 use hubbub_wire::tier::presence::Carried;
@@ -89,6 +89,10 @@ pub struct Ports {
     pub log: LogId,
     /// Who may not come in.
     pub banned: Arc<Banned>,
+    /// Tokens that were called back.
+    pub revoked: Arc<Revoked>,
+    /// Where they are kept.
+    pub revocations: Arc<dyn Revocations>,
     /// The other gateways; `None` where this is the only one, and nothing is done for others.
     pub cluster: Option<Cluster>,
 }
@@ -111,6 +115,8 @@ pub struct Gateway {
     pub peers: Option<Arc<Peers>>,
     /// Tokens that were called back.
     pub revoked: Arc<Revoked>,
+    /// Where they are kept.
+    revocations: Arc<dyn Revocations>,
     /// Users who may not come in.
     pub banned: Arc<Banned>,
     /// Socket.IO sessions that poll.
@@ -155,7 +161,8 @@ impl Gateway {
             log: ports.log,
             presence: Presence::default(),
             peers: ports.cluster.map(Peers::new),
-            revoked: Arc::default(),
+            revoked: ports.revoked,
+            revocations: ports.revocations,
             banned: ports.banned,
             sessions: Sessions::default(),
             addresses: Addresses::default(),

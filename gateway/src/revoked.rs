@@ -1,11 +1,12 @@
-//! Calling a token back: refused here at once, and at every node as soon as it hears of it (`State::hear` on the other side).
+//! Calling a token back: kept first, then refused here, and at every node as soon as it hears of it (`State::hear` on the other side).
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashSet;
 
 use hubbub_core::ids::{Millis, UserId};
 use hubbub_core::ports::accounts::Secret;
 use hubbub_core::ports::bus::Subject;
+use hubbub_core::ports::revocations::{Revocation, TokenId};
+use hubbub_core::ports::store::StoreError;
 use hubbub_node::revoked::token_id;
 use hubbub_wire::tier::control::Control;
 use hubbub_wire::tier::parcel;
@@ -13,32 +14,40 @@ use hubbub_wire::tier::parcel;
 use crate::Gateway;
 use crate::error::Failure;
 
-/// It is said again after these pauses: the bus may lose a message, and nothing else would bring it.
-const SAID_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
-
 impl Gateway {
-    /// Calls a token of a user back: refused here from now on, and everywhere as soon as it is heard; its connections are
-    /// closed.
+    /// Calls a token of a user back: refused here from now on, and everywhere as soon as it is heard or read; its connections are
+    /// closed. What is kept counts, whether or not the others can be told just now.
     ///
     /// # Errors
-    /// `Unavailable`: nobody was told, and nothing changed.
-    pub fn revoke(self: &Arc<Self>, user: UserId, token: &Secret, until: Millis) -> Result<(), Failure> {
+    /// `Unavailable`: it may be kept, or not. The token is taken meanwhile, and so it can be asked for again.
+    pub async fn revoke(&self, user: UserId, token: &Secret, until: Millis) -> Result<(), Failure> {
         let token = token_id(token);
-        let payload = parcel::pack(&Control::Revoked { user, token, until });
-        // First: refused here and not said, it could not be asked for again, for want of a valid token.
-        self.bus.publish(&Subject::Control, payload.clone().into())?;
-        self.revoked.add(token, until);
-        if self.peers.is_some() {
-            let gateway = self.clone();
-            tokio::spawn(async move {
-                for pause in SAID_AGAIN {
-                    tokio::time::sleep(pause).await;
-                    if let Err(error) = gateway.bus.publish(&Subject::Control, payload.clone().into()) {
-                        tracing::debug!(%error, "a token's end was not said again");
-                    }
+        self.revocations.put_revocation(Revocation { token, until }).await.map_err(|error| {
+            match error {
+                StoreError::Unavailable { inside } => {
+                    tracing::warn!(inside, "that a token is called back can't be kept just now");
                 }
-            });
+                StoreError::Damaged { what } => tracing::error!(what, "the store is damaged"),
+            }
+            Failure::Unavailable
+        })?;
+        self.revoked.add(token, until);
+        // Not by what is told: it may not come.
+        for shard in self.shards() {
+            shard.with(|state| state.close_revoked_of(&user, token));
         }
+        let told = self
+            .bus
+            .publish(&Subject::Control, parcel::pack(&Control::Revoked { user, token, until }).into());
+        told.unwrap_or_else(|error| tracing::debug!(%error, "that a token is called back was not told"));
         Ok(())
+    }
+
+    /// Closes all connections here of tokens that were called back. They are refused by now: a hello that is being looked at finds its
+    /// token there, or is found among the connections.
+    pub fn close_revoked(&self, tokens: &HashSet<TokenId>) {
+        for shard in self.shards() {
+            shard.with(|state| state.close_revoked(tokens));
+        }
     }
 }

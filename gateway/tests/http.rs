@@ -23,6 +23,7 @@ use hubbub_gateway::admin::{self, credentials::Credentials};
 use hubbub_gateway::config::Config;
 use hubbub_gateway::http::{ClientAddress, HttpState, Readiness, router};
 use hubbub_gateway::{Gateway, Ports};
+use hubbub_node::revoked::token_id;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower_service::Service;
@@ -57,6 +58,8 @@ impl Chat {
                 partitions,
                 log: store.log_id(),
                 banned: Arc::default(),
+                revoked: Arc::default(),
+                revocations: store.clone(),
                 cluster: None,
             },
         );
@@ -233,7 +236,7 @@ async fn only_the_owner_sets_the_topic_and_removes_members() {
 #[tokio::test]
 async fn who_is_banned_or_whose_token_is_called_back_while_a_body_comes_is_refused() {
     let chat = Chat::start(Config::default()).await;
-    let ((_, ann), (bob_id, bob), (cyd_id, cyd)) =
+    let ((_, ann), (bob_id, bob), (_, cyd)) =
         (chat.person("ann").await, chat.person("bob").await, chat.person("cyd").await);
     let room = chat.room(&ann, "The lobby").await;
     for token in [&bob, &cyd] {
@@ -250,9 +253,8 @@ async fn who_is_banned_or_whose_token_is_called_back_while_a_body_comes_is_refus
         assert_eq!(banned, 403, "{path}");
         chat.gateway.banned.lift(&bob_id);
     }
-    let (gateway, id, token) =
-        (chat.gateway.clone(), UserId::parse(&cyd_id).unwrap(), Secret::new(cyd.clone()));
-    let revoke = move || gateway.revoke(id, &token, Millis(u64::MAX)).unwrap();
+    let (gateway, token) = (chat.gateway.clone(), token_id(&Secret::new(cyd.clone())));
+    let revoke = move || gateway.revoked.add(token, Millis(u64::MAX));
     assert_eq!(chat.post_slowly(&cyd, &message, hi, revoke).await, 401);
 
     let (_, page) = chat.ask(&ann, "GET", &format!("/v1/chat/rooms/{room}/messages?kinds=text"), None).await;

@@ -25,6 +25,7 @@ use hubbub_node::bans::Banned;
 use hubbub_node::build_info;
 use hubbub_node::config::Sources;
 use hubbub_node::health::{Condition, Health};
+use hubbub_node::revoked::Revoked;
 use hubbub_node::telemetry::Metrics;
 use hubbub_wire::tier::agent::Role;
 use tokio::net::TcpListener;
@@ -151,11 +152,19 @@ impl Server {
         let accounts = accounts.open(store.clone()).await?;
         let partitions = Partitions::new(PARTITIONS).context("at least one partition")?;
         let bus = Arc::new(LocalBus::default());
-        // Whoever bans is this process: they need not be read again.
-        let banned = Banned::read(&*store).await?;
+        // Whoever bans, or calls a token back, is this process: they need not be read again.
+        let (banned, revoked) = (Banned::read(&*store).await?, Revoked::read(&*store).await?);
         let log = store.log_id();
-        let ports =
-            hubbub_gateway::Ports { bus: bus.clone(), accounts, partitions, log, banned, cluster: None };
+        let ports = hubbub_gateway::Ports {
+            bus: bus.clone(),
+            accounts,
+            partitions,
+            log,
+            banned,
+            revoked,
+            revocations: store.clone(),
+            cluster: None,
+        };
         let mut gateway = settings.gateway(tls);
         if matches!(bots, Bots::Inside { .. }) {
             gateway.bot_tokens = BotTokens::Nothing;
@@ -285,9 +294,10 @@ impl Bots {
         (partitions, answers_per_second): (Partitions, u32),
         end: CancellationToken,
     ) -> anyhow::Result<()> {
-        let (accounts, banned) = (gateway.accounts.clone(), gateway.banned.clone());
+        let accounts = gateway.accounts.clone();
+        let (banned, revoked) = (gateway.banned.clone(), gateway.revoked.clone());
         let serve = |broker: Arc<dyn BrokerPort>, own_bot| {
-            let ports = hubbub_bot_bridge::Ports { bus, broker, accounts, banned };
+            let ports = hubbub_bot_bridge::Ports { bus, broker, accounts, banned, revoked };
             let config = hubbub_bot_bridge::Config { partitions, node: None, own_bot, answers_per_second };
             hubbub_bot_bridge::serve(ports, config, end)
         };

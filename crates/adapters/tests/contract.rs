@@ -222,6 +222,15 @@ mod store {
         accounts_and_secrets_survive
     );
 
+    on_an_embedded_store!(called_back, open, revocations:
+        fresh
+        what_is_called_back_is_read
+        a_token_is_refused_until_the_latest_of_its_ends
+        what_has_ended_takes_nothing_along;
+        reopened
+        revocations_survive
+    );
+
     on_an_embedded_store!(banned, open, bans:
         fresh
         bans_are_listed_as_they_were_kept

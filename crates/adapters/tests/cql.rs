@@ -106,6 +106,15 @@ mod contract {
         accounts_and_secrets_survive
     );
 
+    on_cql!(revocations:
+        fresh
+        what_is_called_back_is_read
+        a_token_is_refused_until_the_latest_of_its_ends
+        what_has_ended_takes_nothing_along;
+        reopened
+        revocations_survive
+    );
+
     on_cql!(bans:
         fresh
         bans_are_listed_as_they_were_kept

@@ -1,33 +1,25 @@
-//! Tokens that were called back: refused at every node that heard of it, until they end by themselves.
-//!
-//! Kept in memory only, and told to whoever starts or was cut off: where all nodes start anew, a token that was called back before is
-//! taken. People's tokens are short-lived. Bots' tokens are not, so who has one that got out is banned: that is stored.
+//! Tokens that were called back, as a process that takes tokens knows them: read from where they are kept before it serves, told by
+//! others at once, and what is new read every few seconds, since what the bus says may be lost.
 
-use std::collections::{BTreeSet, HashMap};
-use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use hubbub_core::ids::{Millis, NodeId};
+use hubbub_core::ids::Millis;
 use hubbub_core::ports::accounts::Secret;
-use hubbub_core::ports::bus::{Bus, Subject};
-use hubbub_wire::tier::control::TokenId;
-use hubbub_wire::tier::parcel;
-use hubbub_wire::tier::presence::{Question, RevokedPage};
+use hubbub_core::ports::revocations::{Revocation, Revocations, TokenId};
+use hubbub_core::ports::store::Stored;
 
 /// Tokens that are remembered, some 200 bytes each; beyond it the one that ends first is forgotten. Each costs a login,
 /// which is far dearer than this.
 const REMEMBERED_MAX: usize = 100_000;
 
-/// Pages of what one node tells: more than it remembers.
-const PAGES_MAX: usize = 64;
-/// How long each is waited for, and the pause before all is asked again.
-const ASK_TIMEOUT: Duration = Duration::from_secs(5);
-const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// One of an older version never answers.
-const TRIES: usize = 3;
+/// How often it is looked for what is new.
+const READ_EVERY: Duration = Duration::from_secs(5);
+/// How far back: the clocks of nodes may differ by so much, or a write take so long.
+const READ_BACK_MS: u64 = 10 * 60 * 1_000;
 
 /// Names a token.
 pub fn token_id(token: &Secret) -> TokenId {
@@ -42,6 +34,8 @@ pub struct Revoked {
     tokens: Mutex<Tokens>,
     /// So that as long as there is none nothing is locked.
     any: AtomicBool,
+    /// When they were last read, in Unix milliseconds; 0 is never.
+    read_at: AtomicU64,
 }
 
 #[derive(Default)]
@@ -51,6 +45,40 @@ struct Tokens {
 }
 
 impl Revoked {
+    /// Those that are kept now.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub async fn read(kept: &dyn Revocations) -> Stored<Arc<Self>> {
+        let revoked = Arc::new(Self::default());
+        revoked.read_again(kept).await?;
+        Ok(revoked)
+    }
+
+    /// Reads what was kept since the last time. Those of which that is news.
+    async fn read_again(&self, kept: &dyn Revocations) -> Stored<HashSet<TokenId>> {
+        let began = now();
+        let since = Millis(self.read_at.load(Ordering::Relaxed).saturating_sub(READ_BACK_MS));
+        let found = kept.revocations(since).await?;
+        let news = found.iter().map(|found| found.token).filter(|token| !self.has(*token)).collect();
+        found.into_iter().for_each(|Revocation { token, until }| self.add(token, until));
+        self.read_at.store(began.0, Ordering::Relaxed);
+        Ok(news)
+    }
+
+    /// Looks for what is new every few seconds, for ever. `found` is given tokens of which nobody told.
+    pub async fn keep_reading(&self, kept: &dyn Revocations, found: impl Fn(HashSet<TokenId>)) {
+        loop {
+            tokio::time::sleep(READ_EVERY).await;
+            match self.read_again(kept).await {
+                Ok(news) if news.is_empty() => {}
+                Ok(news) => found(news),
+                // Those that are known count on; that the store is away is said elsewhere.
+                Err(error) => tracing::debug!(%error, "tokens that were called back can't be read again"),
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tokens> {
         // A panic between its two changes can at worst keep a token for longer.
         self.tokens.lock().unwrap_or_else(PoisonError::into_inner)
@@ -89,12 +117,6 @@ impl Revoked {
         self.any.load(Ordering::Acquire) && self.lock().until.contains_key(&token)
     }
 
-    /// Up to `max` of those that end after this one, by their ends.
-    pub fn after(&self, last: Option<(Millis, TokenId)>, max: usize) -> Vec<(Millis, TokenId)> {
-        let begin = last.map_or(Bound::Unbounded, Bound::Excluded);
-        self.lock().by_end.range((begin, Bound::Unbounded)).take(max).copied().collect()
-    }
-
     /// Whether the token was called back; now that it is known to end no sooner than `until`, it stays so for as long. Where
     /// nobody tells when a token ends, each look at it finds a later end.
     pub fn has_until(&self, token: TokenId, until: Millis) -> bool {
@@ -104,36 +126,6 @@ impl Revoked {
         }
         has
     }
-}
-
-/// Asks a gateway which tokens were called back, and until when, some times; `None` if it does not say.
-pub async fn told_by(bus: &dyn Bus, gateway: &NodeId) -> Option<Vec<(Millis, TokenId)>> {
-    for _ in 0..TRIES {
-        if let Some(tokens) = ask(bus, gateway).await {
-            return Some(tokens);
-        }
-        tokio::time::sleep(ASK_AGAIN).await;
-    }
-    tracing::warn!(%gateway, "a gateway does not say which tokens were called back: those that this process did not hear of are taken");
-    None
-}
-
-async fn ask(bus: &dyn Bus, gateway: &NodeId) -> Option<Vec<(Millis, TokenId)>> {
-    let subject = Subject::Node(gateway.clone());
-    let mut tokens = Vec::new();
-    for _ in 0..PAGES_MAX {
-        let question = parcel::pack(&Question::Revoked { after: tokens.last().copied() });
-        let mut answer = bus.request(&subject, question.into(), ASK_TIMEOUT).await.ok()?;
-        let unreadable =
-            |error: &parcel::BadParcel| tracing::debug!(%error, "a gateway said what can't be read");
-        let page = parcel::header::<RevokedPage>(&mut answer).inspect_err(unreadable).ok()?;
-        let is_last = !page.more || page.tokens.is_empty();
-        tokens.extend(page.tokens);
-        if is_last {
-            break;
-        }
-    }
-    Some(tokens)
 }
 
 fn now() -> Millis {
@@ -200,11 +192,5 @@ mod tests {
         }
         assert_eq!(lengths(&revoked), (REMEMBERED_MAX, REMEMBERED_MAX));
         assert!(!revoked.has(token(0)) && revoked.has(token(1)) && revoked.has(token(max)));
-        let (mut told, mut last) = (0, None);
-        while let [page @ .., end] = &revoked.after(last, 1_000)[..] {
-            told += page.len() + 1;
-            last = Some(*end);
-        }
-        assert_eq!(told, REMEMBERED_MAX);
     }
 }

@@ -63,7 +63,7 @@ pub(super) async fn revoke(
         Err(error) => return Err(error.into()),
     };
     let (user, until) = (account.user.id, account.expires_at);
-    admin.gateway.revoke(user.clone(), &token, until)?;
+    admin.gateway.revoke(user.clone(), &token, until).await?;
     Ok((Extension(On(user.to_string())), Json(Revoked { user, until })).into_response())
 }
 

@@ -106,7 +106,7 @@ pub async fn log_out(State(state): State<HttpState>, headers: HeaderMap) -> Resu
     let (account, _) = state.gateway.validate(&token).await?;
     let now = std::time::Instant::now();
     state.gateway.reads.check(&account.user.id, now).map_err(Failure::TooQuick)?;
-    state.gateway.revoke(account.user.id, &token, account.expires_at)?;
+    state.gateway.revoke(account.user.id, &token, account.expires_at).await?;
     Ok(Json(LoggedOut { until: account.expires_at }))
 }
 

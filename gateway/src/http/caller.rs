@@ -9,8 +9,8 @@ use http::request::Parts;
 use http::{HeaderMap, header};
 use hubbub_core::ids::{User, UserId};
 use hubbub_core::ports::accounts::Secret;
+use hubbub_core::ports::revocations::TokenId;
 use hubbub_core::trace::TraceContext;
-use hubbub_wire::tier::control::TokenId;
 
 use super::fault::Fault;
 use super::{ClientAddress, HttpState};

@@ -9,6 +9,8 @@ use hubbub_adapters::bus::LocalBus;
 use hubbub_core::ids::{LogId, Millis, Partitions, User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Account, Accounts, AccountsError, BuiltInAccounts, Role, Secret};
+use hubbub_core::ports::revocations::{Revocation, Revocations};
+use hubbub_core::ports::store::{StoreError, Stored};
 use serde_json::Value;
 use tower_service::Service;
 
@@ -44,6 +46,19 @@ impl Accounts for ByName {
     }
 }
 
+/// A store that is away.
+struct NotKept;
+
+impl Revocations for NotKept {
+    fn put_revocation(&self, _: Revocation) -> PortFuture<'_, Stored<()>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable { inside: "away".into() })))
+    }
+
+    fn revocations(&self, _: Millis) -> PortFuture<'_, Stored<Vec<Revocation>>> {
+        Box::pin(std::future::ready(Err(StoreError::Unavailable { inside: "away".into() })))
+    }
+}
+
 pub(crate) fn gateway(config: Config, partitions: Partitions) -> Arc<Gateway> {
     let bus = Arc::new(LocalBus::default());
     let ports = Ports {
@@ -52,6 +67,8 @@ pub(crate) fn gateway(config: Config, partitions: Partitions) -> Arc<Gateway> {
         partitions,
         log: LogId(1),
         banned: Arc::default(),
+        revoked: Arc::default(),
+        revocations: Arc::new(NotKept),
         cluster: None,
     };
     Gateway::new(config, ports)

@@ -1,6 +1,5 @@
 //! What a gateway does about the others, from its start to its end: it listens, tells, asks and answers, and looks who lives.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +16,7 @@ use crate::metrics as names;
 use crate::peers::announce::announce;
 use crate::peers::balance::Balance;
 use crate::peers::peer::{News, Peer, Snapshot};
-use crate::peers::{Peers, Verdict, revoked};
+use crate::peers::{Peers, Verdict};
 
 /// How often it is looked who lives, and how often changes are told at most: the first after a while at once, since what
 /// was not told dies with a gateway.
@@ -88,9 +87,6 @@ impl Peers {
                     for (node, attempt) in to_ask {
                         tokio::spawn(self.clone().ask(gateway.clone(), node, attempt));
                     }
-                    for node in self.come_into_sight() {
-                        tokio::spawn(self.clone().learn_revoked(gateway.clone(), node));
-                    }
                     turns = turns.wrapping_add(1);
                     if turns.is_multiple_of(BALANCE_EVERY) {
                         self.balance(&gateway, &mut balance, &mut living);
@@ -106,7 +102,7 @@ impl Peers {
                     }
                 }
                 Some(heard) = listening.heard.recv() => {
-                    let verdict = self.hear(&gateway, heard);
+                    let verdict = self.hear(heard);
                     announce(&gateway, &self, verdict);
                 }
             }
@@ -177,22 +173,6 @@ impl Peers {
         (verdict, to_ask)
     }
 
-    /// The others that live and did not at the last look; all of them once this one is heard again.
-    fn come_into_sight(&self) -> Vec<NodeId> {
-        let mut known = self.lock();
-        let living: BTreeSet<_> =
-            known.living.iter().filter(|node| **node != self.cluster.node).cloned().collect();
-        let before = std::mem::replace(&mut known.in_sight, living);
-        let came: Vec<_> = known.in_sight.difference(&before).cloned().collect();
-        known.asked_for_tokens += came.len();
-        came
-    }
-
-    async fn learn_revoked(self: Arc<Self>, gateway: Arc<Gateway>, node: NodeId) {
-        revoked::learn(gateway, node).await;
-        self.lock().asked_for_tokens -= 1;
-    }
-
     /// Tells what changed, or if `anyway` that nothing did. Whether anything was said.
     fn tell(&self, gateway: &Gateway, anyway: bool) -> bool {
         let mut said = false;
@@ -236,15 +216,12 @@ impl Peers {
         }
     }
 
-    fn hear(&self, gateway: &Gateway, heard: Heard) -> Verdict {
+    fn hear(&self, heard: Heard) -> Verdict {
         match heard {
             Heard::Question(mut payload, reply) => match parcel::header::<Question>(&mut payload) {
                 Ok(Question::Present { from }) => {
                     let page = self.lock().page(from);
                     reply.send(parcel::pack(&page));
-                }
-                Ok(Question::Revoked { after }) => {
-                    reply.send(parcel::pack(&revoked::page(&gateway.revoked, after)));
                 }
                 Err(error) => unreadable(&error),
             },

@@ -18,7 +18,6 @@ pub mod announce;
 pub mod balance;
 pub mod life;
 pub mod peer;
-pub mod revoked;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -78,10 +77,6 @@ struct Known {
     others: HashMap<NodeId, Peer>,
     /// This gateway and those that live, by ascending id; empty while the roster can't be believed.
     living: Vec<NodeId>,
-    /// Those of the others that were asked which tokens were called back.
-    in_sight: BTreeSet<NodeId>,
-    /// Of these, how many have not said it yet.
-    asked_for_tokens: usize,
     /// Since when this gateway hears itself.
     heard_since: Option<Instant>,
 }
@@ -171,7 +166,6 @@ impl Known {
         let since = *self.heard_since.get_or_insert(now);
         let mut others = self.living.iter().filter(|node| *node != me);
         now.duration_since(since) >= HEARD_ALL
-            && self.asked_for_tokens == 0
             && others.all(|node| self.others.get(node).is_some_and(Peer::is_known))
     }
 

@@ -8,10 +8,10 @@ use std::time::Instant;
 use hubbub_core::code::CloseCode;
 use hubbub_core::ids::{LogId, RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::{Account, AccountsError, Secret};
+use hubbub_core::ports::revocations::TokenId;
 use hubbub_core::room::Refusal;
 use hubbub_wire::native::answer::{self, Event, Limits, Welcome, WelcomeRoom, WelcomeUser};
 use hubbub_wire::native::request::{Ref, Resume};
-use hubbub_wire::tier::control::TokenId;
 use hubbub_wire::tier::ephemera::Passing;
 
 use crate::error::Failure;

@@ -1,16 +1,14 @@
 //! A token that is called back at one gateway is no token at any.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use hubbub_client::{Client, Error, Options};
-use hubbub_core::ports::bus::{Bus, Subject};
+use hubbub_core::ports::bus::Subject;
 use hubbub_testkit::end_of;
 use serde_json::json;
 
-use crate::world::{Door, Watcher, World, until};
+use crate::world::{Watcher, World};
 
 #[tokio::test]
 async fn a_token_called_back_at_one_gateway_is_refused_at_all() {
@@ -71,51 +69,28 @@ async fn a_connection_that_renewed_its_token_is_not_the_old_ones() {
 }
 
 #[tokio::test]
-async fn it_is_said_again_for_the_bus_may_lose_it() {
+async fn what_could_not_be_told_or_was_lost_is_read() {
     let world = World::start().await;
     let [a, b] = world.gateways(["a", "b"]).await;
-    let ann = world.person("ann").await;
-    let (_there, mut there) = b.connect(&ann).await;
-    a.line.lose(Subject::Control);
-    assert_eq!(a.ask(&ann, "POST", "/v1/accounts/logout").await.0, 200);
-    assert_eq!(b.ask(&ann, "GET", "/v1/accounts/validate").await.0, 200, "it was lost");
-    a.line.lose_no_more();
-    assert_eq!(end_of(&mut there).await.1, Some(4401));
-    assert_eq!(b.ask(&ann, "GET", "/v1/accounts/validate").await.0, 401);
-}
-
-#[tokio::test]
-async fn what_could_not_be_said_was_not_done_and_may_be_asked_again() {
-    let world = World::start().await;
-    let [a, b] = world.gateways(["a", "b"]).await;
-    let ann = world.person("ann").await;
-    let (_there, mut there) = b.connect(&ann).await;
-    a.line.is_away.store(true, SeqCst);
-    assert_eq!(a.ask(&ann, "POST", "/v1/accounts/logout").await.0, 503);
-    a.line.is_away.store(false, SeqCst);
-    assert_eq!(a.ask(&ann, "POST", "/v1/accounts/logout").await.0, 200);
-    assert_eq!(end_of(&mut there).await.1, Some(4401));
-}
-
-/// One that heard nothing for longer than it is said again, and one that was not there yet.
-#[tokio::test]
-async fn a_gateway_that_was_away_learns_of_it_from_another() {
-    let world = World::start().await;
-    let [a, b] = world.gateways(["a", "b"]).await;
-    let ann = world.person("ann").await;
-    let (_there, mut there) = b.connect(&ann).await;
-    b.line.is_cut.store(true, SeqCst);
-    let said = Arc::new(AtomicUsize::new(0));
-    let count = said.clone();
-    let counter = Arc::new(move |_| _ = count.fetch_add(1, SeqCst));
-    let _counts = world.bus.listen(Subject::Control, counter).await.unwrap();
-    assert_eq!(a.ask(&ann, "POST", "/v1/accounts/logout").await.0, 200);
-    let refuses = async |door: &Door| door.ask(&ann, "GET", "/v1/accounts/validate").await.0 == 401;
-    until("it was said for the last time", async || said.load(SeqCst) == 3).await;
-    assert!(!refuses(&b).await, "it heard of it");
-    b.line.is_cut.store(false, SeqCst);
-    assert_eq!(end_of(&mut there).await, ("revoked".to_owned(), Some(4401)));
-    assert!(refuses(&b).await);
-    let [c] = world.gateways(["c"]).await;
-    until("the new one knows", async || refuses(&c).await).await;
+    for (name, is_away) in [("ann", false), ("bob", true)] {
+        let person = world.person(name).await;
+        let (_here, mut here) = a.connect(&person).await;
+        let (_there, mut there) = b.connect(&person).await;
+        match is_away {
+            true => a.line.is_away.store(true, SeqCst),
+            false => a.line.lose(Subject::Control),
+        }
+        assert_eq!(a.ask(&person, "POST", "/v1/accounts/logout").await.0, 200);
+        assert_eq!(end_of(&mut here).await.1, Some(4401));
+        assert_eq!(a.ask(&person, "GET", "/v1/accounts/validate").await.0, 401);
+        assert_eq!(b.ask(&person, "GET", "/v1/accounts/validate").await.0, 200, "it was not told");
+        assert_eq!(end_of(&mut there).await, ("revoked".to_owned(), Some(4401)));
+        assert_eq!(b.ask(&person, "GET", "/v1/accounts/validate").await.0, 401);
+        a.line.is_away.store(false, SeqCst);
+        a.line.lose_no_more();
+    }
+    let cyd = world.person("cyd").await;
+    assert_eq!(b.ask(&cyd, "POST", "/v1/accounts/logout").await.0, 200);
+    let late = world.gateway("late").await;
+    assert_eq!(late.ask(&cyd, "GET", "/v1/accounts/validate").await.0, 401, "who begins knows it");
 }

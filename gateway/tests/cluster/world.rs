@@ -14,7 +14,7 @@ use hubbub_adapters::leases::LocalLeases;
 use hubbub_adapters::store::embedded::{EmbeddedStore, Options};
 use hubbub_client::event::Presence;
 use hubbub_client::{Client, Event, Events};
-use hubbub_core::ids::{LogId, NodeId, Partitions, RoomId, User, UserId};
+use hubbub_core::ids::{NodeId, Partitions, RoomId, User, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{Accounts, Registration, Secret};
 use hubbub_core::ports::bus::{
@@ -26,6 +26,7 @@ use hubbub_gateway::http::{HttpState, Readiness, router};
 use hubbub_gateway::peers::Cluster;
 use hubbub_gateway::presence::Arrived;
 use hubbub_gateway::{Gateway, Ports, listener};
+use hubbub_node::revoked::Revoked;
 use hubbub_node::roster::{Roster, give_signs_of_life};
 use hubbub_wire::tier::node::Tier;
 use hubbub_wire::tier::parcel;
@@ -236,7 +237,7 @@ pub struct World {
     pub bus: Arc<LocalBus>,
     accounts: Arc<BuiltIn>,
     partitions: Partitions,
-    log: LogId,
+    store: Arc<EmbeddedStore>,
     end: CancellationToken,
     _folder: tempfile::TempDir,
 }
@@ -252,9 +253,9 @@ impl World {
         let ports = hubbub_room_worker::Ports { bus: bus.clone(), store: store.clone(), leases };
         let worker = hubbub_room_worker::Config::new(NodeId::parse("worker").unwrap(), partitions);
         tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
-        let (history, log) = (hubbub_history_service::Config::new(partitions), store.log_id());
-        tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
-        Self { bus, accounts, partitions, log, end, _folder: folder }
+        let history = hubbub_history_service::Config::new(partitions);
+        tokio::spawn(hubbub_history_service::serve(bus.clone(), store.clone(), history, end.clone()));
+        Self { bus, accounts, partitions, store, end, _folder: folder }
     }
 
     pub async fn gateway(&self, name: &str) -> Door {
@@ -281,11 +282,17 @@ impl World {
             bus: line.clone(),
             accounts: self.accounts.clone(),
             partitions: self.partitions,
-            log: self.log,
+            log: self.store.log_id(),
             banned: Arc::default(),
+            revoked: Revoked::read(&*self.store).await.unwrap(),
+            revocations: self.store.clone(),
             cluster: Some(Cluster { node, roster, readers, bridges }),
         };
         let gateway = Gateway::new(config, ports);
+        let (reads, store, end) = (gateway.clone(), self.store.clone(), leaving.clone());
+        tokio::spawn(end.run_until_cancelled_owned(async move {
+            reads.revoked.keep_reading(&*store, |found| reads.close_revoked(&found)).await;
+        }));
         let state = HttpState {
             gateway: gateway.clone(),
             health: Arc::new(Readiness::default),

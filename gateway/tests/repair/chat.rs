@@ -134,7 +134,7 @@ impl Chat {
         let worker = hubbub_room_worker::Config::new(NodeId::parse("test").unwrap(), partitions);
         tokio::spawn(hubbub_room_worker::serve(ports, worker, end.clone()));
         let (history, log) = (hubbub_history_service::Config::new(partitions), store.log_id());
-        tokio::spawn(hubbub_history_service::serve(bus.clone(), store, history, end.clone()));
+        tokio::spawn(hubbub_history_service::serve(bus.clone(), store.clone(), history, end.clone()));
         let gateway = Gateway::new(
             config,
             Ports {
@@ -143,6 +143,8 @@ impl Chat {
                 partitions,
                 log,
                 banned: Arc::default(),
+                revoked: Arc::default(),
+                revocations: store.clone(),
                 cluster: None,
             },
         );

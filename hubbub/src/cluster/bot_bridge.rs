@@ -8,6 +8,7 @@ use hubbub_bot_bridge::{Config, Ports};
 use hubbub_core::ports::broker::Broker as _;
 use hubbub_node::bans::Banned;
 use hubbub_node::health::Condition;
+use hubbub_node::revoked::Revoked;
 use hubbub_node::roster::give_signs_of_life;
 use hubbub_node::telemetry::Metrics;
 use hubbub_wire::tier::agent::Role;
@@ -55,12 +56,19 @@ async fn work(
         let partitions = partitions(&*reached.bus).await?;
         let accounts = accounts.open(reached.store.clone()).await?;
         let banned = Banned::read(&*reached.store).await?;
-        anyhow::Ok((reached, partitions, accounts, banned))
+        let revoked = Revoked::read(&*reached.store).await?;
+        anyhow::Ok((reached, partitions, accounts, banned, revoked))
     };
     let Some(started) = shutdown.run_until_cancelled(start).await else { return Ok(()) };
-    let (reached, partitions, accounts, banned) = started?;
+    let (reached, partitions, accounts, banned, revoked) = started?;
     let broker = Arc::new(AmqpBroker::new(options));
-    let ports = Ports { bus: reached.bus.clone(), broker: broker.clone(), accounts, banned: banned.clone() };
+    let ports = Ports {
+        bus: reached.bus.clone(),
+        broker: broker.clone(),
+        accounts,
+        banned: banned.clone(),
+        revoked: revoked.clone(),
+    };
     let config = Config {
         partitions,
         node: Some(node.id.clone()),
@@ -91,6 +99,7 @@ async fn work(
     tokio::select! {
         served = node.shown(&reached, (address, None), shutdown, serve) => served??,
         () = banned.keep_reading(&*reached.store, |_| {}) => {}
+        () = revoked.keep_reading(&*reached.store, |_| {}) => {}
         why = node.watch(&reached, shutdown) => return Err(why),
         () = watch(&broker, &condition) => {}
     }

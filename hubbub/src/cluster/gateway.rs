@@ -12,6 +12,7 @@ use hubbub_gateway::tls::Tls;
 use hubbub_gateway::{Gateway, Ports, listener};
 use hubbub_node::agent::Reported;
 use hubbub_node::bans::Banned;
+use hubbub_node::revoked::Revoked;
 use hubbub_node::roster::{Roster, give_signs_of_life};
 use hubbub_node::telemetry::Metrics;
 use hubbub_wire::tier::agent::Role;
@@ -100,6 +101,7 @@ pub async fn serve(
         () = gateway.banned.keep_reading(&*reached.store, |found| {
             found.iter().for_each(|user| gateway.close_banned(user));
         }) => {}
+        () = gateway.revoked.keep_reading(&*reached.store, |found| gateway.close_revoked(&found)) => {}
         why = node.watch(&reached, &shutdown) => return Err(why),
         ended = tls::reload_when_told(tls.clone()) => ended.context("SIGHUP can't be listened to")?,
     }
@@ -125,13 +127,15 @@ async fn start(
     let partitions = partitions(&*reached.bus).await?;
     let accounts = accounts.open(reached.store.clone()).await?;
     let banned = Banned::read(&*reached.store).await?;
+    let revoked = Revoked::read(&*reached.store).await?;
     let (roster, roster_heard) = Roster::listen(&*reached.bus, Tier::Gateway).await?;
     let (readers, readers_heard) = Roster::listen(&*reached.bus, Tier::HistoryService).await?;
     let (bridges, bridges_heard) = Roster::listen(&*reached.bus, Tier::BotBridge).await?;
     let (reported, reports_heard) = Reported::listen(&*reached.bus).await?;
     let cluster = Some(Cluster { node: node.id.clone(), roster, readers, bridges });
     let (bus, log) = (reached.bus.clone(), reached.store.log_id());
-    let ports = Ports { bus, accounts, partitions, log, banned, cluster };
+    let revocations = reached.store.clone();
+    let ports = Ports { bus, accounts, partitions, log, banned, revoked, revocations, cluster };
     let gateway = Gateway::new(settings.gateway(tls), ports);
     let heard = [roster_heard, readers_heard, bridges_heard, reports_heard];
     Ok(Started { gateway, reached, reported, _heard: heard })

@@ -15,6 +15,7 @@ use hubbub_testkit::bots::{Bot, node_bot};
 use hubbub_testkit::{
     Cluster, Hubbub, Person, Plan, RabbitMq, Signal, eventually, in_time, shows_what_is_documented,
 };
+use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::world::{ASKED_AGAIN, Quiet, plan};
@@ -249,4 +250,27 @@ async fn commands_keep_their_order_over_several_bridges_and_one_that_is_repeated
     });
     let expected: Vec<_> = texts.into_iter().chain(["/x=once".to_owned()]).collect();
     assert_eq!(heard.collect::<Vec<_>>(), expected);
+
+    // A bridge that begins knows which tokens were called back.
+    let token = bot_token(cluster, "node");
+    let out = cluster.gateways[0].post("/v1/accounts/logout", Some(&token), &json!({})).await.unwrap();
+    assert_eq!(out.status, 200, "{out:?}");
+    for bridge in &mut cluster.bridges {
+        assert!(bridge.terminate().await.unwrap().success());
+        bridge.restart().await.unwrap();
+        reaches_its_broker(bridge).await;
+    }
+    let _bot = Bot::start(&mut node_bot().unwrap(), cluster.broker.as_ref().unwrap(), &token).unwrap();
+    given(&ann, &room, "/x=late", &Key::parse("late").unwrap()).await;
+    eventually("what the bot says is refused", async || {
+        for bridge in &cluster.bridges {
+            let metrics = bridge.get("/metrics", None).await.ok()?.text;
+            assert!(!metrics.contains("hubbub_bot_answers_total{outcome=\"kept\"}"), "{metrics}");
+            if metrics.contains("hubbub_bot_answers_total{outcome=\"token\"}") {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
 }

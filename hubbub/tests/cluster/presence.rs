@@ -123,7 +123,7 @@ async fn who_comes_and_goes_is_told_at_the_other_gateway_and_who_was_at_a_killed
     shows(&gateways[1], &bob, &room, &bob, true).await;
     drop(anns);
 
-    // Started again it is another one, which is ready when it was told who is there, and which tokens were called back.
+    // Started again it is another one, which is ready when it was told who is there, and has read which tokens were called back.
     let cyd = Person::register(&gateways[1], "cyd").await.unwrap();
     let out = gateways[1].post("/v1/accounts/logout", Some(&cyd.token), &json!({})).await.unwrap();
     assert_eq!(out.status, 200, "{out:?}");

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hubbub_testkit::{Hubbub, Person, Start, eventually, in_time, library_of_syncs};
+use serde_json::json;
 
 /// What becomes of a sync of the log: it waits while there is the one file, and fails while there is the other.
 const SYNCS: &str = r#"
@@ -48,6 +49,22 @@ async fn is_unready(server: &Hubbub, why: &str) {
         (ready.status == 503 && ready.text.contains(why)).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_token_that_can_not_be_called_back_is_one_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Hubbub::start(program(folder.path())).await.unwrap();
+    let ann = Person::register(&server, "ann").await.unwrap();
+    let log_out = async || {
+        let out = server.post("/v1/accounts/logout", Some(&ann.token), &json!({})).await.unwrap();
+        let asked = server.get("/v1/accounts/validate", Some(&ann.token)).await.unwrap();
+        (out.status, asked.status)
+    };
+    let fails = File::make(server.data().join("syncs-fail"));
+    assert_eq!(log_out().await, (503, 200));
+    drop(fails);
+    assert_eq!(log_out().await, (200, 401));
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod pictures;
 mod restored;
 mod resume;
 mod retention;
+mod revoked;
 mod slow;
 mod socketio;
 mod taken;

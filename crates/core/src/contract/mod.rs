@@ -8,4 +8,5 @@ pub mod broker;
 pub mod bus;
 pub mod forgetting;
 pub mod leases;
+pub mod revocations;
 pub mod store;

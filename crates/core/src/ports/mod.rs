@@ -10,6 +10,7 @@ pub mod bans;
 pub mod broker;
 pub mod bus;
 pub mod leases;
+pub mod revocations;
 pub mod store;
 
 /// What an operation of a port returns.

@@ -1,9 +1,8 @@
 //! What all nodes must know at once.
 
-use std::fmt;
-
 use hubbub_core::ids::{Millis, UserId};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use hubbub_core::ports::revocations::TokenId;
+use serde::{Deserialize, Serialize};
 
 /// Something that all nodes must know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,28 +27,4 @@ pub enum Control {
         /// Whose.
         user: UserId,
     },
-}
-
-/// Names a token without giving it away: the first half of its SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct TokenId(pub [u8; 16]);
-
-impl fmt::Debug for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl Serialize for TokenId {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&format_args!("{self:?}"))
-    }
-}
-
-impl<'de> Deserialize<'de> for TokenId {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(from)?;
-        let number = u128::from_str_radix(&text, 16).map_err(serde::de::Error::custom)?;
-        Ok(Self(number.to_be_bytes()))
-    }
 }

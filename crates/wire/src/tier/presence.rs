@@ -3,10 +3,8 @@
 
 use std::sync::Arc;
 
-use hubbub_core::ids::{Millis, NodeId, RoomId, User, UserId};
+use hubbub_core::ids::{NodeId, RoomId, User, UserId};
 use serde::{Deserialize, Serialize};
-
-use crate::tier::control::TokenId;
 
 /// What changed at a gateway since its last message; or, without changes, that this is still so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,20 +66,6 @@ pub enum Question {
         /// From here on.
         from: Place,
     },
-    /// Which tokens were called back? One of an older version has no answer.
-    Revoked {
-        /// Those that end after this one: their end, and which of them.
-        after: Option<(Millis, TokenId)>,
-    },
-}
-
-/// Tokens that were called back, as far as a node heard of it: those that end first, first.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RevokedPage {
-    /// When each ends by itself, and which.
-    pub tokens: Vec<(Millis, TokenId)>,
-    /// Whether there are others behind the last one.
-    pub more: bool,
 }
 
 /// Where in the whole a page begins: users by ascending id, then counts by ascending room.

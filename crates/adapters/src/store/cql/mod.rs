@@ -12,10 +12,11 @@ use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hubbub_core::entry::Entry;
-use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, Seq, UserId};
+use hubbub_core::ids::{Epoch, LogId, Millis, Partition, Partitions, RoomId, Seq, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
 use hubbub_core::ports::bans::{Ban, Bans};
+use hubbub_core::ports::revocations::{Revocation, Revocations};
 use hubbub_core::ports::store::{
     Append, Appended, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store,
     Stored, Trim,
@@ -33,6 +34,7 @@ mod log;
 mod lwt;
 mod project;
 mod retention;
+mod revocations;
 mod schema;
 mod statements;
 mod tablets;
@@ -323,5 +325,15 @@ impl Bans for CqlStore {
 
     fn bans(&self) -> PortFuture<'_, Stored<Vec<Ban>>> {
         self.run("bans", async move |db| bans::all(&db).await)
+    }
+}
+
+impl Revocations for CqlStore {
+    fn put_revocation(&self, revocation: Revocation) -> PortFuture<'_, Stored<()>> {
+        self.run("put_revocation", async move |db| revocations::put(&db, revocation).await)
+    }
+
+    fn revocations(&self, since: Millis) -> PortFuture<'_, Stored<Vec<Revocation>>> {
+        self.run("revocations", async move |db| revocations::all(&db, since).await)
     }
 }

@@ -30,7 +30,7 @@ pub(super) const BUCKET_SEQS: u64 = 5_000;
 /// Rooms of so many milliseconds share a partition of the directory: 30 days.
 pub(super) const PERIOD_MS: u64 = 30 * 24 * 3_600 * 1_000;
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 17] = [
     // What is the same for every node: the log's id, the number of partitions, keys that sign tokens.
     "CREATE TABLE IF NOT EXISTS ks.shared (name text PRIMARY KEY, value blob)",
     // Written by nobody who minds: whether a write can be had at all.
@@ -59,6 +59,8 @@ const TABLES: [&str; 15] = [
     // All in one partition, which each gateway reads whole. As with the projections, a lifted ban has a row that says so.
     "CREATE TABLE IF NOT EXISTS ks.ban (list int, user text, banned boolean, at bigint, banned_by text, reason text, \
      PRIMARY KEY (list, user))",
+    "CREATE TABLE IF NOT EXISTS ks.revoked (week bigint, until bigint, id blob, PRIMARY KEY (week, until, id))",
+    "CREATE TABLE IF NOT EXISTS ks.revoked_of_late (hour bigint, at bigint, id blob, until bigint, PRIMARY KEY (hour, at, id))",
 ];
 
 /// Whether a cluster ever began with this keyspace: whether there is a row of what its nodes share.

@@ -80,6 +80,10 @@ statements! {
     put_ban: Harmless = "INSERT INTO ks.ban (list, user, banned, at, banned_by, reason) VALUES (0, ?, true, ?, ?, ?)";
     lift_ban: Harmless = "INSERT INTO ks.ban (list, user, banned) VALUES (0, ?, false)";
     bans: Harmless = "SELECT user, banned, at, banned_by, reason FROM ks.ban WHERE list = 0";
+    put_revoked: Harmless = "INSERT INTO ks.revoked (week, until, id) VALUES (?, ?, ?) USING TTL ?";
+    put_revoked_of_late: Harmless = "INSERT INTO ks.revoked_of_late (hour, at, id, until) VALUES (?, ?, ?, ?) USING TTL ?";
+    revoked: Harmless = "SELECT id, until FROM ks.revoked WHERE week = ? AND until > ?";
+    revoked_of_late: Harmless = "SELECT id, until FROM ks.revoked_of_late WHERE hour = ? AND at >= ?";
     give_account_id_back: Tells = "DELETE FROM ks.account_id WHERE id = ? IF email = ?";
 }
 

@@ -38,6 +38,7 @@ mod queue;
 mod readers;
 mod recent;
 mod retention;
+mod revocations;
 mod row_sum;
 mod rows;
 mod schema;

@@ -1,9 +1,10 @@
 //! The ports, carried out by the writer thread and the reading threads.
 
-use hubbub_core::ids::{Epoch, LogId, Partition, Partitions, RoomId, Seq, UserId};
+use hubbub_core::ids::{Epoch, LogId, Millis, Partition, Partitions, RoomId, Seq, UserId};
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::accounts::{AccountRow, AccountStore, AccountStoreError};
 use hubbub_core::ports::bans::{Ban, Bans};
+use hubbub_core::ports::revocations::{Revocation, Revocations};
 use hubbub_core::ports::store::{
     Append, Appended, DirectoryCursor, JoinedRoom, MemberRow, Projection, Read, RoomRow, Segment, Store,
     StoreError, Stored, Trim,
@@ -15,7 +16,7 @@ use super::EmbeddedStore;
 use super::failure::{damaged, unavailable};
 use super::queue::Refused;
 use super::write::{NewEntries, Write};
-use super::{accounts, bans, lists, log, retention};
+use super::{accounts, bans, lists, log, retention, revocations};
 
 impl EmbeddedStore {
     /// Hands a write to the writer thread, now; the future is its answer.
@@ -207,5 +208,16 @@ impl Bans for EmbeddedStore {
 
     fn bans(&self) -> PortFuture<'_, Stored<Vec<Ban>>> {
         self.readers.run(bans::all)
+    }
+}
+
+impl Revocations for EmbeddedStore {
+    fn put_revocation(&self, revocation: Revocation) -> PortFuture<'_, Stored<()>> {
+        self.write(|reply| Write::Revocation(revocation, reply))
+    }
+
+    fn revocations(&self, _since: Millis) -> PortFuture<'_, Stored<Vec<Revocation>>> {
+        // All of them: whoever has this store reads them once, when it begins.
+        self.readers.run(revocations::all)
     }
 }

@@ -1,7 +1,7 @@
 //! The tables. Their page is `docs/store-format.md`: change both together, and the version.
 
 /// Version of the layout of tables and of what is in them. Kept in the file as `user_version`.
-pub(super) const VERSION: i32 = 5;
+pub(super) const VERSION: i32 = 6;
 
 /// Says that a SQLite file is a store of ours: "HbSt".
 pub(super) const APPLICATION_ID: i32 = 0x4862_5374;
@@ -38,6 +38,14 @@ CREATE TABLE kept (
 ",
     // And a row of `entry` may have several, and one of `journal` a part of a record. Those that are there stay as they are.
     "ALTER TABLE journal RENAME COLUMN no TO slot",
+    "
+CREATE TABLE revoked (
+    token BLOB NOT NULL PRIMARY KEY,
+    until INTEGER NOT NULL,
+    sum   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX revoked_by_end ON revoked (until);
+",
 ];
 
 /// Makes an empty store, of version 1: what came since follows.

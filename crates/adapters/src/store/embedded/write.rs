@@ -4,6 +4,7 @@ use bytes::Bytes;
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq, UserId};
 use hubbub_core::ports::accounts::{AccountRow, AccountStoreError};
 use hubbub_core::ports::bans::Ban;
+use hubbub_core::ports::revocations::Revocation;
 use hubbub_core::ports::store::{Appended, Projection, Segment, StoreError, Stored, Trim};
 use tokio::sync::oneshot;
 
@@ -28,6 +29,7 @@ pub(super) enum Write {
     Claim(Partition, Reply<Epoch>),
     Account(Box<AccountRow>, oneshot::Sender<Result<(), AccountStoreError>>),
     Secret(&'static str, Vec<u8>, Reply<Vec<u8>>),
+    Revocation(Revocation, Reply<()>),
     Ban(Box<Ban>, Reply<()>),
     LiftBan(UserId, Reply<()>),
     /// Only shows whether a commit succeeds.
@@ -45,7 +47,7 @@ impl Write {
                 }
                 Self::Project(projection, _) => projection.members.len() * 192,
                 Self::Account(..) | Self::Segment(..) | Self::Claim(..) | Self::Probe(_) => 0,
-                Self::Ban(..) | Self::LiftBan(..) => 0,
+                Self::Ban(..) | Self::LiftBan(..) | Self::Revocation(..) => 0,
                 Self::Trim(trim, _) => trim.epochs.len() * 8,
                 Self::Secret(_, candidate, _) => candidate.len(),
             }
@@ -60,6 +62,7 @@ impl Write {
             | Self::Project(_, reply)
             | Self::Ban(_, reply)
             | Self::LiftBan(_, reply)
+            | Self::Revocation(_, reply)
             | Self::Probe(reply) => _ = reply.send(Err(error)),
             Self::Claim(_, reply) => _ = reply.send(Err(error)),
             Self::Trim(_, reply) => _ = reply.send(Err(error)),

@@ -23,6 +23,7 @@ use super::place::{Places, check_seq};
 use super::project;
 use super::queue::Taken;
 use super::retention;
+use super::revocations;
 use super::scrub::Scrub;
 use super::shared::Shared;
 use super::write::{Held, NewEntries, Write};
@@ -312,6 +313,9 @@ impl Writer {
             }
             Write::Ban(ban, reply) => Held::Done(reply, self.alone(|w| bans::put(&w.db, &ban))),
             Write::LiftBan(user, reply) => Held::Done(reply, self.alone(|w| bans::lift(&w.db, &user))),
+            Write::Revocation(revocation, reply) => {
+                Held::Done(reply, self.alone(|w| revocations::put(&w.db, revocation)))
+            }
             Write::Probe(reply) => {
                 let probed = self.alone(|w| facts::probe(&w.db));
                 batch.probed |= probed.is_ok();
