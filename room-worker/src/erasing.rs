@@ -5,16 +5,19 @@
 //! machine says in the log what is gone.
 //!
 //! All rows of the room are gone through, also those outside the chain, of holders that were fenced: nobody reads them, and what was
-//! said is in them.
+//! said is in them. What such a holder had on its way may come after that. So at the end its segment is barred, from where another goes
+//! on; a row that comes then is hidden and goes.
 
 use std::sync::Arc;
 
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use hubbub_core::chain::{Piece, pieces};
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{Epoch, RoomId, Seq, UserId};
 use hubbub_core::ports::store::{Append, Read, Segment, Store};
 use hubbub_wire::tier::act::EraseFrom;
 
+use crate::append::put_segment;
 use crate::error::OpenError;
 use crate::orders::{Reached, Scope, Slice, segments_of};
 
@@ -25,6 +28,8 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 const PART_BYTES: usize = 512 * 1024;
 /// Reads of one part: of a room that had many holders each finds little.
 const READS_MAX: usize = 32;
+/// Segments that are barred at once.
+const BARRED_AT_ONCE: usize = 16;
 
 /// Erases an author's messages in a part of the log. They are gone when this returns.
 pub(crate) async fn erase_some(
@@ -45,13 +50,13 @@ pub(crate) async fn erase_some(
         Walk { store, room, author, chain, scope, trimmed, kept_from, at: from, count: 0, rows: 0, bytes: 0 };
     for _ in 0..READS_MAX {
         let mut left = segments.iter().skip_while(|segment| segment.epoch < walk.at.epoch);
-        let (Some(segment), following) = (left.next(), left.next()) else { return Ok(walk.end()) };
+        let (Some(segment), following) = (left.next(), left.next()) else { return walk.end(&segments).await };
         match (walk.step(segment).await?, following) {
             (Step::More, _) => {}
             (Step::Enough, _) => break,
             (Step::Nothing, Some(following)) => (walk.at.epoch, walk.at.after) = (following.epoch, Seq(0)),
             // The newest one may grow, so it is left only to end: what comes into it later is for the next order.
-            (Step::Nothing, None) => return Ok(walk.end()),
+            (Step::Nothing, None) => return walk.end(&segments).await,
         }
     }
     Ok(Slice { count: walk.count, reached: Reached::Here(walk.at) })
@@ -83,8 +88,33 @@ enum Step {
 }
 
 impl Walk {
-    fn end(&self) -> Slice {
-        Slice { count: self.count, reached: Reached::End { last: self.at.last, said: self.at.said } }
+    async fn end(&self, segments: &[Segment]) -> Result<Slice, OpenError> {
+        self.bar(segments).await?;
+        Ok(Slice { count: self.count, reached: Reached::End { last: self.at.last, said: self.at.said } })
+    }
+
+    /// Bars what holders before this one may still write. Our own segment has to be there for good, and the epoch still to be ours after
+    /// that: then whoever comes later goes on from ours, and takes nothing of theirs that we have not.
+    async fn bar(&self, segments: &[Segment]) -> Result<(), OpenError> {
+        let Scope { newest, own, link, partition, .. } = self.scope;
+        let inside = |error| OpenError::of(&self.room, error);
+        if newest != own {
+            put_segment(&self.store, &self.room, link).await;
+        }
+        let fence = self.store.fence(partition).await.map_err(inside)?;
+        if fence != own {
+            return Err(OpenError::Fenced(fence));
+        }
+        let earlier = segments.iter().filter(|segment| segment.epoch < own).map(|segment| {
+            let piece = self.chain.iter().find(|piece| piece.epoch == segment.epoch);
+            let from = piece.map_or(segment.start, |piece| Seq(*piece.seqs.end()).next());
+            self.store.bar(self.room.clone(), segment.epoch, from)
+        });
+        stream::iter(earlier.collect::<Vec<_>>())
+            .buffer_unordered(BARRED_AT_ONCE)
+            .try_for_each(async |()| Ok(()))
+            .await
+            .map_err(inside)
     }
 
     /// One read of a segment's rows, and the erasing of what it finds.

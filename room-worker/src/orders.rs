@@ -4,7 +4,7 @@
 //! sees how far it is. A room has one at a time: what one goes through another does not trim meanwhile.
 
 use hubbub_core::entry::{Erasure, Retention};
-use hubbub_core::ids::{Epoch, RoomId, Seq, User, UserId};
+use hubbub_core::ids::{Epoch, Partition, RoomId, Seq, User, UserId};
 use hubbub_core::ports::store::{Segment, Store};
 use hubbub_wire::tier::act::{EraseFrom, Trimmed};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use crate::error::OpenError;
 use crate::inbox::Asker;
 use crate::metrics;
 use crate::partition::{Done, Writer};
+use crate::recovery::Link;
 use crate::retry::patiently;
 use crate::trimming::trim_some;
 
@@ -43,6 +44,10 @@ pub(crate) struct Scope {
     pub(crate) head: Seq,
     /// Our epoch.
     pub(crate) own: Epoch,
+    /// Our segment, which may not be there yet.
+    pub(crate) link: Link,
+    /// Whose fence says whether the epoch is still ours.
+    pub(crate) partition: Partition,
 }
 
 /// What was done.
@@ -80,9 +85,9 @@ pub(crate) enum Reached {
 impl Writer {
     /// Begins what was ordered of a room, if nothing is being carried out in it.
     pub(crate) fn start_order(&mut self, room: &RoomId) {
-        let epoch = self.voice.epoch;
+        let (partition, epoch) = (self.voice.partition, self.voice.epoch);
         let Some(open) = self.rooms.get_mut(room).and_then(|slot| slot.open.as_mut()) else { return };
-        let Some((order, scope)) = open.take_order(epoch) else { return };
+        let Some((order, scope)) = open.take_order(partition, epoch) else { return };
         let (store, room, now) = (self.tier.ports.store.clone(), room.clone(), (self.tier.config.clock)());
         self.work.push(Box::pin(async move {
             let part = match &order.job {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hubbub_core::code::Code;
 use hubbub_core::entry::Entry;
 use hubbub_core::held::Held;
-use hubbub_core::ids::{Epoch, LogId, Millis, RoomId, Seq};
+use hubbub_core::ids::{Epoch, LogId, Millis, Partition, RoomId, Seq};
 use hubbub_core::ports::bus::Payload;
 use hubbub_core::ports::store::Append;
 use hubbub_core::room::{Action, Answer, Decision, Room};
@@ -330,11 +330,11 @@ impl OpenRoom {
     }
 
     /// The next order, if none is being carried out, and which part of the log it is about: what is in the store by now.
-    pub(crate) fn take_order(&mut self, own: Epoch) -> Option<(Order, Scope)> {
+    pub(crate) fn take_order(&mut self, partition: Partition, own: Epoch) -> Option<(Order, Scope)> {
         let order = if self.carrying_out { None } else { self.orders.pop_front() }?;
         self.carrying_out = true;
         let newest = self.link.epoch_of(self.durable, own);
-        Some((order, Scope { newest, head: self.durable, own }))
+        Some((order, Scope { newest, head: self.durable, own, link: self.link, partition }))
     }
 
     /// A part of an order was carried out; at its end the room says so.

@@ -174,6 +174,19 @@ async fn a_read_goes_over_the_ends_of_buckets() {
     assert_eq!(found, [entry(9_999), entry(10_000)]);
 }
 
+/// A holder that was fenced may have had it on its way for a while.
+#[tokio::test]
+async fn what_comes_after_a_bar_is_never_there() {
+    let store = open(&options().await).await;
+    append(&store, 4_990..5_003).await;
+    store.bar(room(), Epoch(1), Seq(4_995)).await.unwrap();
+    append(&store, 4_993..5_010).await;
+    append(&store, 14_900..14_910).await;
+    let found = store.read(read(4_990..=u64::MAX)).await.unwrap();
+    assert!(found.iter().map(|entry| entry.seq.0).eq(4_990..4_995), "what is before it stays");
+    assert_eq!(store.read(read(14_900..=14_909)).await.unwrap(), []);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_who_claim_at_once_each_gets_a_number_of_its_own() {
     let options = options().await;

@@ -1,8 +1,14 @@
 //! A user's messages are erased at all gateways and history services, whatever they had in memory, while holders change.
 
+use std::time::Duration;
+
+use hubbub_adapters::store::{CqlOptions, CqlStore};
 use hubbub_client::{Client, Event, What};
-use hubbub_core::ids::{Key, RoomId, Seq};
-use hubbub_testkit::{Hubbub, Operator, Person, eventually, in_time};
+use hubbub_core::entry::{Entry, Says};
+use hubbub_core::ids::{Key, Millis, RoomId, Seq, User, UserId};
+use hubbub_core::limits::Content;
+use hubbub_core::ports::store::{Append, Read, Store};
+use hubbub_testkit::{Hubbub, Keyspace, Operator, Person, eventually, in_time};
 use serde_json::json;
 
 use crate::world::{Quiet, connect, log, plan};
@@ -94,9 +100,37 @@ async fn erased_messages_are_gone_at_every_gateway_and_of_every_history_service(
     for gateway in &cluster.gateways {
         assert_eq!(read(gateway, &ann, &rooms[0]).await.matches(SECRET).count(), 0);
     }
+    what_was_on_its_way_comes_to_nothing(&cluster.keyspace, &rooms[0]).await;
     let key = Key::parse("bob-490").unwrap();
     let sent =
         eventually("it is said again", async || bobs.send_text(&rooms[0], "again", Some(&key)).await.ok())
             .await;
     assert!(sent.seq().is_some_and(|seq| seq < Seq(500)), "the repeat finds its first: {sent:?}");
+}
+
+/// The segments of earlier holders take nothing more, of whichever: one may have been paused for long, or its lines may have held it up.
+async fn what_was_on_its_way_comes_to_nothing(keyspace: &Keyspace, room: &RoomId) {
+    let options = CqlOptions {
+        nodes: vec![keyspace.database.clone()],
+        keyspace: keyspace.name.clone(),
+        replication: 1,
+        datacenter: None,
+        user: None,
+        tls: None,
+        request_timeout: Duration::from_secs(10),
+        cluster: "hub".into(),
+    };
+    let store = CqlStore::open(&options).await.unwrap();
+    let segments = store.segments(room.clone()).await.unwrap();
+    // That of the newest holder is there, though all it has done is to erase.
+    assert_eq!(segments.len(), 3, "{segments:?}");
+    for pair in segments.windows(2) {
+        let (epoch, start) = (pair[0].epoch, pair[1].start);
+        let bob = User { id: UserId::parse("bob").unwrap(), name: "bob".into() };
+        let late = Content::text(SECRET.into()).unwrap();
+        let late = Entry::new(room, start, Millis(1), &bob, None, Says::Message(&late));
+        store.append(Append { room: room.clone(), epoch, entries: vec![late] }).await.unwrap();
+        let read = Read { room: room.clone(), epoch, seqs: start.0..=start.0, bytes_max: usize::MAX };
+        assert_eq!(store.read(read).await.unwrap(), []);
+    }
 }

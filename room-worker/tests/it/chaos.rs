@@ -22,7 +22,7 @@ use hubbub_wire::tier::act::{Ask, ReadTo, Told, What};
 use hubbub_wire::tier::{event, parcel};
 use tokio::time::{Instant, timeout};
 
-use crate::faults::{Faulty, bad_weather};
+use crate::faults::{Bars, Faulty, bad_weather};
 use crate::log_reader::{members_after, read_log};
 use crate::world::*;
 
@@ -75,6 +75,7 @@ impl Chaos {
             plan: Arc::new(bad_weather(seed, calm.clone())),
             partition: Partition(seed as u16),
             broken: None,
+            barred: Bars::default(),
         });
         let world = World {
             dir: tempfile::tempdir().expect("a folder"),
@@ -174,6 +175,21 @@ impl Chaos {
         }
     }
 
+    /// Has what somebody said erased who says nothing, again and again: logs are gone through, and what earlier holders may still write
+    /// is barred.
+    async fn eraser(&self, done: &AtomicBool) {
+        let mut from = vec![None; ROOMS];
+        while !done.load(Ordering::SeqCst) {
+            for ((room, _), from) in self.rooms.iter().zip(&mut from) {
+                let what = What::Erase { by: user("admin"), author: user("nobody").id, from: *from };
+                if let Some((Told::Erased(erased), _)) = self.ask(room, what).await {
+                    *from = erased.next;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// Workers that start, claim, are killed and start again, two at a time.
     async fn workers(&self, rng: &mut Rng, done: &AtomicBool) {
         let (forgets, began) = (self.forgets, Instant::now());
@@ -245,9 +261,14 @@ impl Chaos {
                 self.trimmer(&done).await;
             }
         };
+        let eraser = async {
+            if seed % 4 == 3 {
+                self.eraser(&done).await;
+            }
+        };
         let mut rng = Rng::with_seed(!seed);
         let readers = join_all((0..ROOMS).map(|n| self.reader(n, &done)));
-        let all = async { tokio::join!(senders, readers, trimmer, self.workers(&mut rng, &done)) };
+        let all = async { tokio::join!(senders, readers, trimmer, eraser, self.workers(&mut rng, &done)) };
         timeout(Duration::from_secs(30), all).await.unwrap_or_else(|_| {
             let acked: Vec<_> = self.rooms.iter().map(|(_, told)| told.lock().unwrap().acked.len()).collect();
             panic!("seed {seed} gets no further than {acked:?}")

@@ -1,12 +1,18 @@
 //! A user's messages are erased: first the bytes, then the word.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 use hubbub_core::entry::{Entry, Erasure, Kept, Kind, Retention, Says};
 use hubbub_core::ids::{Epoch, Millis, Seq};
+use hubbub_core::limits::Content;
 use hubbub_core::ports::store::{Append, MemberChange, Projection, Read, Segment};
 use hubbub_core::room::{Action, Verb};
 use hubbub_wire::tier::act::{EraseFrom, Erased, Told, What};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::faults::{Bars, Fault, Faulty, Op};
 use crate::log_reader::read_log;
 use crate::world::*;
 
@@ -147,7 +153,15 @@ async fn what_a_fenced_holder_wrote_goes_too_and_says_nothing() {
         world.store.append(Append { room: lobby.clone(), epoch: segment.epoch, entries }).await.unwrap();
     }
     while world.store.claim(PARTITION).await.unwrap() < Epoch(4) {}
-    let _worker = world.worker();
+    let barred = Bars::default();
+    let store = Faulty {
+        inner: world.store.clone(),
+        plan: Arc::new(|_| Fault::None),
+        partition: PARTITION,
+        broken: None,
+        barred: barred.clone(),
+    };
+    let _worker = world.worker_on(Arc::new(store));
     let (_, count, seq) = erase(&world, "ann").await;
     assert_eq!((count, seq), (3, Some(4)), "two of the log, and one that nobody was told of");
     for epoch in 1..=4 {
@@ -156,6 +170,60 @@ async fn what_a_fenced_holder_wrote_goes_too_and_says_nothing() {
         assert!(rows.iter().all(|entry| !says(entry, "a secret")), "epoch {epoch}");
     }
     assert_eq!(log(&world).await.last().unwrap().kind, Kind::Erase);
+    // What such a holder had on its way stays out, and nothing of the log; before that our own segment is there.
+    let mut barred = std::mem::take(&mut *barred.lock().unwrap());
+    barred.sort_unstable();
+    let from = |epoch, seq| (lobby.clone(), Epoch(epoch), Seq(seq));
+    assert_eq!(barred, [from(1, 3), from(2, 3), from(3, 4)]);
+}
+
+/// A holder that is fenced while it goes through a log bars nothing that its successor took for a part of it.
+#[tokio::test]
+async fn a_fenced_holder_bars_nothing() {
+    let world = World::new();
+    let lobby = room("lobby");
+    let first = world.worker();
+    world.made("lobby", "ann").await;
+    world.kept(&lobby, "ann", say("one", None, None)).await;
+    first.shut_down().await;
+    let epoch = world.store.segments(lobby.clone()).await.unwrap()[0].epoch;
+    let (puts, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let plan = {
+        let (puts, gate) = (puts.clone(), gate.clone());
+        move |op| match op {
+            Op::PutSegment if puts.fetch_add(1, SeqCst) == 0 => Fault::Gate(gate.clone()),
+            _ => Fault::None,
+        }
+    };
+    let store = world.faulty(plan);
+    let worker = world.worker_on(store.clone());
+    assert_eq!(world.synced(&lobby, 0).await.0.read_to().head, Seq(2));
+    let order = || What::Erase { by: user("admin"), author: user("nobody").id, from: None };
+    let erased = world.ask_once(&lobby, order());
+    let fenced = async {
+        let deadline = Instant::now() + DEADLINE;
+        while puts.load(SeqCst) == 0 {
+            assert!(Instant::now() < deadline, "its segment is not put");
+            tokio::task::yield_now().await;
+        }
+        // What was on its way is taken by the next holder, who goes on after it.
+        let late = Content::text("late".into()).unwrap();
+        let late = Entry::new(&lobby, Seq(3), Millis(1), &user("ann"), None, Says::Message(&late));
+        let append = Append { room: lobby.clone(), epoch, entries: vec![late] };
+        world.store.append(append).await.unwrap();
+        let next = world.store.claim(PARTITION).await.unwrap();
+        let segment = Segment { epoch: next, start: Seq(4), prev: Some(epoch) };
+        world.store.put_segment(lobby.clone(), segment).await.unwrap();
+        gate.add_permits(1);
+    };
+    let (told, ()) = tokio::join!(erased, fenced);
+    assert!(matches!(told, Some(Told::Unavailable) | None), "{told:?}");
+    worker.kill().await;
+    let _worker = world.worker_on(store.clone());
+    erase(&world, "nobody").await;
+    let (synced, _) = world.synced(&lobby, 0).await;
+    let entries = read_log(&store, &lobby, synced.read_to()).await;
+    assert!(says(entries.last().unwrap(), "late"), "{entries:?}");
 }
 
 /// A trimming that ended before it noted how far it came leaves a gap that is longer than a read.

@@ -56,7 +56,12 @@ pub struct Faulty {
     pub partition: Partition,
     /// A room of which one kind of operation fails, and every other goes on.
     pub broken: Option<Broken>,
+    /// What was barred: nobody finds it, as in a store where what is late may come yet.
+    pub barred: Bars,
 }
+
+/// From which seq on a room's segments are barred.
+pub type Bars = Arc<Mutex<Vec<(RoomId, Epoch, Seq)>>>;
 
 /// See [`Faulty::broken`].
 #[derive(Clone)]
@@ -171,6 +176,16 @@ impl Store for Faulty {
         on!(self, Erase, inner => inner.erase(erased))
     }
 
+    fn bar(&self, room: RoomId, epoch: Epoch, from: Seq) -> PortFuture<'_, Stored<()>> {
+        let barred = self.barred.clone();
+        self.run(Op::Erase, move |inner| {
+            Box::pin(async move {
+                barred.lock().unwrap().push((room.clone(), epoch, from));
+                inner.bar(room, epoch, from).await
+            })
+        })
+    }
+
     fn trim(&self, trim: Trim) -> PortFuture<'_, Stored<Seq>> {
         on!(self, Trim, inner => inner.trim(trim))
     }
@@ -184,7 +199,17 @@ impl Store for Faulty {
     }
 
     fn read(&self, read: Read) -> PortFuture<'_, Stored<Vec<hubbub_core::entry::Entry>>> {
-        on!(self, Read, inner => inner.read(read))
+        let barred = self.barred.clone();
+        self.run(Op::Read, move |inner| {
+            Box::pin(async move {
+                let (room, epoch) = (read.room.clone(), read.epoch);
+                let mut rows = inner.read(read).await?;
+                let barred = barred.lock().unwrap();
+                let from = barred.iter().filter(|bar| bar.0 == room && bar.1 == epoch).map(|bar| bar.2).min();
+                rows.retain(|row| from.is_none_or(|from| row.seq < from));
+                Ok(rows)
+            })
+        })
     }
 
     fn project(&self, projection: Projection) -> PortFuture<'_, Stored<()>> {

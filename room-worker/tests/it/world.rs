@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::faults::{Broken, Fault, Faulty, Op};
+use crate::faults::{Bars, Broken, Fault, Faulty, Op};
 
 pub const PARTITION: Partition = Partition(0);
 /// After this a test has failed.
@@ -86,13 +86,13 @@ impl World {
     /// The store, with what the plan does to it.
     pub fn faulty(&self, plan: impl Fn(Op) -> Fault + Send + Sync + 'static) -> Arc<dyn Store> {
         let (inner, plan) = (self.store.clone(), Arc::new(plan));
-        Arc::new(Faulty { inner, plan, partition: PARTITION, broken: None })
+        Arc::new(Faulty { inner, plan, partition: PARTITION, broken: None, barred: Bars::default() })
     }
 
     /// The store, in which one kind of operation fails for one room.
     pub fn broken(&self, broken: Broken) -> Arc<dyn Store> {
         let (inner, plan) = (self.store.clone(), Arc::new(|_| Fault::None));
-        Arc::new(Faulty { inner, plan, partition: PARTITION, broken: Some(broken) })
+        Arc::new(Faulty { inner, plan, partition: PARTITION, broken: Some(broken), barred: Bars::default() })
     }
 
     /// A worker with leases of its own: it believes that it holds the partition whoever else does.

@@ -262,6 +262,11 @@ pub trait Store: Send + Sync + 'static {
     /// An `Ok` means that the former bytes are served to nobody. How long they can still be found in files is each store's to say.
     fn erase(&self, erased: Append) -> PortFuture<'_, Stored<()>>;
 
+    /// Has no write of a segment's rows from a seq on any effect, however late it comes: that of a holder who was fenced, and whose append was on
+    /// its way. Rows that are there may go. Only what no holder takes for a part of the log may be barred: another segment goes on before that
+    /// seq, for good.
+    fn bar(&self, room: RoomId, epoch: Epoch, from: Seq) -> PortFuture<'_, Stored<()>>;
+
     /// Lets rows go for good, and keeps in mind that all before the end are gone ([`RoomRow::trimmed`]). It may do less than it is asked for at once:
     /// all before the seq that it returns are gone. Only what the log says is not kept may be trimmed, for nobody reads that.
     ///

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{Epoch, Partition, RoomId, Seq};
+use hubbub_core::limits::REPEAT_WINDOW;
 use hubbub_core::ports::store::{Append, Read, Segment, Stored};
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::statement::batch::{Batch, BatchType};
@@ -110,6 +111,19 @@ pub(super) async fn append(db: &Db, append: Append) -> Stored<()> {
 pub(super) async fn erase(db: &Db, erased: Append) -> Stored<()> {
     schema::raise(db, VERSION_WITH_ERASED).await?;
     write_all(db, &db.statements.erase, erased).await
+}
+
+/// Bars a segment's rows from a seq on. As long as the database keeps what says so, `gc_grace_seconds`, what comes late stays hidden, and goes.
+pub(super) async fn bar(db: &Db, room: &RoomId, epoch: Epoch, from: Seq) -> Stored<()> {
+    // A holder writes no further ahead of what is acknowledged: its askers wait for that.
+    let buckets = from.0 / BUCKET_SEQS..=(from.0 + REPEAT_WINDOW) / BUCKET_SEQS;
+    let (epoch, from) = (to_cql(epoch.0)?, to_cql(from.0)?);
+    let rows: Vec<_> =
+        buckets.map(|bucket| Ok((room.as_str(), epoch, to_cql(bucket)?, from))).collect::<Stored<_>>()?;
+    let mut batch =
+        Batch::new_with_statements(BatchType::Unlogged, vec![db.statements.bar.clone().into(); rows.len()]);
+    batch.set_is_idempotent(true);
+    db.session.batch(&batch, rows).await.map(drop).map_err(unavailable)
 }
 
 async fn write_all(db: &Db, statement: &PreparedStatement, append: Append) -> Stored<()> {

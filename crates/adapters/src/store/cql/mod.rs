@@ -228,6 +228,10 @@ impl Store for CqlStore {
         self.run("erase", async move |db| log::erase(&db, erased).await)
     }
 
+    fn bar(&self, room: RoomId, epoch: Epoch, from: Seq) -> PortFuture<'_, Stored<()>> {
+        self.run("bar", async move |db| log::bar(&db, &room, epoch, from).await)
+    }
+
     fn trim(&self, trim: Trim) -> PortFuture<'_, Stored<Seq>> {
         self.run("trim", async move |db| retention::trim(&db, trim).await)
     }

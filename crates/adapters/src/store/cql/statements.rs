@@ -52,6 +52,7 @@ statements! {
     /// With the time of day.
     erase: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?)";
     /// With the time of day: later than that of any entry.
+    bar: Harmless = "DELETE FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ?";
     trim: Harmless = "DELETE FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ? AND seq < ?";
     put_trimmed: Harmless = "UPDATE ks.kept USING TIMESTAMP ? SET trimmed = ? WHERE room = ?";
     put_kept: Harmless = "UPDATE ks.kept USING TIMESTAMP ? SET said = ?, first = ?, newest = ?, days = ? WHERE room = ?";
