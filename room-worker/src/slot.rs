@@ -360,9 +360,10 @@ impl OpenRoom {
             }
             (Job::Trim { .. }, Some(Part::Due { retention, first, gone })) => {
                 let decision = self.room.trim(&by, retention, first, turn.at);
-                // An order before this one may have said it, and no row went yet.
-                let said = self.room.info().map_or(Seq(0), |info| info.kept.first);
-                let more = decision.entry.is_some() || gone < said;
+                // Where it begins now, which is not what was found to be due if another word was said meanwhile. And an order before this one may
+                // have said it, and no row went yet.
+                let first = self.room.info().map_or(Seq(0), |info| info.kept.first);
+                let more = decision.entry.is_some() || gone < first;
                 let say = |_| Say::Trimmed(Trimmed { first, gone, more });
                 self.decided(decision, (asker, until), say);
             }

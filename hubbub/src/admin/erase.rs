@@ -118,6 +118,9 @@ impl Done {
         for InRoom { room, erased, seq } in &rooms {
             text.push_str(&format!("{room}: {erased} erased now; entry {seq} says so\n"));
         }
+        if looked_at == 0 {
+            text.push_str(&format!("{user} is and was in no room: if that is a surprise, look at the id\n"));
+        }
         text.push_str(&format!(
             "{erased} messages of {user} are erased, in {looked_at} rooms; what was erased before is not counted\n\
              they are served to nobody; when they are gone from disks and backups: see \"Erasing\" in docs/operations.md\n"

@@ -26,17 +26,25 @@ pub(super) async fn retention(api: &Api, of: &ArgMatches) -> Result<Shown, Faile
     let path = format!("/rooms/{room}/retention");
     let say = async || api.call(Method::PUT, &path, Some(json!(said))).await;
     let (Retained { seq }, _) = understood(patiently(say).await?)?;
-    let (trimmed, answer) = trim(api, &room, before.first).await.map_err(|failed| {
+    trim(api, &room, before.first).await.map_err(|failed| {
         failed.and("\nit is said, but not all that may go is gone: run it again, or leave it to the room-workers' next sweep")
     })?;
+    // What was carried out is what counts by now.
+    let (RoomHeld { kept, .. }, _) = held(api, &room).await?;
+    if kept.retention != said {
+        return Err(Failed::Refused(format!(
+            "somebody else said another word meanwhile, and that counts: {room} keeps {}",
+            keeps(kept.retention)
+        )));
+    }
     let mut text = format!("{room} keeps {}\n", keeps(said));
-    if trimmed.first > Seq(0) {
+    if kept.first > Seq(0) {
         text.push_str(&format!(
             "its log begins at entry {}; what was before is served to nobody. When it is gone from disks and backups: see \"Retention\" in docs/operations.md\n",
-            trimmed.first
+            kept.first
         ));
     }
-    let answer: Value = json!({ "room": room, "seq": seq, "retention": said, "first": answer["first"] });
+    let answer: Value = json!({ "room": room, "seq": seq, "retention": said, "first": kept.first });
     Ok((text, answer))
 }
 
@@ -60,16 +68,16 @@ async fn held(api: &Api, room: &RoomId) -> Result<(RoomHeld, Value), Failed> {
 }
 
 /// Has all go that is not kept now. In a room where much is said more is beyond by the time that this is gone: that is the room-workers'.
-async fn trim(api: &Api, room: &RoomId, before: Seq) -> Result<(Trimmed, Value), Failed> {
+async fn trim(api: &Api, room: &RoomId, before: Seq) -> Result<(), Failed> {
     let path = format!("/rooms/{room}/trims");
     let mut fully = true;
     loop {
         let part = async || api.call(Method::POST, &path, Some(json!(Trim { fully }))).await;
-        let (trimmed, answer) = understood::<Trimmed>(patiently(part).await?)?;
+        let (trimmed, _) = understood::<Trimmed>(patiently(part).await?)?;
         // Until it begins later, there may be something to go by an earlier word.
         fully &= trimmed.first == before;
         if !trimmed.more {
-            return Ok((trimmed, answer));
+            return Ok(());
         }
         if std::io::stderr().is_terminal() {
             hint(format_args!("{room}: begins at entry {}, gone before {}", trimmed.first, trimmed.gone));

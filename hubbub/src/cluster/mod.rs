@@ -40,6 +40,10 @@ const FACTS_MAX: Duration = Duration::from_secs(2);
 const FACTS_EVERY: Duration = Duration::from_millis(250);
 /// How often it is asked again where it keeps its rooms when no answer came: a history service that hangs gets its part of what is asked.
 const COMPARED_AGAIN_MAX: u32 = 3;
+/// How long it is asked again when it keeps them elsewhere: after `hubbub restored` a process from before ends when it sees that, and it may be
+/// a while until it has reached the database again.
+const STRAY_MAX: Duration = Duration::from_secs(15);
+const STRAY_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two tries to agree on what is fixed.
 const AGREE_EVERY: Duration = Duration::from_millis(500);
 
@@ -192,28 +196,39 @@ impl Reached {
 /// That the cluster's rooms are read from the store that this process was told of, if anybody reads them yet. A process with another one
 /// would hold partitions and take messages, which nobody would find again.
 async fn compare_stores(bus: &NatsBus, ours: LogId, options: &CqlOptions) -> anyhow::Result<()> {
-    let mut attempts = 0;
-    let mut answer = loop {
+    let (mut attempts, mut stray_since) = (0, None);
+    loop {
         let question = parcel::pack(&Query::Facts);
-        match bus.request(&Subject::Query, question.into(), FACTS_MAX).await {
-            Ok(answer) => break answer,
+        let answer = match bus.request(&Subject::Query, question.into(), FACTS_MAX).await {
+            Ok(mut answer) => parcel::header(&mut answer),
             // Who was asked hangs, and the next one may be another.
-            Err(BusError::TimedOut) if attempts < COMPARED_AGAIN_MAX => attempts += 1,
+            Err(BusError::TimedOut) if attempts < COMPARED_AGAIN_MAX => {
+                attempts += 1;
+                continue;
+            }
             Err(_) => return Ok(()),
+        };
+        if !matches!(answer, Ok(Found::Facts { log, .. }) if log != ours) {
+            return Ok(());
         }
-    };
-    match parcel::header(&mut answer) {
-        Ok(Found::Facts { log, .. }) if log != ours => Err(WrongSettings(format!(
-            "the cluster {:?} on this NATS keeps its rooms in another store than the keyspace {} of the database at {}: \
-             --cql (CQL_NODES) or --cql-keyspace (CQL_KEYSPACE) is another one's, or --cluster (CLUSTER) or --nats (NATS_URL) is; \
-             after hubbub restored all processes of the cluster have to be stopped before the first is started",
-            options.cluster,
-            options.keyspace,
-            options.nodes.join(","),
-        ))
-        .into()),
-        _ => Ok(()),
+        let since = *stray_since.get_or_insert_with(|| {
+            tracing::warn!("a history service of this cluster keeps its rooms in another store: waits for it to end, if it is from before a restore");
+            Instant::now()
+        });
+        if since.elapsed() >= STRAY_MAX {
+            break;
+        }
+        tokio::time::sleep(STRAY_EVERY).await;
     }
+    Err(WrongSettings(format!(
+        "the cluster {:?} on this NATS keeps its rooms in another store than the keyspace {} of the database at {}: \
+         --cql (CQL_NODES) or --cql-keyspace (CQL_KEYSPACE) is another one's, or --cluster (CLUSTER) or --nats (NATS_URL) is; \
+         after hubbub restored all processes of the cluster have to be stopped before the first is started",
+        options.cluster,
+        options.keyspace,
+        options.nodes.join(","),
+    ))
+    .into())
 }
 
 /// How many partitions this cluster has: as the store says, which refuses whoever was told another number.

@@ -240,7 +240,7 @@ impl Target {
     fn explained(&self, error: anyhow::Error) -> anyhow::Error {
         match error.downcast_ref::<OpenError>() {
             Some(OpenError::Fenced(_)) if self.is_database => error.context(
-                "room-workers run on this database, and an import needs it alone; stop them, then run the same command again",
+                "room-workers or another import run on this database, and an import needs it alone; stop them, then run the same command again",
             ),
             _ => error,
         }

@@ -1,5 +1,6 @@
 //! Clusters that share servers and nothing else, nodes that were told something wrong, and those that come too early.
 
+use futures_util::future::join_all;
 use hubbub_client::Event;
 use hubbub_core::code::Code;
 use hubbub_testkit::{Hubbub, Keyspace, Person, Plan, Start, eventually, in_time};
@@ -72,10 +73,10 @@ async fn who_was_told_another_number_or_cluster_refuses_to_start_and_an_import_g
     }
     told_off(cluster.tier("gateway").with("--cluster=other"), "is the store of the cluster").await;
     let mistyped = Keyspace::shared().await.unwrap();
-    for tier in ["room-worker", "history-service", "gateway"] {
-        told_off(cluster.tier_by(tier, &cluster.nats_urls(), &mistyped), "keeps its rooms in another store")
-            .await;
-    }
+    // Each asks for a while whether that is a process from before a restore.
+    let tiers = ["room-worker", "history-service", "gateway"]
+        .map(|tier| cluster.tier_by(tier, &cluster.nats_urls(), &mistyped));
+    join_all(tiers.map(|tier| told_off(tier, "keeps its rooms in another store"))).await;
     let fresh = Keyspace::shared().await.unwrap();
     agreed_with_the_workers(&cluster.keyspace, &fresh);
     // An import may be the first to say it.

@@ -7,11 +7,13 @@ use std::time::Duration;
 use hubbub_adapters::leases::LocalLeases;
 use hubbub_core::entry::{Entry, Kept, Kind, Retention};
 use hubbub_core::ids::{Epoch, Millis, Seq};
-use hubbub_core::ports::store::{Append, Read, Segment};
+use hubbub_core::ports::store::{Append, Read, Segment, Store};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_wire::tier::act::{Erased, Told, Trimmed, What};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use crate::faults::{Fault, Op};
 use crate::log_reader::read_log;
 use crate::world::*;
 
@@ -33,8 +35,12 @@ impl Days {
     }
 
     fn worker_with(&self, retention_every: Duration) -> Worker {
+        self.worker_on(self.world.store.clone(), retention_every)
+    }
+
+    fn worker_on(&self, store: Arc<dyn Store>, retention_every: Duration) -> Worker {
         let now = self.now.clone();
-        self.world.worker_with(self.world.store.clone(), Arc::new(LocalLeases::default()), |config| {
+        self.world.worker_with(store, Arc::new(LocalLeases::default()), |config| {
             config.clock = Arc::new(move || Millis(now.load(Ordering::SeqCst)));
             config.retention_every = retention_every;
         })
@@ -201,6 +207,38 @@ async fn the_newest_entries_are_kept_over_all_holders_and_a_fenced_ones_rows_go_
     assert_eq!(erased, Some(Seq(14_005)));
     assert!(days.log().await.iter().all(|entry| !entry.kind.has_content()));
     worker.shut_down().await;
+}
+
+#[tokio::test]
+async fn a_word_that_is_said_while_a_log_is_looked_at_counts() {
+    let days = Days::new();
+    let lobby = room("lobby");
+    let (looks, gate) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(0)));
+    let plan = {
+        let (looks, gate) = (looks.clone(), gate.clone());
+        move |op| match op {
+            Op::Read if looks.fetch_add(1, Ordering::SeqCst) == 0 => Fault::Gate(gate.clone()),
+            _ => Fault::None,
+        }
+    };
+    let first = days.worker();
+    days.world.made("lobby", "ann").await;
+    days.say(2..12).await;
+    days.pass(5.0);
+    days.retain(None, Some(1)).await;
+    first.shut_down().await;
+    let _worker = days.worker_on(days.world.faulty(plan), Duration::from_secs(3_600));
+    days.world.synced(&lobby, 0).await;
+    looks.store(0, Ordering::SeqCst);
+    let trim = days.world.ask_once(&lobby, What::Trim { by: user("admin"), fully: true });
+    let meanwhile = async {
+        until("the log is looked at", async || looks.load(Ordering::SeqCst) > 0).await;
+        days.retain(None, Some(10)).await;
+        gate.add_permits(1);
+    };
+    let (told, _) = tokio::join!(trim, meanwhile);
+    assert!(matches!(told, Some(Told::Trimmed(told)) if told == trimmed(0, 0)), "{told:?}");
+    assert_eq!(days.log().await[0].seq, Seq(1));
 }
 
 #[tokio::test]
