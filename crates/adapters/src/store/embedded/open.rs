@@ -7,7 +7,7 @@ use std::time::Duration;
 use hubbub_core::ids::{Epoch, LogId, Partition};
 use hubbub_core::ports::store::{StoreError, Stored};
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use super::facts;
 use super::failure::failed;
@@ -132,14 +132,19 @@ pub(super) fn renew_log(dir: &Path, file: &Path) -> Result<LogId, OpenError> {
         .map_err(|error| OpenError::Failed { file: file.to_owned(), inside: error.to_string() })
 }
 
+/// A transaction that is to write, from its begin: one that reads first and finds that another process committed meanwhile, as it may once
+/// somebody removed the lock, would be refused at once.
+fn alone(db: &Connection) -> Stored<Transaction<'_>> {
+    Transaction::new_unchecked(db, TransactionBehavior::Immediate).map_err(failed)
+}
+
 fn new_log_id() -> LogId {
     LogId(uuid::Uuid::new_v4().as_u128())
 }
 
 fn begin(db: Connection) -> Stored<Opened> {
-    let log_id = facts::log_id(&db)?;
-    let fences = facts::fences(&db)?;
-    let begun = db.unchecked_transaction().map_err(failed)?;
+    let begun = alone(&db)?;
+    let (log_id, fences) = (facts::log_id(&db)?, facts::fences(&db)?);
     let start = facts::count_start(&db, &fences)?;
     let last_record = fold_all(&db)?;
     begun.commit().map_err(failed)?;
@@ -225,7 +230,7 @@ fn identity(db: &Connection) -> Stored<(i32, i32, i64)> {
 fn create(db: &Connection) -> Stored<()> {
     let log_id = new_log_id();
     // All in one transaction: a store that was half made is none.
-    let made = db.unchecked_transaction().map_err(failed)?;
+    let made = alone(db)?;
     made.execute_batch(CREATE).map_err(failed)?;
     STEPS.iter().try_for_each(|step| made.execute_batch(step)).map_err(failed)?;
     made.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
@@ -236,7 +241,7 @@ fn create(db: &Connection) -> Stored<()> {
 
 /// Makes a store of an earlier version one of ours, or leaves it as it was.
 fn migrate(db: &Connection, steps: &[&str]) -> Stored<()> {
-    let migrated = db.unchecked_transaction().map_err(failed)?;
+    let migrated = alone(db)?;
     steps.iter().try_for_each(|step| migrated.execute_batch(step).map_err(failed))?;
     migrated.pragma_update(None, "user_version", VERSION).map_err(failed)?;
     migrated.commit().map_err(failed)

@@ -27,6 +27,9 @@ fn change(folder: &TempDir, statement: &str) {
     Connection::open(folder.path().join("hubbub.db")).unwrap().execute_batch(statement).unwrap();
 }
 
+/// What makes the tables those of version 4.
+const BEFORE_5: &str = "DROP TABLE revoked; ALTER TABLE journal RENAME COLUMN slot TO no;";
+
 fn said(folder: &TempDir) -> String {
     let said = open(folder.path()).err().unwrap().to_string();
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -116,10 +119,9 @@ fn files_that_are_no_store_of_this_version_are_said() {
 #[tokio::test]
 async fn a_store_of_an_earlier_version_is_migrated() {
     let folder = folder_with_a_store();
-    let before_5 = "DROP TABLE revoked; ALTER TABLE journal RENAME COLUMN slot TO no;";
-    change(&folder, &format!("{before_5} DROP TABLE kept; PRAGMA user_version = 3"));
+    change(&folder, &format!("{BEFORE_5} DROP TABLE kept; PRAGMA user_version = 3"));
     drop(open(folder.path()).unwrap());
-    let before_3 = format!("{before_5} DROP TABLE kept; DROP TABLE forgot; DROP INDEX departed_by_user;");
+    let before_3 = format!("{BEFORE_5} DROP TABLE kept; DROP TABLE forgot; DROP INDEX departed_by_user;");
     change(&folder, &format!("{before_3} PRAGMA user_version = 2"));
     drop(open(folder.path()).unwrap());
     change(&folder, &format!("{before_3} DROP TABLE ban; PRAGMA user_version = 1"));
@@ -155,7 +157,7 @@ async fn entries_of_version_4_and_later_ones_are_one_log() {
         .unwrap();
     }
     drop(file);
-    change(&folder, "ALTER TABLE journal RENAME COLUMN slot TO no; PRAGMA user_version = 4");
+    change(&folder, &format!("{BEFORE_5} PRAGMA user_version = 4"));
     let store = open(folder.path()).unwrap();
     let mut log = texts(1..=20);
     store.append(Append { room: room(), epoch: Epoch(1), entries: log[10..].to_vec() }).await.unwrap();
