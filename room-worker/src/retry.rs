@@ -39,7 +39,7 @@ where
     loop {
         match attempt().await {
             Err(OpenError::Unavailable { .. }) if Instant::now() < give_up => {
-                ::metrics::counter!(metrics::STORE_RETRIES.name).increment(1);
+                ::metrics::counter!(metrics::STORE_RETRIES).increment(1);
                 backoff.pause().await;
             }
             ended => return ended,
@@ -75,7 +75,7 @@ pub(crate) async fn until_done_after<'a, T>(
                 return done;
             }
             Err(error) => {
-                ::metrics::counter!(metrics::STORE_RETRIES.name).increment(1);
+                ::metrics::counter!(metrics::STORE_RETRIES).increment(1);
                 failures += 1;
                 match error {
                     StoreError::Unavailable { inside } if failures == 1 => {
