@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::inbox::Inbox;
 use crate::lease::Fresh;
 use crate::partition::{Ended, Writer};
-use crate::retry::{Backoff, until_done};
+use crate::retry::{PAUSES, until_done};
 use crate::{Tier, lease, metrics};
 
 /// How often a holder looks whether the partition is still for it.
@@ -123,7 +123,7 @@ async fn serve_until(mut writer: Writer, inbox: &Inbox, serving: Subscription, e
 }
 
 async fn listen(tier: &Arc<Tier>, partition: Partition, inbox: &Arc<Inbox>) -> Subscription {
-    let mut backoff = Backoff::new();
+    let mut backoff = PAUSES;
     loop {
         let inbox = inbox.clone();
         let server = Arc::new(move |message, reply| inbox.push(message, reply));
