@@ -277,9 +277,10 @@ impl Common {
         allow_open_files(scenarios.iter().map(|scenario| scenario.connections()).max().unwrap_or(0))?;
         let runs = compare::run(&targets, scenarios, self.rounds, &self.settings()?)?;
         let summaries = compare::summarise(&targets, scenarios, &runs);
-        println!("{}", report::tables(scenarios, &summaries, &runs));
         let text = serde_json::to_string_pretty(&report::json(scenarios, &summaries, &runs))?;
         std::fs::write(&self.out, text).with_context(|| format!("writing {}", self.out.display()))?;
+        // Whoever closed the other end, as `head` does, is told by the file and the exit code all the same.
+        let _ = writeln!(std::io::stdout(), "{}", report::tables(scenarios, &summaries, &runs));
         eprintln!("all of it: {}", self.out.display());
         // Times are for people to judge; what was delivered wrongly is wrong on any machine.
         let wrong = runs.iter().filter_map(|run| Outcome::findings(&run.outcome)).count();

@@ -11,6 +11,7 @@ use hubbub_core::ports::accounts::{AccountsError, Role, Secret};
 use hubbub_core::ports::broker::{Delivery, Settled};
 use hubbub_core::ports::bus::{BusError, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
+use hubbub_node::backoff::Backoff;
 use hubbub_node::rate_limit::RateLimit;
 use hubbub_node::revoked::token_id;
 use hubbub_wire::amqp::{self, FromBot, Says};
@@ -29,9 +30,8 @@ use crate::{Config, Ports};
 
 /// How long one try to keep an answer may take.
 const TRY_MAX: Duration = Duration::from_secs(2);
-/// Pauses between tries, to keep an answer or to check a token: doubled from the first to the last, with jitter.
-const PAUSE_FIRST: Duration = Duration::from_millis(10);
-const PAUSE_LAST: Duration = Duration::from_secs(1);
+/// Pauses between tries, to keep an answer or to check a token.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
 /// How long it may be asked what becomes of an answer while others are decided: each takes a place of those that the broker gives a
 /// bridge unsettled, and 2,000 without an end would keep out all other bots. Well below the 30 minutes after which RabbitMQ takes a
 /// consumer for stuck.
@@ -166,25 +166,22 @@ impl Answers {
                 false => Ok(user.clone()),
             };
         }
-        let mut pause = PAUSE_FIRST;
-        loop {
-            let verdict = self.ports.accounts.validate(token).await;
-            if !matches!(verdict, Err(AccountsError::Unavailable { .. } | AccountsError::RateLimited { .. }))
-            {
-                self.judged.note();
-            }
-            match verdict {
-                Ok(account) if self.ports.revoked.has_until(token_id(token), account.expires_at) => {
-                    return Err("token");
-                }
-                Ok(account) if self.ports.banned.has(&account.user.id) => return Err("banned"),
-                Ok(account) if account.roles.contains(&Role::Bot) => return Ok(account.user),
-                Ok(_) => return Err("role"),
+        let mut backoff = PAUSES;
+        let verdict = loop {
+            match self.ports.accounts.validate(token).await {
                 Err(AccountsError::Unavailable { .. } | AccountsError::RateLimited { .. }) => {
-                    wait(&mut pause).await;
+                    backoff.pause().await;
                 }
-                Err(_) => return Err("token"),
+                verdict => break verdict,
             }
+        };
+        self.judged.note();
+        match verdict {
+            Ok(account) if self.ports.revoked.has_until(token_id(token), account.expires_at) => Err("token"),
+            Ok(account) if self.ports.banned.has(&account.user.id) => Err("banned"),
+            Ok(account) if account.roles.contains(&Role::Bot) => Ok(account.user),
+            Ok(_) => Err("role"),
+            Err(_) => Err("token"),
         }
     }
 
@@ -201,7 +198,7 @@ impl Answers {
         let timeout_ms = TRY_MAX.as_millis() as u32;
         let subject = Subject::Act(self.config.partitions.of(&room));
         let payload = parcel::pack(&Ask { room, what, timeout_ms });
-        let mut pause = PAUSE_FIRST;
+        let mut backoff = PAUSES;
         loop {
             let answer: PortFuture<'_, _> = self.ports.bus.request(&subject, payload.clone().into(), TRY_MAX);
             if let Some(outcome) = outcome_of(answer.await) {
@@ -212,7 +209,7 @@ impl Answers {
                 return outcome;
             }
             counter!(TRIED_AGAIN).increment(1);
-            wait(&mut pause).await;
+            backoff.pause().await;
         }
     }
 
@@ -262,11 +259,6 @@ fn key(id: &str) -> Key {
     let digest: [u8; 32] = Sha256::digest(id).into();
     let hex: String = digest[..16].iter().map(|byte| format!("{byte:02x}")).collect();
     Key::parse(&format!("bot:{hex}")).expect("36 plain characters are a key")
-}
-
-async fn wait(pause: &mut Duration) {
-    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-    *pause = (*pause * 2).min(PAUSE_LAST);
 }
 
 #[cfg(test)]

@@ -101,11 +101,7 @@ impl Asker {
             let answer = match answer {
                 Ok((Told::Done(Answer::Refused(refusal)), _)) => Err(refusal.into()),
                 Ok((Told::Done(answer), _)) => Ok(answer),
-                Ok((Told::NoSuchRoom, _)) => Err(Refusal::NoSuchRoom.into()),
-                Ok((
-                    Told::Unavailable | Told::Moved | Told::Synced(_) | Told::Erased(_) | Told::Trimmed(_),
-                    _,
-                )) => Err(Failure::Unavailable),
+                Ok((other, _)) => Err(not_asked_for(&other)),
                 Err(failure) => Err(failure),
             };
             if let Err(failure) = &answer {
@@ -144,10 +140,7 @@ impl Asker {
             let (told, payload) = asked.await?;
             match told {
                 Told::Synced(synced) => Ok((*synced, parcel::entries(&room, payload)?)),
-                Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-                Told::Unavailable | Told::Moved | Told::Done(_) | Told::Erased(_) | Told::Trimmed(_) => {
-                    Err(Failure::Unavailable)
-                }
+                other => Err(not_asked_for(&other)),
             }
         }
     }
@@ -165,10 +158,7 @@ impl Asker {
     ) -> Result<Erased, Failure> {
         match self.ask(room, What::Erase { by, author, from }).await?.0 {
             Told::Erased(erased) => Ok(erased),
-            Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) | Told::Trimmed(_) => {
-                Err(Failure::Unavailable)
-            }
+            other => Err(not_asked_for(&other)),
         }
     }
 
@@ -179,10 +169,7 @@ impl Asker {
     pub async fn trim(&self, room: RoomId, by: User, fully: bool) -> Result<Trimmed, Failure> {
         match self.ask(room, What::Trim { by, fully }).await?.0 {
             Told::Trimmed(trimmed) => Ok(trimmed),
-            Told::NoSuchRoom => Err(Refusal::NoSuchRoom.into()),
-            Told::Unavailable | Told::Moved | Told::Done(_) | Told::Synced(_) | Told::Erased(_) => {
-                Err(Failure::Unavailable)
-            }
+            other => Err(not_asked_for(&other)),
         }
     }
 
@@ -377,6 +364,14 @@ fn answer_of<T: Send + 'static>(ask: impl FnOnce(Tell<T>)) -> AnswerOf<T> {
     ask(Box::new(move |answer| _ = tell.send(answer)));
     // A bus that is gone answers nothing.
     told.map(|told| told.unwrap_or(Err(Failure::Unavailable)))
+}
+
+/// What another answer means than the one that was asked for.
+fn not_asked_for(told: &Told) -> Failure {
+    match told {
+        Told::NoSuchRoom => Refusal::NoSuchRoom.into(),
+        _ => Failure::Unavailable,
+    }
 }
 
 /// What a span is called that does this.

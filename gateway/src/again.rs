@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ::metrics::counter;
 use hubbub_core::ports::bus::{Bus, BusError, Message, Payload, Subject};
+use hubbub_node::backoff::Backoff;
 use hubbub_wire::tier::act::Told;
 use hubbub_wire::tier::bots::ToldBots;
 use hubbub_wire::tier::parcel;
@@ -16,9 +17,8 @@ use crate::error::Failure;
 use crate::metrics;
 use crate::pool::Pool;
 
-/// Pause before the first retry to a partition that nobody holds just now; it doubles, with jitter.
-const RETRY_FIRST: Duration = Duration::from_millis(5);
-const RETRY_LAST: Duration = Duration::from_millis(100);
+/// Pauses before the retries to a partition that nobody holds just now.
+const PAUSES: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(100));
 
 /// How long an answer is waited for before what may be asked twice is asked again: its holder may have died with the
 /// question, and the next one has not heard it. It doubles each time.
@@ -75,10 +75,10 @@ impl Again {
         mut self,
         mut missed: Option<Missed>,
     ) -> Result<(T, Payload), Failure> {
-        let mut pause = RETRY_FIRST;
+        let mut backoff = PAUSES;
         loop {
             if let Some(missed) = missed {
-                self.prepare(missed, &mut pause).await?;
+                self.prepare(missed, &mut backoff).await?;
                 counter!(metrics::ASKED_AGAIN).increment(1);
             }
             let left = self.left();
@@ -94,7 +94,7 @@ impl Again {
     }
 
     /// Sees to whom the next try goes, and when.
-    async fn prepare(&mut self, missed: Missed, pause: &mut Duration) -> Result<(), Failure> {
+    async fn prepare(&mut self, missed: Missed, backoff: &mut Backoff) -> Result<(), Failure> {
         // That one of several does not serve says nothing of the others.
         let nobody_serves = self.pool.as_ref().is_none_or(|pool| pool.is_shared(&self.subject));
         if let Some(pool) = &self.pool {
@@ -108,7 +108,7 @@ impl Again {
             Missed::Server if nobody_serves && self.began.elapsed() >= self.nobody.0 => {
                 return Err(self.nobody.1.clone());
             }
-            Missed::Server | Missed::Holder => wait(pause).await,
+            Missed::Server | Missed::Holder => backoff.pause().await,
         }
         Ok(())
     }
@@ -170,10 +170,4 @@ impl Header for Found {
     fn has_moved(&self) -> bool {
         false
     }
-}
-
-/// Takes a pause, and makes the next one longer.
-async fn wait(pause: &mut Duration) {
-    tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-    *pause = (*pause * 2).min(RETRY_LAST);
 }

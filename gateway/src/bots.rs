@@ -1,11 +1,11 @@
 //! Commands: a member's text that begins with `/` is no entry of the log, but goes to the bots.
 
 use std::future::Future;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use futures_util::FutureExt;
 use hubbub_core::code::Code;
-use hubbub_core::ids::{Key, Millis, RoomId, User, UserId};
+use hubbub_core::ids::{Key, RoomId, User, UserId};
 use hubbub_core::limits::Content;
 use hubbub_core::ports::accounts::{CommandRight, Secret};
 use hubbub_core::room::Refusal;
@@ -78,7 +78,8 @@ impl Gateway {
         let token = self.token_for_bots(user, bearer, &room, &id);
         let asker = self.asker.clone();
         let told = token.map(|token| {
-            let command = Command { id: id.clone(), room, text, token, at: now(), timeout_ms: 0 };
+            let command =
+                Command { id: id.clone(), room, text, token, at: SystemTime::now().into(), timeout_ms: 0 };
             asker.command(&user.id, command)
         });
         async move {
@@ -127,9 +128,4 @@ fn command_id(user: &User, room: &RoomId, key: Option<&Key>) -> String {
     }
     let digest: [u8; 32] = hash.finalize().into();
     digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

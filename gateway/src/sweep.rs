@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use hubbub_core::code::CloseCode;
@@ -83,8 +83,7 @@ impl Shard {
 
     fn sweep(self: &Arc<Self>) {
         let now = self.now();
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wall = Millis(wall.as_millis() as u64);
+        let wall = Millis::from(SystemTime::now());
         let config = &self.gateway.config;
         self.with(|state| {
             state.now = now;

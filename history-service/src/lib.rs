@@ -22,7 +22,7 @@ mod directory;
 mod error;
 mod holder;
 mod members;
-pub mod metrics;
+mod metrics;
 mod page_cache;
 mod replay;
 

@@ -65,7 +65,7 @@ impl<K: Hash + Eq + Clone, V: Clone> PageCache<K, V> {
                 state.bytes -= gone.bytes;
             }
         }
-        ::metrics::gauge!(metrics::CACHE_BYTES.name).set(state.bytes as f64);
+        ::metrics::gauge!(metrics::CACHE_BYTES).set(state.bytes as f64);
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K, V>> {

@@ -1,7 +1,7 @@
 //! The worker's settings.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use hubbub_core::ids::{Millis, NodeId, Partitions};
 
@@ -12,11 +12,7 @@ pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
 /// The wall clock of this machine.
 pub fn wall_clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Milliseconds fit 64 bits for half a billion years.
-        Millis(since.as_millis() as u64)
-    })
+    Arc::new(|| SystemTime::now().into())
 }
 
 /// The worker's settings.

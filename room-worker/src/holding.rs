@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::inbox::Inbox;
 use crate::lease::Fresh;
 use crate::partition::{Ended, Writer};
-use crate::retry::{Backoff, until_done};
+use crate::retry::{PAUSES, until_done};
 use crate::{Tier, lease, metrics};
 
 /// How often a holder looks whether the partition is still for it.
@@ -59,13 +59,13 @@ pub(crate) async fn hold(tier: Arc<Tier>, partition: Partition, shutdown: Cancel
                 if shutdown.is_cancelled() {
                     return;
                 }
-                ::metrics::counter!(metrics::HANDED_OVER.name).increment(1);
+                ::metrics::counter!(metrics::HANDED_OVER).increment(1);
                 tracing::info!(%partition, "handed the partition over");
                 continue;
             }
             Ended::LeaseLost => tracing::warn!(%partition, "lost the lease"),
             Ended::Fenced(by) => {
-                ::metrics::counter!(metrics::FENCED.name).increment(1);
+                ::metrics::counter!(metrics::FENCED).increment(1);
                 tracing::warn!(%partition, %by, "fenced by a newer holder");
             }
         }
@@ -123,7 +123,7 @@ async fn serve_until(mut writer: Writer, inbox: &Inbox, serving: Subscription, e
 }
 
 async fn listen(tier: &Arc<Tier>, partition: Partition, inbox: &Arc<Inbox>) -> Subscription {
-    let mut backoff = Backoff::new();
+    let mut backoff = PAUSES;
     loop {
         let inbox = inbox.clone();
         let server = Arc::new(move |message, reply| inbox.push(message, reply));
@@ -151,13 +151,13 @@ struct Counted;
 
 impl Counted {
     fn new() -> Self {
-        ::metrics::gauge!(metrics::PARTITIONS_HELD.name).increment(1);
+        ::metrics::gauge!(metrics::PARTITIONS_HELD).increment(1);
         Self
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        ::metrics::gauge!(metrics::PARTITIONS_HELD.name).decrement(1);
+        ::metrics::gauge!(metrics::PARTITIONS_HELD).decrement(1);
     }
 }

@@ -104,7 +104,7 @@ impl Drop for Asker {
                 true => ("moved", Told::Moved),
                 false => ("unavailable", Told::Unavailable),
             };
-            ::metrics::counter!(metrics::ASKS.name, "outcome" => outcome).increment(1);
+            ::metrics::counter!(metrics::ASKS, "outcome" => outcome).increment(1);
             if let Some(mut traced) = self.traced.take() {
                 traced.fail();
             }

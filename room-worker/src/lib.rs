@@ -35,7 +35,7 @@ mod holding;
 mod inbox;
 mod lease;
 mod memory;
-pub mod metrics;
+mod metrics;
 pub mod offline;
 mod orders;
 mod partition;
@@ -83,7 +83,7 @@ const REST: Duration = Duration::from_secs(1);
 pub async fn serve(ports: Ports, config: Config, shutdown: CancellationToken) {
     metrics::describe();
     let partitions = config.partitions;
-    ::metrics::gauge!(metrics::PARTITIONS.name).set(partitions.count());
+    ::metrics::gauge!(metrics::PARTITIONS).set(partitions.count());
     let tier = Arc::new(Tier { ports, config, rooms_bytes: AtomicUsize::new(0) });
     let mut tasks = JoinSet::new();
     let mut by_task = HashMap::new();

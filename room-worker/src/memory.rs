@@ -39,7 +39,7 @@ impl Writer {
             Done::Opened(id, Box::new(opened))
         }));
         self.rooms.insert(room.clone(), Slot::opening(turn.now));
-        ::metrics::gauge!(metrics::ROOMS_OPEN.name).increment(1);
+        ::metrics::gauge!(metrics::ROOMS_OPEN).increment(1);
         if self.rooms.len() > self.tier.config.open_rooms_max_each() {
             // Several at once, so that the next ones find room without a search.
             let some = (self.rooms.len() / PUT_OUT_PART).max(1);
@@ -56,7 +56,7 @@ impl Writer {
             Err(OpenError::Damaged { .. }) => "damaged",
             Err(OpenError::Unavailable { .. }) => "unavailable",
         };
-        ::metrics::counter!(metrics::RECOVERIES.name, "outcome" => outcome).increment(1);
+        ::metrics::counter!(metrics::RECOVERIES, "outcome" => outcome).increment(1);
         match opened {
             Ok(opened) => {
                 if let Some(slot) = self.rooms.get_mut(&room) {
@@ -91,7 +91,7 @@ impl Writer {
         if let Some(slot) = self.rooms.remove(room) {
             self.account(slot.bytes, 0);
             let_go(slot);
-            ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(1);
+            ::metrics::gauge!(metrics::ROOMS_OPEN).decrement(1);
         }
     }
 
@@ -145,7 +145,7 @@ impl Writer {
         self.bytes = self.bytes - before + bytes;
         // It wraps where there are fewer now.
         self.tier.rooms_bytes.fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed);
-        ::metrics::gauge!(metrics::ROOMS_BYTES.name).increment(bytes as f64 - before as f64);
+        ::metrics::gauge!(metrics::ROOMS_BYTES).increment(bytes as f64 - before as f64);
     }
 
     /// All of them go.
@@ -153,7 +153,7 @@ impl Writer {
         let all = || self.rooms.values().map(|slot| slot.bytes).sum::<usize>();
         debug_assert!(std::thread::panicking() || self.bytes == all(), "{} {}", self.bytes, all());
         self.account(self.bytes, 0);
-        ::metrics::gauge!(metrics::ROOMS_OPEN.name).decrement(self.rooms.len() as f64);
+        ::metrics::gauge!(metrics::ROOMS_OPEN).decrement(self.rooms.len() as f64);
         self.rooms.drain().for_each(|(_, slot)| let_go(slot));
     }
 

@@ -116,7 +116,7 @@ impl Writer {
             }
         };
         if let Some(Part::Erased(slice)) = &part {
-            ::metrics::counter!(metrics::ERASED.name).increment(slice.count);
+            ::metrics::counter!(metrics::ERASED).increment(slice.count);
         }
         let turn = self.now();
         if let Some(slot) = self.rooms.get_mut(room)

@@ -372,6 +372,6 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.forget_all();
-        ::metrics::gauge!(metrics::ASKS_HELD.name).decrement(self.shown_held as f64);
+        ::metrics::gauge!(metrics::ASKS_HELD).decrement(self.shown_held as f64);
     }
 }

@@ -5,27 +5,14 @@ use std::time::Duration;
 
 use hubbub_core::ports::PortFuture;
 use hubbub_core::ports::store::{StoreError, Stored};
+use hubbub_node::backoff::Backoff;
 use tokio::time::Instant;
 
 use crate::error::OpenError;
 use crate::metrics;
 
-const FIRST: Duration = Duration::from_millis(20);
-const LONGEST: Duration = Duration::from_secs(1);
-
-/// A pause that doubles from 20 ms to 1 s.
-pub(crate) struct Backoff(Duration);
-
-impl Backoff {
-    pub(crate) fn new() -> Self {
-        Self(FIRST)
-    }
-
-    pub(crate) async fn pause(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST);
-    }
-}
+/// Pauses between two tries.
+pub(crate) const PAUSES: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 
 /// How long something that asks wait for is tried again: about as long as they wait.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,11 +22,11 @@ pub(crate) async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T,
 where
     F: Future<Output = Result<T, OpenError>>,
 {
-    let (mut backoff, give_up) = (Backoff::new(), Instant::now() + PATIENCE);
+    let (mut backoff, give_up) = (PAUSES, Instant::now() + PATIENCE);
     loop {
         match attempt().await {
             Err(OpenError::Unavailable { .. }) if Instant::now() < give_up => {
-                ::metrics::counter!(metrics::STORE_RETRIES.name).increment(1);
+                ::metrics::counter!(metrics::STORE_RETRIES).increment(1);
                 backoff.pause().await;
             }
             ended => return ended,
@@ -64,7 +51,7 @@ pub(crate) async fn until_done_after<'a, T>(
     mut attempted: Stored<T>,
     mut attempt: impl FnMut() -> PortFuture<'a, Stored<T>>,
 ) -> T {
-    let mut backoff = Backoff::new();
+    let mut backoff = PAUSES;
     let mut failures = 0u32;
     loop {
         match attempted {
@@ -75,7 +62,7 @@ pub(crate) async fn until_done_after<'a, T>(
                 return done;
             }
             Err(error) => {
-                ::metrics::counter!(metrics::STORE_RETRIES.name).increment(1);
+                ::metrics::counter!(metrics::STORE_RETRIES).increment(1);
                 failures += 1;
                 match error {
                     StoreError::Unavailable { inside } if failures == 1 => {

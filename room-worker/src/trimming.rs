@@ -64,7 +64,7 @@ pub(crate) async fn trim_some(
         let epochs = with_rows(&segments, from..first);
         let trim = Trim { room: room.clone(), epochs, seqs: from..first };
         let reached = store.trim(trim).await.map_err(inside)?;
-        ::metrics::counter!(metrics::TRIMMED.name).increment(reached.0.saturating_sub(from.0));
+        ::metrics::counter!(metrics::TRIMMED).increment(reached.0.saturating_sub(from.0));
         return Ok(Part::Trimmed(Trimmed { first, gone: reached, more: true }));
     }
     let log = Log { store: &*store, room: &room, segments: &segments, newest: scope.newest };

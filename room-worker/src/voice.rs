@@ -136,7 +136,7 @@ impl Voice {
     fn publish(&self, subject: &Subject, message: Message) {
         let _within = trace::enter(message.traces.first().copied());
         if let Err(error) = self.bus.publish(subject, message) {
-            ::metrics::counter!(metrics::PUBLISH_FAILURES.name).increment(1);
+            ::metrics::counter!(metrics::PUBLISH_FAILURES).increment(1);
             tracing::warn!(?subject, %error, "an event was not published");
         }
     }

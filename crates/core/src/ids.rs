@@ -6,6 +6,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -165,6 +166,14 @@ number!(
     /// An instant: Unix milliseconds.
     Millis, u64
 );
+
+impl From<SystemTime> for Millis {
+    /// An instant before 1970 is 0: by a clock that is wrong in that way every token has expired, which is the safe side.
+    fn from(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
 
 impl Seq {
     /// The place after this one.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use hubbub_core::ids::{Millis, NodeId};
 use hubbub_core::ports::bus::{Bus, BusError, Message, Reply, Subject, Subscription};
@@ -58,7 +58,7 @@ impl Agent {
         let (inbox, mut asked) = mpsc::channel::<(Message, Reply)>(ASKED_MAX);
         let serve = Arc::new(move |message, reply| _ = inbox.try_send((message, reply)));
         let _served = bus.serve(Subject::Agent(self.node.clone()), serve).await?;
-        let (since, host) = (now(), host());
+        let (since, host) = (Millis::from(SystemTime::now()), host());
         let report = |condition| Report {
             node: self.node.clone(),
             role: self.role,
@@ -123,11 +123,6 @@ impl Agent {
         };
         reply.send(parcel::pack(&told));
     }
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The name of the machine, which in a pod is the pod's; empty where the system does not say it in a file.

@@ -1,13 +1,13 @@
 //! Users: where they have been, calling a token back, and who may not come in at all.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use axum::Json;
 use axum::extract::{Extension, Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use hubbub_core::code::Code;
-use hubbub_core::ids::{Millis, RoomId, UserId};
+use hubbub_core::ids::{RoomId, UserId};
 use hubbub_core::ports::accounts::{AccountsError, Secret};
 use hubbub_core::ports::bans::{Ban, REASON_CHARS_MAX};
 use hubbub_core::ports::bus::Subject;
@@ -85,9 +85,7 @@ pub(super) async fn ban(
         let message = format!("reason may have up to {REASON_CHARS_MAX} characters, in one line");
         return Err(bad_field("reason", message));
     }
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let at = Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-    let ban = Ban { user: user.clone(), at, by, reason };
+    let ban = Ban { user: user.clone(), at: SystemTime::now().into(), by, reason };
     admin.ports.bans.put_ban(ban.clone()).await.map_err(unavailable)?;
     admin.gateway.banned.ban(user.clone());
     admin.gateway.close_banned(&user);

@@ -1,7 +1,7 @@
 //! What the admin API says, for eyes.
 
 use std::fmt::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use hubbub_core::entry::Retention;
 use hubbub_core::ids::{Millis, Partition, Seq};
@@ -44,8 +44,7 @@ fn seconds(seconds: u64) -> String {
 }
 
 fn ago(at: Millis) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    seconds(u64::try_from(now).unwrap_or(u64::MAX).saturating_sub(at.0) / 1_000)
+    seconds(Millis::from(SystemTime::now()).0.saturating_sub(at.0) / 1_000)
 }
 
 fn bytes(bytes: usize) -> String {

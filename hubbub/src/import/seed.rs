@@ -9,9 +9,9 @@
 //! Where `createdAt` is missing the time in the ObjectId counts.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use hubbub_core::ids::{Key, RoomId, UserId};
+use hubbub_core::ids::{Key, Millis, RoomId, UserId};
 use hubbub_core::limits::{Content, NAME_CHARS_MAX, TOPIC_CHARS_MAX, check_name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -111,8 +111,7 @@ fn time_of(document: &Value, id: &str) -> Result<u64, Reason> {
 /// Later than any clock that was right.
 fn tomorrow() -> u64 {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + DAY;
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    Millis::from(SystemTime::now() + DAY).0
 }
 
 fn text_of<'a>(document: &'a Value, field: &str) -> Result<&'a str, Reason> {

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime};
 
 use hubbub_core::entry::Entry;
 use hubbub_core::ids::{Epoch, LogId, Millis, Partition, Partitions, RoomId, Seq, UserId};
@@ -293,7 +293,7 @@ impl Store for CqlStore {
 
     fn check(&self) -> PortFuture<'_, Stored<()>> {
         self.run("check", async move |db| {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+            let now = Millis::from(SystemTime::now()).0;
             let probe = db.session.execute_unpaged(&db.statements.probe, (i64::try_from(now).unwrap_or(0),));
             probe.await.map(drop).map_err(unavailable)
         })

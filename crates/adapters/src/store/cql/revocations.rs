@@ -3,7 +3,7 @@
 //! Each is there twice. Who begins reads all by when they end, and so passes by none that has: a table from which rows vanish
 //! is full of traces of them. Who looks for what is new reads what was put of late.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::try_join;
 use hubbub_core::ids::Millis;
@@ -27,7 +27,7 @@ const NEWS_LIFE_SECONDS: i32 = 2 * 3_600;
 
 /// Keeps a revocation.
 pub(super) async fn put(db: &Db, Revocation { token, until }: Revocation) -> Stored<()> {
-    let now = now().0;
+    let now = Millis::from(SystemTime::now()).0;
     let id = &token.0[..];
     let (week, seconds) = match until.0.saturating_sub(now) {
         // 0 would be for ever.
@@ -45,7 +45,7 @@ pub(super) async fn put(db: &Db, Revocation { token, until }: Revocation) -> Sto
 
 /// Those that were put at this time or later, or all of them.
 pub(super) async fn all(db: &Db, since: Millis) -> Stored<Vec<Revocation>> {
-    let now = now().0;
+    let now = Millis::from(SystemTime::now()).0;
     let mut found = Vec::new();
     let mut take = |(id, until): (Vec<u8>, i64)| {
         let id = id.try_into();
@@ -72,9 +72,4 @@ pub(super) async fn all(db: &Db, since: Millis) -> Stored<Vec<Revocation>> {
 /// A number; one that is too large for the database is a time that nobody lives to see.
 fn to_cql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn now() -> Millis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Millis(since.as_millis() as u64)
 }

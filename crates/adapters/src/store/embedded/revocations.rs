@@ -1,6 +1,6 @@
 //! Tokens that were called back: the statements.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use hubbub_core::ids::Millis;
 use hubbub_core::ports::revocations::{Revocation, TokenId};
@@ -16,8 +16,7 @@ fn sum(token: &[u8], until: i64) -> RowSum {
 
 /// Keeps a revocation, and lets go those that have ended.
 pub(super) fn put(db: &Connection, Revocation { token, until }: Revocation) -> Stored<()> {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    let now = i64::try_from(Millis::from(SystemTime::now()).0).unwrap_or(i64::MAX);
     db.prepare_cached("DELETE FROM revoked WHERE until <= ?")
         .and_then(|mut ended| ended.execute([now]))
         .map_err(failed)?;
