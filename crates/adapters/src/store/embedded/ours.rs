@@ -98,6 +98,15 @@ mod tests {
         (folder, store)
     }
 
+    #[tokio::test]
+    async fn one_process_has_the_folder() {
+        let (folder, store) = store().await;
+        let open = || EmbeddedStore::open(folder.path(), Options::default());
+        assert!(open().err().unwrap().to_string().ends_with("is in use by another hubbub"));
+        drop(store);
+        open().unwrap();
+    }
+
     /// What the store says of itself, by a commit or by a look.
     async fn is_lost(store: &EmbeddedStore, by_a_commit: bool) -> String {
         if by_a_commit {

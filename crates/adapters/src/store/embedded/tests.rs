@@ -64,15 +64,6 @@ fn entry(seq: u64) -> hubbub_core::entry::Entry {
 }
 
 #[test]
-fn one_process_has_the_folder() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path()).unwrap();
-    assert!(said(&folder).ends_with("is in use by another hubbub"));
-    drop(store);
-    open(folder.path()).unwrap();
-}
-
-#[test]
 fn a_folder_that_is_none_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
