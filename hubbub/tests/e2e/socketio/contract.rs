@@ -154,6 +154,8 @@ async fn a_user_is_there_from_the_first_socket_to_the_last_and_their_sockets_ent
     };
     let mut first = Client::enter(&server, OLD, &bob.token).await;
     ann.event_like("status", is_bob(1)).await;
+    // That he had gone after he became a member may have been told only now.
+    ann.so_far();
     let mut second = Client::enter(&server, NEW, &bob.token).await;
     first.close();
     first.event("disconnect").await;
