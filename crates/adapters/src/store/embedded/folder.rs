@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::open::OpenError;
-use super::ours::FileId;
 
 pub(super) const LOCK_FILE: &str = "hubbub.lock";
 pub(super) const DATA_FILE: &str = "hubbub.db";
@@ -40,8 +39,6 @@ pub(super) fn probe_file(data_file: &Path) -> PathBuf {
 /// A data folder that is ours until this is dropped, or the process ends however it ends.
 pub(super) struct Folder {
     pub(super) data_file: PathBuf,
-    /// Which file that is.
-    id: FileId,
     lock: File,
 }
 
@@ -79,22 +76,12 @@ impl Folder {
         let data_file = data_file(dir);
         // Of a process that was killed while it looked. There is none, as a rule.
         let _ = std::fs::remove_file(probe_file(&data_file));
-        let id = FileId::at(&data_file).map_err(failed)?;
-        Ok(Self { data_file, id, lock })
+        Ok(Self { data_file, lock })
     }
 
     /// Where it is.
     pub(super) fn dir(&self) -> &Path {
         self.data_file.parent().unwrap_or(Path::new("."))
-    }
-
-    /// Whether the data file is still the one that was there when the folder was taken.
-    pub(super) fn has_its_file(&self) -> io::Result<bool> {
-        match FileId::at(&self.data_file) {
-            Ok(id) => Ok(id == self.id),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Makes the names of the folder and of what is in it durable.

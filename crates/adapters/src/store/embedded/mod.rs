@@ -141,7 +141,8 @@ impl EmbeddedStore {
         let meters = Meters::new();
         let readers = Readers::start(&file, options.readers, meters.clone()).map_err(failed)?;
         let shared = Arc::new(Shared::new(Queue::new(options.queue_bytes_max), opened.fences));
-        let ours = Ours::new(folder, opened.start, shared.clone());
+        let ours = Ours::new(folder, opened.start, shared.clone())
+            .map_err(|error| OpenError::Failed { file: file.clone(), inside: error.to_string() })?;
         let checkpoints = Checkpoints::start(&file, &mut opened.db, options.log_pages, shared.clone());
         let writer = Writer {
             checkpoints: checkpoints.map_err(failed)?,

@@ -1,12 +1,13 @@
-//! Whether the data is still this process's: that no other began on it later, and that the file is where it was.
+//! Whether the data is still this process's: that no other began on it later, and that its files are where they were.
 //!
 //! The lock on the folder sees to that, until somebody removes the lock's file, or the folder. What is acknowledged then would be
 //! unknown to the process that has the data, or be in a file that nobody finds. So each commit looks, inside its transaction: a
-//! start is counted in one as well, and SQLite lets them come only one after the other.
+//! start is counted in one as well, and SQLite lets them come only one after the other, as long as both have the same `-wal` and
+//! `-shm`. So those have to be the same too.
 
 use std::fs::Metadata;
-use std::io;
-use std::path::Path;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hubbub_core::ids::Epoch;
@@ -15,20 +16,29 @@ use rusqlite::Connection;
 
 use super::facts;
 use super::failure::unavailable;
-use super::folder::{DATA_FILE, Folder, LOCK_FILE};
+use super::folder::{Folder, LOCK_FILE};
 use super::shared::Shared;
 
 /// What was there when the process began.
 #[derive(Clone)]
 pub(super) struct Ours {
     folder: Arc<Folder>,
+    /// The data file and what SQLite has beside it.
+    files: Arc<[(PathBuf, FileId); 3]>,
     start: Epoch,
     shared: Arc<Shared>,
 }
 
 impl Ours {
-    pub(super) fn new(folder: Arc<Folder>, start: Epoch, shared: Arc<Shared>) -> Self {
-        Self { folder, start, shared }
+    /// Of a store that is open, and so has all its files.
+    pub(super) fn new(folder: Arc<Folder>, start: Epoch, shared: Arc<Shared>) -> io::Result<Self> {
+        let known = |end: &str| {
+            let mut path = folder.data_file.clone().into_os_string();
+            path.push(end);
+            FileId::at(path.as_ref()).map(|id| (path.into(), id))
+        };
+        let files = Arc::new([known("")?, known("-wal")?, known("-shm")?]);
+        Ok(Self { folder, files, start, shared })
     }
 
     /// The number of this process's start.
@@ -38,19 +48,31 @@ impl Ours {
 
     /// An error if it is no longer so, from then on whenever somebody asks whether something may be written; or if that can't be seen.
     pub(super) fn check(&self, db: &Connection) -> Stored<()> {
+        self.has_its_files()?;
         if facts::start(db)? != self.start {
             return Err(self.lost(format_args!(
                 "another hubbub began on this data after this one did, as it can once {LOCK_FILE} is removed"
             )));
         }
-        match self.folder.has_its_file() {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(self
-                    .lost(format_args!("{DATA_FILE} was moved, removed or replaced while this server ran")))
+        Ok(())
+    }
+
+    /// The same of the files alone.
+    pub(super) fn has_its_files(&self) -> Stored<()> {
+        for (file, id) in self.files.iter() {
+            let is_there = match FileId::at(file) {
+                Ok(found) => found == *id,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => false,
+                Err(error) => return Err(unavailable(error)),
+            };
+            if !is_there {
+                let name = file.file_name().unwrap_or_default().display();
+                return Err(
+                    self.lost(format_args!("{name} was moved, removed or replaced while this server ran"))
+                );
             }
-            Err(error) => Err(unavailable(error)),
         }
+        Ok(())
     }
 
     fn lost(&self, why: std::fmt::Arguments<'_>) -> StoreError {
@@ -74,7 +96,7 @@ impl FileId {
         Self((file.dev(), file.ino()))
     }
 
-    /// Elsewhere an open file can't be moved or removed.
+    /// Elsewhere a file that is open can't be moved or removed.
     #[cfg(not(unix))]
     fn of(_file: Metadata) -> Self {
         Self()
@@ -83,10 +105,12 @@ impl FileId {
 
 #[cfg(test)]
 mod tests {
-    use hubbub_core::ids::{LogId, Partition};
-    use hubbub_core::ports::store::Store;
+    use hubbub_core::entry::{Entry, Says};
+    use hubbub_core::ids::{LogId, Millis, Partition, RoomId, Seq, User, UserId};
+    use hubbub_core::ports::store::{Append, Store};
     use tempfile::TempDir;
 
+    use super::super::folder::DATA_FILE;
     use super::super::{EmbeddedStore, Options, renew_log};
     use super::*;
 
@@ -119,6 +143,27 @@ mod tests {
         lost.to_string()
     }
 
+    #[tokio::test]
+    async fn one_that_ends_before_it_looked_takes_nothing_of_the_other_ones() {
+        let (folder, first) = store().await;
+        std::fs::remove_file(folder.path().join(LOCK_FILE)).unwrap();
+        let second = EmbeddedStore::open(folder.path(), Options::default()).unwrap();
+        let append = Append { room: RoomId::parse("r").unwrap(), epoch: Epoch(1), entries: vec![entry()] };
+        second.append(append).await.unwrap();
+        let records = || {
+            let db = Connection::open(folder.path().join(DATA_FILE)).unwrap();
+            db.query_row("SELECT count(*) FROM journal", [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        let before = records();
+        drop(first);
+        assert!(before > 0 && records() == before);
+    }
+
+    fn entry() -> Entry {
+        let user = User { id: UserId::parse("u").unwrap(), name: "U".into() };
+        Entry::new(&RoomId::parse("r").unwrap(), Seq(1), Millis(1), &user, None, Says::Join(None))
+    }
+
     /// What somebody else does to the data of a store that is open.
     type Deed = fn(&Path) -> Option<LogId>;
 
@@ -141,11 +186,16 @@ mod tests {
             std::fs::remove_dir_all(dir).unwrap();
             None
         };
+        let takes_the_index: Deed = |dir| {
+            std::fs::remove_file(dir.join("hubbub.db-shm")).unwrap();
+            None
+        };
         for (deed, says) in [
             (begins, "another hubbub began on this data after this one did"),
             (moves, "hubbub.db was moved, removed or replaced"),
             (replaces, "hubbub.db was moved, removed or replaced"),
             (removes, "hubbub.db was moved, removed or replaced"),
+            (takes_the_index, "hubbub.db-shm was moved, removed or replaced"),
         ] {
             for by_a_commit in [true, false] {
                 let (folder, store) = store().await;

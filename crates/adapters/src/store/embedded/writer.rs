@@ -105,10 +105,18 @@ impl Writer {
             self.commit(Vec::new(), now);
         }
         if self.journal.is_folded() && self.shared.may_write().is_ok() {
-            let cleared = journal::clear(&self.db);
+            let cleared = self.clear_journal();
             cleared.unwrap_or_else(|error| tracing::warn!(%error, "the folded journal can't be cleared"));
         }
         self.checkpoints.end(&self.db);
+    }
+
+    /// Removes all of the journal, unless it is another process's by now: then it may have what only that one knows.
+    fn clear_journal(&self) -> Stored<()> {
+        self.execute("BEGIN IMMEDIATE")?;
+        let cleared = self.ours.check(&self.db).and_then(|()| journal::clear(&self.db));
+        self.execute(if cleared.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+        cleared
     }
 
     fn commit(&mut self, writes: Vec<Write>, started: Instant) {
@@ -214,7 +222,9 @@ impl Writer {
                 put.inspect_err(|error| note_damage(&self.meters.damaged, error))?;
             }
             self.fold_a_slice(batch)?;
-            self.execute("COMMIT")
+            self.execute("COMMIT")?;
+            // Once more: what went into a file that was taken away meanwhile is not there.
+            self.ours.has_its_files()
         });
         let Err(error) = done else { return Ok(()) };
         if !self.db.is_autocommit() {
