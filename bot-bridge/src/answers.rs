@@ -13,7 +13,7 @@ use hubbub_core::ports::bus::{BusError, Payload, Subject};
 use hubbub_core::room::{Answer, Refusal, Verb};
 use hubbub_node::backoff::Backoff;
 use hubbub_node::rate_limit::RateLimit;
-use hubbub_node::revoked::token_id;
+use hubbub_node::revoked::{Refused, token_id};
 use hubbub_wire::amqp::{self, FromBot, Says};
 use hubbub_wire::tier::act::{Ask, Told, What};
 use hubbub_wire::tier::parcel;
@@ -177,7 +177,9 @@ impl Answers {
         };
         self.judged.note();
         match verdict {
-            Ok(account) if self.ports.revoked.has_until(token_id(token), account.expires_at) => Err("token"),
+            Ok(account) if self.ports.revoked.refuses(token_id(token), account.expires_at) != Refused::No => {
+                Err("token")
+            }
             Ok(account) if self.ports.banned.has(&account.user.id) => Err("banned"),
             Ok(account) if account.roles.contains(&Role::Bot) => Ok(account.user),
             Ok(_) => Err("role"),

@@ -56,7 +56,7 @@ use hubbub_core::ports::bus::{Bus, Subject};
 use hubbub_core::ports::revocations::{Revocations, TokenId};
 use hubbub_node::bans::Banned;
 use hubbub_node::rate_limit::RateLimit;
-use hubbub_node::revoked::{Revoked, token_id};
+use hubbub_node::revoked::{Refused, Revoked, token_id};
 use hubbub_wire::native::answer::Present;
 use hubbub_wire::tier::ephemera::{Ephemeron, Passing};
 use hubbub_wire::tier::parcel;
@@ -194,8 +194,13 @@ impl Gateway {
         let account = self.accounts.validate(token).await?;
         // Only now, for it is a hash of all of it: of no more than accounts take for a token.
         let id = token_id(token);
-        if self.revoked.has_until(id, account.expires_at) {
-            return Err(AccountsError::InvalidToken.into());
+        match self.revoked.refuses(id, account.expires_at) {
+            Refused::No => {}
+            Refused::Yes => return Err(AccountsError::InvalidToken.into()),
+            Refused::Longer(revocation) => {
+                self.keep_on(revocation);
+                return Err(AccountsError::InvalidToken.into());
+            }
         }
         match self.banned.has(&account.user.id) {
             true => Err(Failure::Banned),

@@ -28,6 +28,20 @@ pub fn token_id(token: &Secret) -> TokenId {
     TokenId(std::array::from_fn(|at| digest.as_ref()[at]))
 }
 
+/// By how much more than is known a token is refused that nobody tells the end of: so that what is kept is not written at each look.
+const PROLONGED_MS: u64 = 60 * 1_000;
+
+/// Whether a token is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It is not.
+    No,
+    /// It is, until an end that is kept.
+    Yes,
+    /// It is, for longer than was known: what should be kept now.
+    Longer(Revocation),
+}
+
 /// Tokens that were called back and have not ended.
 #[derive(Default)]
 pub struct Revoked {
@@ -117,14 +131,22 @@ impl Revoked {
         self.any.load(Ordering::Acquire) && self.lock().until.contains_key(&token)
     }
 
-    /// Whether the token was called back; now that it is known to end no sooner than `until`, it stays so for as long. Where
-    /// nobody tells when a token ends, each look at it finds a later end.
-    pub fn has_until(&self, token: TokenId, until: Millis) -> bool {
-        let has = self.has(token);
-        if has {
-            self.add(token, until);
+    /// Whether the token is refused, now that it is known to end no sooner than `until`. Where nobody tells when a token ends, each look at
+    /// it finds a later end, and it is refused for as long as it is shown.
+    pub fn refuses(&self, token: TokenId, until: Millis) -> Refused {
+        if !self.any.load(Ordering::Acquire) {
+            return Refused::No;
         }
-        has
+        let known = self.lock().until.get(&token).copied();
+        match known {
+            None => Refused::No,
+            Some(known) if until <= known => Refused::Yes,
+            Some(_) => {
+                let until = Millis(until.0.saturating_add(PROLONGED_MS));
+                self.add(token, until);
+                Refused::Longer(Revocation { token, until })
+            }
+        }
     }
 }
 
@@ -174,10 +196,14 @@ mod tests {
     fn a_token_without_an_end_of_its_own_is_refused_for_as_long_as_it_is_shown() {
         let revoked = Revoked::default();
         let hour = |n: u64| Millis(now().0 + n * 3_600_000);
-        assert!(!revoked.has_until(token(1), hour(1)));
+        let (one, two) = (hour(1), hour(2));
+        assert_eq!(revoked.refuses(token(1), one), Refused::No);
         assert_eq!(lengths(&revoked), (0, 0));
-        revoked.add(token(1), hour(1));
-        assert!(revoked.has_until(token(1), hour(2)));
+        revoked.add(token(1), one);
+        assert_eq!(revoked.refuses(token(1), one), Refused::Yes);
+        let longer = Revocation { token: token(1), until: Millis(two.0 + PROLONGED_MS) };
+        assert_eq!(revoked.refuses(token(1), two), Refused::Longer(longer));
+        assert_eq!(revoked.refuses(token(1), Millis(two.0 + 1_000)), Refused::Yes, "a moment later");
         revoked.add_at(token(2), hour(3), hour(1));
         assert!(revoked.has(token(1)));
     }

@@ -23,6 +23,7 @@ use crate::error::Failure;
 use crate::http::body::Small;
 use crate::http::fault::{Fault, bad_field};
 use crate::http::params::{Params, limit};
+use crate::revoked::done_to_its_end;
 
 /// Most rooms of one page.
 const ROOMS_MAX: u32 = 1_000;
@@ -86,19 +87,28 @@ pub(super) async fn ban(
         return Err(bad_field("reason", message));
     }
     let ban = Ban { user: user.clone(), at: SystemTime::now().into(), by, reason };
-    admin.ports.bans.put_ban(ban.clone()).await.map_err(unavailable)?;
-    admin.gateway.banned.ban(user.clone());
-    admin.gateway.close_banned(&user);
-    admin.tell(&Control::Banned { user });
+    let kept = ban.clone();
+    done_to_its_end(async move {
+        admin.ports.bans.put_ban(kept).await.map_err(unavailable)?;
+        admin.gateway.banned.ban(user.clone());
+        admin.gateway.close_banned(&user);
+        admin.tell(&Control::Banned { user });
+        Ok(())
+    })
+    .await?;
     Ok(Json(shown(ban)))
 }
 
 /// Lifts a ban. One that is not there is no error.
 pub(super) async fn unban(State(admin): State<Admin>, user: Who) -> Result<StatusCode, Fault> {
     let Who(user) = user;
-    admin.ports.bans.lift_ban(user.clone()).await.map_err(unavailable)?;
-    admin.gateway.banned.lift(&user);
-    admin.tell(&Control::BanLifted { user });
+    done_to_its_end(async move {
+        admin.ports.bans.lift_ban(user.clone()).await.map_err(unavailable)?;
+        admin.gateway.banned.lift(&user);
+        admin.tell(&Control::BanLifted { user });
+        Ok(())
+    })
+    .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -127,10 +137,10 @@ fn shown(ban: Ban) -> admin::Ban {
     admin::Ban { user: ban.user, at: ban.at, by: ban.by, reason: ban.reason }
 }
 
-fn unavailable(error: StoreError) -> Fault {
+fn unavailable(error: StoreError) -> Failure {
     match error {
         StoreError::Unavailable { inside } => tracing::warn!(inside, "bans can't be read or kept just now"),
         StoreError::Damaged { what } => tracing::error!(what, "the store is damaged"),
     }
-    Failure::Unavailable.into()
+    Failure::Unavailable
 }
