@@ -5,8 +5,8 @@
 //! machine says in the log what is gone.
 //!
 //! All rows of the room are gone through, also those outside the chain, of holders that were fenced: nobody reads them, and what was
-//! said is in them. What such a holder had on its way may come after that. So at the end its segment is barred, from where another goes
-//! on; a row that comes then is hidden and goes.
+//! said is in them. What such a holder had on its way may come after that. So at the end earlier epochs are barred, from where the log
+//! goes on in another; a row that comes then is hidden and goes.
 
 use std::sync::Arc;
 
@@ -14,12 +14,13 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use hubbub_core::chain::{Piece, pieces};
 use hubbub_core::entry::{Entry, Kind};
 use hubbub_core::ids::{Epoch, RoomId, Seq, UserId};
+use hubbub_core::limits::REPEAT_WINDOW;
 use hubbub_core::ports::store::{Append, Read, Segment, Store};
 use hubbub_wire::tier::act::EraseFrom;
 
-use crate::append::put_segment;
 use crate::error::OpenError;
 use crate::orders::{Reached, Scope, Slice, segments_of};
+use crate::retry::patiently;
 
 /// Rows and bytes of one read. No gap between rows is so long but where a trimming was interrupted: it is at most a batch.
 const ROWS_MAX: u64 = 2_000;
@@ -28,7 +29,8 @@ const READ_BYTES_MAX: usize = 1024 * 1024;
 const PART_BYTES: usize = 512 * 1024;
 /// Reads of one part: of a room that had many holders each finds little.
 const READS_MAX: usize = 32;
-/// Segments that are barred at once.
+/// Holders before this one who may still have something on its way, and how many are barred at once.
+const EARLIER_MAX: u64 = 32;
 const BARRED_AT_ONCE: usize = 16;
 
 /// Erases an author's messages in a part of the log. They are gone when this returns.
@@ -50,13 +52,13 @@ pub(crate) async fn erase_some(
         Walk { store, room, author, chain, scope, trimmed, kept_from, at: from, count: 0, rows: 0, bytes: 0 };
     for _ in 0..READS_MAX {
         let mut left = segments.iter().skip_while(|segment| segment.epoch < walk.at.epoch);
-        let (Some(segment), following) = (left.next(), left.next()) else { return walk.end(&segments).await };
+        let (Some(segment), following) = (left.next(), left.next()) else { return walk.end().await };
         match (walk.step(segment).await?, following) {
             (Step::More, _) => {}
             (Step::Enough, _) => break,
             (Step::Nothing, Some(following)) => (walk.at.epoch, walk.at.after) = (following.epoch, Seq(0)),
             // The newest one may grow, so it is left only to end: what comes into it later is for the next order.
-            (Step::Nothing, None) => return walk.end(&segments).await,
+            (Step::Nothing, None) => return walk.end().await,
         }
     }
     Ok(Slice { count: walk.count, reached: Reached::Here(walk.at) })
@@ -88,33 +90,47 @@ enum Step {
 }
 
 impl Walk {
-    async fn end(&self, segments: &[Segment]) -> Result<Slice, OpenError> {
-        self.bar(segments).await?;
+    async fn end(&self) -> Result<Slice, OpenError> {
+        if !self.scope.barred {
+            // By itself: a part that is begun anew counts nothing of what is erased already.
+            patiently(|| self.bar()).await?;
+        }
         Ok(Slice { count: self.count, reached: Reached::End { last: self.at.last, said: self.at.said } })
     }
 
-    /// Bars what holders before this one may still write. Our own segment has to be there for good, and the epoch still to be ours after
-    /// that: then whoever comes later goes on from ours, and takes nothing of theirs that we have not.
-    async fn bar(&self, segments: &[Segment]) -> Result<(), OpenError> {
+    /// Bars what holders before this one may still write, those too whose segment may be on its way. Our own has to be there for good, and
+    /// the epoch still to be ours after that: then whoever comes later goes on from ours, and takes nothing of theirs that we have not.
+    async fn bar(&self) -> Result<(), OpenError> {
         let Scope { newest, own, link, partition, .. } = self.scope;
         let inside = |error| OpenError::of(&self.room, error);
         if newest != own {
-            put_segment(&self.store, &self.room, link).await;
+            // As with a batch: a segment may name only one that is there for good.
+            for segment in link.older_in_doubt.into_iter().chain([link.own]) {
+                self.store.put_segment(self.room.clone(), segment).await.map_err(inside)?;
+            }
         }
         let fence = self.store.fence(partition).await.map_err(inside)?;
         if fence != own {
             return Err(OpenError::Fenced(fence));
         }
-        let earlier = segments.iter().filter(|segment| segment.epoch < own).map(|segment| {
-            let piece = self.chain.iter().find(|piece| piece.epoch == segment.epoch);
-            let from = piece.map_or(segment.start, |piece| Seq(*piece.seqs.end()).next());
-            self.store.bar(self.room.clone(), segment.epoch, from)
-        });
-        stream::iter(earlier.collect::<Vec<_>>())
+        let earlier = own.0.saturating_sub(EARLIER_MAX).max(1)..own.0;
+        stream::iter(earlier.map(Epoch))
+            .map(|epoch| self.store.bar(self.room.clone(), epoch, self.nobodys_from(epoch)))
             .buffer_unordered(BARRED_AT_ONCE)
             .try_for_each(async |()| Ok(()))
             .await
             .map_err(inside)
+    }
+
+    /// From which seq on an earlier epoch's rows are in nobody's log. One outside the chain has none that are; it began where it had read
+    /// to, which is little before where the next of the chain begins.
+    fn nobodys_from(&self, epoch: Epoch) -> Seq {
+        if let Some(piece) = self.chain.iter().find(|piece| piece.epoch == epoch) {
+            return Seq(*piece.seqs.end()).next();
+        }
+        let next = self.chain.iter().find(|piece| piece.epoch > epoch);
+        let start = next.map_or(self.scope.head.0 + 1, |piece| *piece.seqs.start());
+        Seq(start.saturating_sub(REPEAT_WINDOW).max(1))
     }
 
     /// One read of a segment's rows, and the erasing of what it finds.

@@ -48,6 +48,8 @@ pub(crate) struct Scope {
     pub(crate) link: Link,
     /// Whose fence says whether the epoch is still ours.
     pub(crate) partition: Partition,
+    /// Earlier epochs are barred since the room was opened: there are never more of them.
+    pub(crate) barred: bool,
 }
 
 /// What was done.

@@ -211,6 +211,8 @@ pub(crate) struct OpenRoom {
     /// Orders that came, and whether one is being carried out: one at a time.
     orders: VecDeque<Order>,
     carrying_out: bool,
+    /// What holders before this one may still write is barred.
+    barred: bool,
     /// A fence read that runs has something of this room.
     covered: bool,
     /// In the loop's list of rooms that have a batch to send; of those that have something for a fence read; of the busy ones.
@@ -250,6 +252,7 @@ impl OpenRoom {
             traced: Traced::default(),
             orders: VecDeque::new(),
             carrying_out: false,
+            barred: false,
             covered: false,
             listed: Listed::default(),
         }
@@ -334,7 +337,10 @@ impl OpenRoom {
         let order = if self.carrying_out { None } else { self.orders.pop_front() }?;
         self.carrying_out = true;
         let newest = self.link.epoch_of(self.durable, own);
-        Some((order, Scope { newest, head: self.durable, own, link: self.link, partition }))
+        Some((
+            order,
+            Scope { newest, head: self.durable, own, link: self.link, partition, barred: self.barred },
+        ))
     }
 
     /// A part of an order was carried out; at its end the room says so.
@@ -344,6 +350,7 @@ impl OpenRoom {
         match (job, part) {
             (Job::Erase { author, .. }, Some(Part::Erased(slice))) => {
                 let count = slice.count;
+                self.barred |= matches!(slice.reached, Reached::End { .. });
                 let told = |next, seq| Payload::whole(Told::Erased(Erased { count, next, seq }));
                 match slice.reached {
                     Reached::Here(next) => asker.tell(told(Some(next), None)),

@@ -206,7 +206,14 @@ async fn compare_stores(bus: &NatsBus, ours: LogId, options: &CqlOptions) -> any
                 attempts += 1;
                 continue;
             }
-            Err(_) => return Ok(()),
+            // It has ended.
+            Err(BusError::NoResponders) => return Ok(()),
+            Err(_) if stray_since.is_none() => return Ok(()),
+            Err(error) => {
+                anyhow::bail!(
+                    "a history service of this cluster keeps its rooms in another store, and then: {error}"
+                )
+            }
         };
         if !matches!(answer, Ok(Found::Facts { log, .. }) if log != ours) {
             return Ok(());

@@ -19,6 +19,9 @@ use super::{Db, lwt};
 /// Rows and bytes of one batch. A batch of one partition is one mutation, of which a server takes 8 MiB and more.
 const BATCH_ROWS_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Seqs that are barred: what a holder may have on its way is 4 MiB, of entries of some 100 bytes and more, and it may have begun by a window
+/// behind where the next one does.
+const BARRED_SEQS: u64 = 5 * REPEAT_WINDOW;
 /// Times that a claim is tried, and the pause between two tries.
 const CLAIM_TRIES: u32 = 8;
 const CLAIM_PAUSE: Duration = Duration::from_millis(50);
@@ -115,8 +118,7 @@ pub(super) async fn erase(db: &Db, erased: Append) -> Stored<()> {
 
 /// Bars a segment's rows from a seq on. As long as the database keeps what says so, `gc_grace_seconds`, what comes late stays hidden, and goes.
 pub(super) async fn bar(db: &Db, room: &RoomId, epoch: Epoch, from: Seq) -> Stored<()> {
-    // A holder writes no further ahead of what is acknowledged: its askers wait for that.
-    let buckets = from.0 / BUCKET_SEQS..=(from.0 + REPEAT_WINDOW) / BUCKET_SEQS;
+    let buckets = from.0 / BUCKET_SEQS..=(from.0 + BARRED_SEQS) / BUCKET_SEQS;
     let (epoch, from) = (to_cql(epoch.0)?, to_cql(from.0)?);
     let rows: Vec<_> =
         buckets.map(|bucket| Ok((room.as_str(), epoch, to_cql(bucket)?, from))).collect::<Stored<_>>()?;
