@@ -1,5 +1,6 @@
 //! Results for a person and for a program. The page that shows them is in [`html`].
 
+pub mod file;
 pub mod html;
 mod plot;
 

@@ -8,10 +8,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use hubbub_benches::compare::{Named, Run, run};
+use hubbub_benches::exit;
 use hubbub_benches::load::outcome::Outcome;
 use hubbub_benches::scenario::{Beside, Load, Measure, Profile, Scenario, Shape};
 use hubbub_benches::targets::live::{Settings, Target};
-use hubbub_benches::verify::{self, Plan};
+use hubbub_benches::verify::{self, Plan, Verdict};
 use hubbub_benches::view::View;
 use hubbub_testkit::{Hubbub, Start};
 use liar::{Fault, Liar};
@@ -88,7 +89,6 @@ fn plan(url: &str) -> Plan {
         rate: 40,
         time: Duration::from_secs(1),
         patience: Duration::from_secs(60),
-        out: None,
     }
 }
 
@@ -113,6 +113,52 @@ fn a_server_that_is_killed_twice_keeps_its_promises() {
         assert!(verdict.is_kept() && verdict.acked > 40, "{verdict}");
         assert!(!verdict.outages.is_empty(), "{verdict}");
     });
+}
+
+/// What is said of a deployment that lost everything after something was acknowledged: by people with tokens that are signed, whom
+/// the new one knows, or by those whose accounts went with the rest.
+fn wiped(signed: bool) -> Verdict {
+    const SECRET: &str = "a secret of at least 32 bytes, for tests";
+    block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        let mut start = Start::program(hubbub());
+        if signed {
+            start = start.with(&format!("--jwt-secret={SECRET}"));
+        }
+        let mut server = Hubbub::start_in(start, folder.into()).await.expect("a server");
+        let tokens =
+            if signed { vec![hubbub_benches::targets::hubbub::token(SECRET, "ann")] } else { Vec::new() };
+        let (time, patience) = (Duration::from_secs(3), Duration::from_secs(15));
+        let plan = Plan { tokens, time, patience, ..plan(&format!("ws://{}", server.address())) };
+        let verifying =
+            tokio::task::spawn_local(async move { verify::run(&plan, &View::new("verify".into())).await });
+        let kept = async || server.metric("hubbub_store_entries_total").await.unwrap_or(0.0);
+        while kept().await < 20.0 && !verifying.is_finished() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        server.kill().await.expect("killed");
+        std::fs::remove_dir_all(&data).expect("its data");
+        server.restart().await.expect("started again");
+        verifying.await.expect("no panic").expect("a verdict")
+    })
+}
+
+#[test]
+fn a_server_that_lost_its_data_has_broken_its_promises() {
+    let verdict = wiped(true);
+    let said = verdict.to_string();
+    assert!(said.contains("BROKEN") && said.contains("no_such_room"), "{said}");
+    assert!(verdict.acked > 0 && verdict.refused > 0 && verdict.refused_by["no_such_room"] > 0, "{said}");
+}
+
+#[test]
+fn a_server_that_lost_its_accounts_too_has_broken_its_promises_and_nobody_came_back() {
+    let verdict = wiped(false);
+    let said = verdict.to_string();
+    assert!(said.contains("BROKEN") && said.contains("account that was registered"), "{said}");
+    let lasting = verdict.outages.iter().filter(|outage| outage.to.is_none()).count();
+    assert_eq!(lasting, 5, "a judge, two readers, two senders: {said}");
 }
 
 #[test]
@@ -143,7 +189,30 @@ fn a_server_that_speaks_tls_is_verified_by_those_who_trust_it() {
     assert!(code == Some(0) && verdict.contains("KEPT"), "{verdict}{log}");
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let (code, _, log) = verify(&file("other.pem", other.cert.pem()));
-    assert!(code == Some(1) && log.contains("certificate"), "{log}");
+    assert!(code == Some(i32::from(exit::NOT_DONE)) && log.contains("certificate"), "{log}");
+}
+
+#[test]
+fn a_fault_at_one_connection_is_found_whoever_has_it() {
+    // In the order in which they come: a judge, two readers, two senders.
+    const JUDGE: usize = 0;
+    const SENDER: usize = 4;
+    block_on(async {
+        let server = Hubbub::start(Start::program(hubbub())).await.expect("a server");
+        for (fault, only, named) in [
+            (Fault::Drop, JUDGE, "GapForReader at"),
+            (Fault::Double, SENDER, "RepeatForReader at"),
+            (Fault::Alter, SENDER, "TwoContents at"),
+        ] {
+            let liar = Liar::at(server.address(), Some(fault), Some(only)).await.expect("a way");
+            let plan = plan(&format!("ws://{}", liar.address()));
+            let verdict = verify::run(&plan, &View::new("verify".into())).await.expect("a verdict");
+            let whose = if only == JUDGE { "judge0" } else { "sender1" };
+            assert!(verdict.broken.len() == 1, "{fault:?}: {verdict}");
+            let said = verdict.to_string();
+            assert!(said.contains(named) && said.contains(whose), "{fault:?}: {said}");
+        }
+    });
 }
 
 #[test]

@@ -1,4 +1,7 @@
-//! A way to a server that plants a fault: once on each connection.
+//! A way to a server that plants a fault: once on each connection, or on one of them alone.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -37,11 +40,16 @@ pub struct Liar {
 
 impl Liar {
     pub async fn to(server: SocketAddr, fault: Option<Fault>) -> std::io::Result<Self> {
+        Self::at(server, fault, None).await
+    }
+
+    /// Of the WebSockets only this one is lied to, the first being 0; `None`: each.
+    pub async fn at(server: SocketAddr, fault: Option<Fault>, only: Option<usize>) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let mut passing = JoinSet::new();
         passing.spawn_local(async move {
-            let mut connections = JoinSet::new();
+            let (mut connections, upgraded) = (JoinSet::new(), Rc::new(Cell::new(0)));
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(server).await else { return };
                 let ((mut from_client, to_client), (from_server, mut to_server)) =
@@ -49,7 +57,11 @@ impl Liar {
                 connections.spawn_local(async move {
                     let _ = copy(&mut from_client, &mut to_server).await;
                 });
-                connections.spawn_local(pass_on(from_server, to_client, fault));
+                let upgraded = Rc::clone(&upgraded);
+                connections.spawn_local(pass_on(from_server, to_client, move || {
+                    let number = upgraded.replace(upgraded.get() + 1);
+                    fault.filter(|_| only.is_none_or(|only| only == number))
+                }));
             }
         });
         Ok(Self { address, _passing: passing })
@@ -60,7 +72,8 @@ impl Liar {
     }
 }
 
-async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: Option<Fault>) {
+/// `fault` is asked once it is known to be a WebSocket.
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: impl FnOnce() -> Option<Fault>) {
     let mut bytes = Vec::new();
     // What is no WebSocket passes as it is.
     let head = loop {
@@ -85,7 +98,7 @@ async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: Option<
         let _ = copy(&mut from, &mut to).await;
         return;
     }
-    let (mut reader, mut tongue, mut out) = (FrameReader::default(), Tongue::new(fault), Vec::new());
+    let (mut reader, mut tongue, mut out) = (FrameReader::default(), Tongue::new(fault()), Vec::new());
     loop {
         let fed = reader.feed(&mut frames, &mut |frame| {
             tongue.say(frame.opcode, frame.payload, &mut out);
