@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Parser, Subcommand};
@@ -14,7 +15,7 @@ use tokio::runtime::{Builder, LocalOptions};
 
 use crate::commands::{self, Offer};
 use crate::compare::{self, Named};
-use crate::load::outcome::Outcome;
+use crate::exit;
 use crate::peers::{centrifugo, raw, socketio};
 use crate::report;
 use crate::scenario::file::{Knobs, READY};
@@ -204,6 +205,9 @@ struct Common {
     /// Bytes of the raw server's event.
     #[arg(long, default_value_t = raw::EVENT_BYTES)]
     event_bytes: usize,
+    /// Seconds for which the last deliveries and answers are waited for, before they are said not to have come.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=600))]
+    patience: u64,
     /// Another Centrifugo than the installed one.
     #[arg(long)]
     centrifugo_bin: Option<PathBuf>,
@@ -243,7 +247,7 @@ impl Cli {
             Command::Idle { common } => common.measure_named("idle"),
             Command::Connects { common } => common.measure_named("connects"),
             Command::Commands { server_bin, connections, in_flight, seconds, work_dir } => {
-                let time = std::time::Duration::from_secs(seconds.into());
+                let time = Duration::from_secs(seconds.into());
                 give_commands(&server_bin, &work_dir, Offer { connections, in_flight, time })
             }
             Command::RawServer { port, event_bytes } => serve_raw(port, event_bytes),
@@ -282,8 +286,8 @@ impl Common {
         std::fs::write(&self.out, text).with_context(|| format!("writing {}", self.out.display()))?;
         eprintln!("all of it: {}", self.out.display());
         // Times are for people to judge; what was delivered wrongly is wrong on any machine.
-        let wrong = runs.iter().filter_map(|run| Outcome::findings(&run.outcome)).count();
-        Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let wrong = runs.iter().filter_map(|run| run.outcome.wrong()).count();
+        Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::from(exit::WRONG) })
     }
 
     fn target(&self, name: &str) -> anyhow::Result<Named> {
@@ -332,6 +336,7 @@ impl Common {
             users: self.users,
             jwt_secret: self.jwt_secret.clone(),
             event_bytes: self.event_bytes,
+            patience: Duration::from_secs(self.patience),
         })
     }
 }

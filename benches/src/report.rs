@@ -9,7 +9,6 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::checker::Findings;
 use crate::compare::{BASES, Run, Summary};
 use crate::load::beside::Visitors;
 use crate::load::outcome::{Generator, Outcome, Quantiles};
@@ -122,6 +121,9 @@ pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> St
         if let Some(remark) = remark(&run.outcome) {
             let _ = write!(out, "\n{of}: {remark}");
         }
+        for fault in run.outcome.faults() {
+            let _ = write!(out, "\n{of}: {fault}");
+        }
     }
     out
 }
@@ -179,6 +181,7 @@ fn beside(of: &str, visitors: &Visitors) -> String {
 /// One outcome in a line.
 pub fn line(outcome: &Outcome) -> String {
     let number = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.2}"));
+    let wrong = if outcome.wrong().is_some() { ", WRONG" } else { "" };
     match outcome {
         Outcome::Fanout(fanout) => format!(
             "{} µs CPU a delivery, p50 {} ms, p99 {} ms, {:.0} deliveries/s{}",
@@ -186,19 +189,19 @@ pub fn line(outcome: &Outcome) -> String {
             number(fanout.delivery.map(|delivery| delivery.p50_ms)),
             number(fanout.delivery.map(|delivery| delivery.p99_ms)),
             fanout.deliveries_a_second,
-            if fanout.findings.any() { ", WRONG" } else { "" },
+            wrong,
         ),
         Outcome::Reconnects(reconnects) => format!(
             "{} connections whole within {} ms, having missed {} messages{}",
             reconnects.connections - reconnects.failed,
             number(reconnects.whole.map(|whole| whole.max_ms)),
             reconnects.missed,
-            if reconnects.findings.any() { ", WRONG" } else { "" },
+            wrong,
         ),
         Outcome::Idle(idle) => format!("{:.2} KiB a connection", idle.kib_a_connection),
         Outcome::Connects(connects) => {
             format!(
-                "{:.0} connects/s, {} µs CPU each",
+                "{:.0} connects/s, {} µs CPU each{wrong}",
                 connects.connects_a_second,
                 number(connects.cpu_us_each)
             )
@@ -301,7 +304,8 @@ fn aligned(rows: &[Vec<String>]) -> String {
 }
 
 fn remark(outcome: &Outcome) -> Option<String> {
-    let mut remarks = Vec::new();
+    let mut remarks: Vec<String> =
+        outcome.wrong().map(|wrong| format!("WRONG: {wrong}")).into_iter().collect();
     let mut of_generator = |generator: &Generator| {
         if generator.was_the_limit {
             remarks.push("the generator was itself the limit".to_owned());
@@ -313,11 +317,10 @@ fn remark(outcome: &Outcome) -> Option<String> {
             if let Some(other) = fanout.other_cores.filter(|&other| other > OTHER_CORES_MAX) {
                 remarks.push(format!("other work took {other:.1} cores meanwhile"));
             }
-            remarks.extend(wrong(&fanout.findings));
-            if fanout.refused + fanout.unanswered + fanout.connections_lost > 0 {
+            if fanout.refused + fanout.connections_lost > 0 {
                 remarks.push(format!(
-                    "{} sends refused, {} unanswered, {} connections lost",
-                    fanout.refused, fanout.unanswered, fanout.connections_lost
+                    "{} sends refused, {} connections lost",
+                    fanout.refused, fanout.connections_lost
                 ));
             }
             remarks.extend(fanout.trouble.clone());
@@ -328,21 +331,11 @@ fn remark(outcome: &Outcome) -> Option<String> {
         }
         Outcome::Reconnects(reconnects) => {
             of_generator(&reconnects.generator);
-            remarks.extend(wrong(&reconnects.findings));
             remarks.extend(reconnects.trouble.clone());
         }
         Outcome::Idle(_) => {}
     }
     (!remarks.is_empty()).then(|| remarks.join("; "))
-}
-
-fn wrong(found: &Findings) -> Option<String> {
-    found.any().then(|| {
-        format!(
-            "WRONG: {} lost, {} doubled, {} reordered, {} gaps, {} strange",
-            found.lost, found.doubled, found.reordered, found.gaps, found.strange
-        )
-    })
 }
 
 #[cfg(test)]

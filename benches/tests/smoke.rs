@@ -1,6 +1,7 @@
 //! The generator against the raw server at a small size, so that neither can rot.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hubbub_benches::compare::{Named, run, summarise};
 use hubbub_benches::load::outcome::Outcome;
@@ -18,6 +19,7 @@ fn settings(test: &str) -> Settings {
         users: None,
         jwt_secret: None,
         event_bytes: 255,
+        patience: Duration::from_secs(5),
     }
 }
 

@@ -32,10 +32,11 @@ async fn one(
     scenario: &Scenario,
     view: &View,
 ) -> anyhow::Result<Outcome> {
+    let waiting = (settings.patience, view);
     let live = Rc::new(Live::start(target, settings, scenario, view).await?);
     Ok(match scenario.measure {
         Measure::Fanout(load) => {
-            let fanout = fanout::run(&live, scenario.shape, load, scenario.beside, view).await?;
+            let fanout = fanout::run(&live, scenario.shape, load, scenario.beside, waiting).await?;
             Outcome::Fanout(Box::new(fanout))
         }
         Measure::Idle { settle_seconds } => {
@@ -46,7 +47,7 @@ async fn one(
         }
         Measure::Reconnects { rate, body_bytes, seconds, away_seconds } => {
             let storm = reconnects::Storm { rate, body_bytes, seconds, away_seconds };
-            Outcome::Reconnects(Box::new(reconnects::run(&live, scenario.shape, storm, view).await?))
+            Outcome::Reconnects(Box::new(reconnects::run(&live, scenario.shape, storm, waiting).await?))
         }
     })
 }

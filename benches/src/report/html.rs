@@ -194,6 +194,9 @@ fn section(scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
                     escaped(&remark)
                 );
             }
+            for fault in run.outcome.faults() {
+                let _ = write!(out, "<p class=\"remark\">{}</p>", escaped(&fault.to_string()));
+            }
         }
     }
     out.push_str("</section>");

@@ -9,12 +9,18 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::loopback::Place;
 use crate::procfs::Usage;
 
 /// Hashing a password is slow by design, and logging in is rate-limited: how long one call may be tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long one answer may take; hashing a password is not quick.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How long the server may take to say what it uses.
+const USAGE_MAX: Duration = Duration::from_secs(3);
 
 /// Every account's.
 const PASSWORD: &str = "a long pass phrase of the benchmark";
@@ -95,7 +101,9 @@ impl Door {
 
     /// What the server says that it uses, if it does.
     pub async fn usage(&self) -> anyhow::Result<Option<Usage>> {
-        let answer = self.bytes(Method::GET, "/metrics", None, &Value::Null).await?;
+        let answer = timeout(USAGE_MAX, self.bytes(Method::GET, "/metrics", None, &Value::Null));
+        let answer =
+            answer.await.with_context(|| format!("no answer from /metrics within {USAGE_MAX:?}"))??;
         let text = String::from_utf8_lossy(&answer.1);
         let metric = |name: &str| -> Option<f64> {
             let of = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
@@ -136,7 +144,9 @@ impl Door {
         token: Option<&str>,
         body: &Value,
     ) -> anyhow::Result<Answer> {
-        let (status, bytes) = self.bytes(method, path, token, body).await?;
+        let answer = timeout(ANSWER_MAX, self.bytes(method, path, token, body)).await;
+        let (status, bytes) =
+            answer.with_context(|| format!("no answer from {path} within {ANSWER_MAX:?}"))??;
         Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
     }
 
