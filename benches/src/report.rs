@@ -1,18 +1,22 @@
 //! Results for a person and for a program. The page that shows them is in [`html`].
 
+pub mod about;
 pub mod file;
 pub mod html;
 mod plot;
+mod remark;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use about::About;
 use serde_json::{Value, json};
 
 use crate::compare::{BASES, Run, Summary};
 use crate::load::beside::Visitors;
-use crate::load::outcome::{Generator, Outcome, Quantiles};
+use crate::load::outcome::{Outcome, Quantiles};
 use crate::scenario::{Measure, Profile, Scenario};
+use remark::remark;
 
 /// A column: its title, the number, and its decimals.
 type Column = (&'static str, &'static str, usize);
@@ -72,9 +76,6 @@ const RECONNECTS: (&str, &[Column]) = (
     ],
 );
 
-/// Other work on the machine that is worth a remark, in cores.
-const OTHER_CORES_MAX: f64 = 0.3;
-
 /// The tables of all scenarios, and below them what was wrong.
 pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> String {
     let mut out = String::new();
@@ -113,7 +114,7 @@ pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> St
                 let _ = write!(
                     out,
                     "\n{of}: {:.0} messages/s, {:.0} deliveries/s, p99 {p99:.1} ms: {held}",
-                    step.rate, step.deliveries_a_second
+                    step.messages_a_second, step.deliveries_a_second
                 );
             }
             out.push_str(&beside(&of, &fanout.visitors));
@@ -172,7 +173,7 @@ fn beside(of: &str, visitors: &Visitors) -> String {
     );
     say(
         !visitors.left_out.is_empty(),
-        format!("left out, for this target has none: {}", visitors.left_out.join(", ")),
+        format!("left out, for the generator can't ask it of this target: {}", visitors.left_out.join(", ")),
     );
     say(visitors.trouble.is_some(), visitors.trouble.clone().unwrap_or_default());
     out
@@ -209,13 +210,18 @@ pub fn line(outcome: &Outcome) -> String {
     }
 }
 
-/// Everything, for a program.
-pub fn json(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> Value {
+/// Everything, for a program. `complete`: all that was asked for was measured.
+pub fn json(
+    about: &About,
+    complete: bool,
+    scenarios: &[Scenario],
+    summaries: &[Summary],
+    runs: &[Run],
+) -> Value {
     json!({
-        "tool": concat!("hubbub-bench ", env!("CARGO_PKG_VERSION")),
-        "centrifugo_version": crate::peers::centrifugo::VERSION,
-        "socketio_version": crate::peers::socketio::VERSION,
+        "about": about,
         "machine": machine(),
+        "complete": complete,
         "scenarios": scenarios,
         "summary": summaries,
         "runs": runs,
@@ -301,41 +307,6 @@ fn aligned(rows: &[Vec<String>]) -> String {
         }
     }
     out
-}
-
-fn remark(outcome: &Outcome) -> Option<String> {
-    let mut remarks: Vec<String> =
-        outcome.wrong().map(|wrong| format!("WRONG: {wrong}")).into_iter().collect();
-    let mut of_generator = |generator: &Generator| {
-        if generator.was_the_limit {
-            remarks.push("the generator was itself the limit".to_owned());
-        }
-    };
-    match outcome {
-        Outcome::Fanout(fanout) => {
-            of_generator(&fanout.generator);
-            if let Some(other) = fanout.other_cores.filter(|&other| other > OTHER_CORES_MAX) {
-                remarks.push(format!("other work took {other:.1} cores meanwhile"));
-            }
-            if fanout.refused + fanout.connections_lost > 0 {
-                remarks.push(format!(
-                    "{} sends refused, {} connections lost",
-                    fanout.refused, fanout.connections_lost
-                ));
-            }
-            remarks.extend(fanout.trouble.clone());
-        }
-        Outcome::Connects(connects) => {
-            of_generator(&connects.generator);
-            remarks.extend(connects.trouble.clone());
-        }
-        Outcome::Reconnects(reconnects) => {
-            of_generator(&reconnects.generator);
-            remarks.extend(reconnects.trouble.clone());
-        }
-        Outcome::Idle(_) => {}
-    }
-    (!remarks.is_empty()).then(|| remarks.join("; "))
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ fn settings(test: &str) -> Settings {
 fn measure(test: &str, scenario: Scenario) -> Vec<Run> {
     scenario.check().expect("a scenario");
     let targets = [Named { name: "hubbub".to_owned(), target: Target::HubbubBinary(hubbub()) }];
-    run(&targets, &[scenario], 1, &settings(test)).expect("a run")
+    run(&targets, &[scenario], 1, &settings(test), &mut |_| Ok(())).expect("a run")
 }
 
 #[test]
@@ -211,7 +211,7 @@ async fn lied_to(server: &Hubbub, fault: Option<Fault>) -> Outcome {
         let load = Load { rate, body_bytes: 64, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
         let scenario = Scenario::plain("lied", Shape { rooms: 1, members: 3 }, Measure::Fanout(load));
         let targets = [Named { name: "hubbub".to_owned(), target: running }];
-        run(&targets, &[scenario], 1, &settings("lied")).expect("a run").remove(0)
+        run(&targets, &[scenario], 1, &settings("lied"), &mut |_| Ok(())).expect("a run").remove(0)
     });
     measured.await.expect("no panic").outcome
 }
@@ -270,6 +270,77 @@ fn a_server_that_does_not_say_what_it_uses_holds_up_nobody_who_sends() {
         let late = fanout.generator.lateness.expect("messages").max_ms;
         assert!(late < 900.0 && fanout.messages == LAST as u64, "{outcome:?}");
     });
+}
+
+/// Processes that this one has started and that still run.
+fn children(of: u32) -> Vec<String> {
+    let stat = |entry: std::io::Result<std::fs::DirEntry>| {
+        std::fs::read_to_string(entry.ok()?.path().join("stat")).ok()
+    };
+    let all = std::fs::read_dir("/proc").expect("processes").filter_map(stat);
+    all.filter(|stat| {
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
+        fields.get(1) == Some(&of.to_string().as_str()) && fields.first() != Some(&"Z")
+    })
+    .filter_map(|stat| stat.split_whitespace().next().map(str::to_owned))
+    .collect()
+}
+
+#[test]
+fn a_signal_keeps_what_was_measured_and_ends_what_was_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scenario = folder.path().join("short.toml");
+    std::fs::write(&scenario, "about = \"a\"\nrooms = 1\nmembers = 2\n[load]\nrate = 9\nseconds = 1")
+        .expect("written");
+    let mut measuring = Command::new(env!("CARGO_BIN_EXE_hubbub-bench"))
+        .args(["compare", "--targets=hubbub", "--rounds=90", "--work-dir=work"])
+        .arg(format!("--server-bin={}", hubbub().display()))
+        .arg(format!("--scenario={}", scenario.display()))
+        .current_dir(folder.path())
+        .spawn()
+        .expect("it runs");
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    let result = folder.path().join("work/result.json");
+    let kept = || std::fs::read_to_string(&result).ok();
+    // In the middle of the second one.
+    while kept().is_none() || children(measuring.id()).is_empty() {
+        assert!(std::time::Instant::now() < until && measuring.try_wait().expect("its state").is_none());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let servers = children(measuring.id());
+    let pid = rustix::process::Pid::from_child(&measuring);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+    assert_eq!(measuring.wait().expect("it ends").code(), Some(128 + 15));
+    for server in &servers {
+        assert!(!PathBuf::from(format!("/proc/{server}")).exists(), "{server} of {servers:?} runs");
+    }
+    let left = std::fs::read_dir(folder.path().join("work")).expect("a folder");
+    let left: Vec<String> =
+        left.map(|file| file.expect("a file").file_name().display().to_string()).collect();
+    assert!(!left.iter().any(|name| name.starts_with("hubbub-data")), "{left:?}");
+    let result: serde_json::Value = serde_json::from_str(&kept().expect("a result")).expect("JSON");
+    assert!(!result["runs"].as_array().expect("runs").is_empty() && result["complete"] == false, "{result}");
+}
+
+#[test]
+fn who_is_asked_to_end_verifying_judges_what_was_seen() {
+    let server = block_on(Hubbub::start(Start::program(hubbub()))).expect("a server");
+    let verifying = Command::new(env!("CARGO_BIN_EXE_hubbub-bench"))
+        .args(["verify", "--rooms=1", "--senders=2", "--readers=2", "--rate=40", "--seconds=600"])
+        .arg(format!("--url=ws://{}", server.address()))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    block_on(async {
+        while server.metric("hubbub_store_entries_total").await.unwrap_or(0.0) < 20.0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let pid = rustix::process::Pid::from_child(&verifying);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
+    let said = verifying.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&said.stdout);
+    assert!(said.status.success() && text.contains("KEPT"), "{text}");
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn ended_step(room: &Room, (at, phase): (usize, &Phase), (began, ended): (&Momen
     let tally = room.tally.borrow();
     let deliveries = ended.counts.deliveries - began.counts.deliveries;
     let held = Held {
-        rate: phase.from,
+        messages_a_second: phase.from,
         deliveries_a_second: deliveries as f64 / seconds,
         delivery: Quantiles::of(&tally.phase.delivery),
         cpu_us_a_delivery: None,

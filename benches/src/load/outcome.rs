@@ -129,7 +129,7 @@ impl Fanout {
     pub fn held_rate(&self) -> Option<f64> {
         let first = self.steps.first()?;
         match self.held() {
-            Some(held) => Some(held.rate),
+            Some(held) => Some(held.messages_a_second),
             None => (!first.generator_was_the_limit).then_some(0.0),
         }
     }
@@ -139,7 +139,7 @@ impl Fanout {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Held {
     /// Messages a second that were due.
-    pub rate: f64,
+    pub messages_a_second: f64,
     /// Deliveries a second that came.
     pub deliveries_a_second: f64,
     /// Of the messages due in the step.
@@ -266,6 +266,14 @@ impl Outcome {
                 (*failed > 0).then(|| format!("{failed} of {connections} could not connect"))
             }
             Self::Idle(_) => None,
+        }
+    }
+
+    /// What was to go on beside it and was left out.
+    pub fn left_out(&self) -> &[String] {
+        match self {
+            Self::Fanout(fanout) => &fanout.visitors.left_out,
+            Self::Reconnects(_) | Self::Idle(_) | Self::Connects(_) => &[],
         }
     }
 

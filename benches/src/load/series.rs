@@ -21,11 +21,11 @@ const USAGE_MAX: Duration = Duration::from_millis(900);
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// When it ended, in seconds from the start of the run, warm-up included.
-    pub at: f64,
+    pub at_s: f64,
     /// Messages sent, a second.
-    pub sent: f64,
+    pub sent_a_second: f64,
     /// Deliveries, a second.
-    pub deliveries: f64,
+    pub deliveries_a_second: f64,
     /// Latency of the deliveries that came.
     pub delivery: Option<Quantiles>,
     /// Latency of the answers that came.
@@ -85,9 +85,9 @@ impl Point {
         let cpu = self.usage.zip(now.usage).map(|(from, to)| to.cpu_seconds - from.cpu_seconds);
         let (delivery, ack, late) = tally.take_interval();
         Ok(Sample {
-            at: (now.at - start).as_secs_f64(),
-            sent: a_second(self.counts.sent, now.counts.sent),
-            deliveries: a_second(self.counts.deliveries, now.counts.deliveries),
+            at_s: (now.at - start).as_secs_f64(),
+            sent_a_second: a_second(self.counts.sent, now.counts.sent),
+            deliveries_a_second: a_second(self.counts.deliveries, now.counts.deliveries),
             delivery,
             ack,
             server_cores: cpu.map(|cpu| cpu / seconds),

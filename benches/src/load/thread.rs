@@ -9,10 +9,11 @@ use tokio::runtime::{Builder, LocalOptions};
 use super::outcome::Outcome;
 use super::{connects, fanout, idle, reconnects};
 use crate::scenario::{Measure, Scenario};
+use crate::signals::Signals;
 use crate::targets::live::{Live, Settings, Target};
 use crate::view::View;
 
-/// Starts the target, measures, stops it.
+/// Starts the target, measures, stops it: also when a signal ends the measurement.
 pub fn measure(
     target: Target,
     settings: Settings,
@@ -21,7 +22,13 @@ pub fn measure(
 ) -> anyhow::Result<Outcome> {
     let generator = std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(one(&target, &settings, &scenario, &view))
+        runtime.block_on(async {
+            let mut signals = Signals::listen()?;
+            tokio::select! {
+                outcome = one(&target, &settings, &scenario, &view) => outcome,
+                signal = signals.next() => Err(signal.into()),
+            }
+        })
     })?;
     generator.join().map_err(|_| anyhow!("the generator panicked"))?
 }

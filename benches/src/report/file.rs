@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 /// Makes sure, before anything is measured, that the result can be written there. What is there stays until then.
 pub fn can_be_written(path: &Path) -> anyhow::Result<()> {
@@ -12,7 +12,7 @@ pub fn can_be_written(path: &Path) -> anyhow::Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).with_context(why)?;
     }
-    OpenOptions::new().append(true).create(true).open(path).map(drop).with_context(why)?;
+    ensure!(!path.is_dir(), "{} is a folder: choose another --out", path.display());
     let beside = beside(path);
     OpenOptions::new().append(true).create(true).open(&beside).map(drop).with_context(why)?;
     fs::remove_file(&beside).with_context(why)

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hubbub_testkit::{Cassandra, Cluster, Hubbub, Nats, Plan};
 use tempfile::TempDir;
 
@@ -51,6 +51,33 @@ pub enum Target {
         /// Whether by its Socket.IO door.
         socketio: bool,
     },
+}
+
+impl Target {
+    /// Refuses one whose program is not there.
+    pub fn check(&self, settings: &Settings) -> anyhow::Result<()> {
+        match self {
+            Self::Raw | Self::HubbubRunning { .. } => Ok(()),
+            Self::Centrifugo { .. } | Self::CentrifugoNats => {
+                let binary = &settings.centrifugo_binary;
+                ensure!(binary.is_file(), "no program {}: hubbub-bench centrifugo install", binary.display());
+                Ok(())
+            }
+            Self::SocketIoNode => {
+                let folder = peers::socketio::folder_in(&settings.work_dir);
+                ensure!(folder.is_dir(), "nothing in {}: hubbub-bench socketio install", folder.display());
+                Ok(())
+            }
+            Self::HubbubCluster(binary) | Self::HubbubBinary(binary) | Self::SocketIoBinary(binary) => {
+                ensure!(
+                    binary.is_file(),
+                    "no program {}: --server-bin, or the path behind @",
+                    binary.display()
+                );
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What the targets are started with.

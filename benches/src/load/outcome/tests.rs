@@ -30,9 +30,9 @@ pub(crate) fn stepped(steps: Vec<Held>) -> Fanout {
 }
 
 /// A step that was held, was not by the target (`Some(false)`), or was not offered by the generator (`Some(true)`).
-pub(crate) fn step(rate: f64, fails: Option<bool>) -> Held {
+pub(crate) fn step(messages_a_second: f64, fails: Option<bool>) -> Held {
     Held {
-        rate,
+        messages_a_second,
         deliveries_a_second: 0.0,
         delivery: None,
         cpu_us_a_delivery: None,

@@ -27,7 +27,7 @@ fn generator() -> Generator {
 fn step(came: u64, in_time: u64, generator: &Generator) -> Step {
     let delivery = Quantiles { count: came, p99_ms: 5.0, ..Quantiles::default() };
     let held = Held {
-        rate: 2.0,
+        messages_a_second: 2.0,
         deliveries_a_second: 20.0,
         delivery: Some(delivery),
         cpu_us_a_delivery: None,
