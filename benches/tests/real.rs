@@ -303,10 +303,12 @@ fn a_signal_keeps_what_was_measured_and_ends_what_was_started() {
     let result = folder.path().join("work/result.json");
     let kept = || std::fs::read_to_string(&result).ok();
     // In the middle of the second one.
-    while kept().is_none() || children(measuring.id()).is_empty() {
-        assert!(std::time::Instant::now() < until && measuring.try_wait().expect("its state").is_none());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    block_on(async {
+        while kept().is_none() || children(measuring.id()).is_empty() {
+            assert!(std::time::Instant::now() < until && measuring.try_wait().expect("its state").is_none());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
     let servers = children(measuring.id());
     let pid = rustix::process::Pid::from_child(&measuring);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");

@@ -81,6 +81,7 @@ pub async fn run(
     let sent = send_all(&room, load.profile).await;
     drain(&tally, patience).await;
     sampler.abort();
+    listen().await;
     let (moments, steps) = sent?;
     let mut wholes = Vec::with_capacity(moments.len());
     for moment in moments {
@@ -226,12 +227,16 @@ pub(super) fn on_frame(
     Ok(())
 }
 
-/// Waits until everything is there, or patience is over; and then for what comes once too often.
+/// Waits until everything is there, or patience is over.
 pub(super) async fn drain(tally: &RefCell<Tally>, patience: Duration) {
     let began = Instant::now();
     while began.elapsed() < patience && !tally.borrow().is_complete() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Waits for what comes once too often.
+pub(super) async fn listen() {
     tokio::time::sleep(LISTEN).await;
 }
 

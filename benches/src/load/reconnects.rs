@@ -9,7 +9,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, sleep, timeout};
 
 use super::expected::Expected;
-use super::fanout::{Room, drain, generator, on_frame, read, send_phase};
+use super::fanout::{Room, drain, generator, listen, on_frame, read, send_phase};
 use super::moment::{Moment, Noted};
 use super::outcome::{Quantiles, Reconnects, microseconds};
 use super::schedule::Schedule;
@@ -111,6 +111,7 @@ pub async fn run(
     let ((), (mut storming, [began, ended])) = tokio::try_join!(sending, storming)?;
     drain(&tally, patience).await;
     sampler.abort();
+    listen().await;
     stay.shutdown().await;
     storming.readers.shutdown().await;
     let series = series.take();

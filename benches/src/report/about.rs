@@ -66,8 +66,11 @@ impl About {
 fn version_of(target: &Target, settings: &Settings) -> Option<String> {
     match target {
         Target::Raw => None,
-        // Its version and Go's.
-        Target::Centrifugo { .. } | Target::CentrifugoNats => said_by(&settings.centrifugo_binary, "version"),
+        // Built by Go from a module it knows Go's version and not its own, which the folder has.
+        Target::Centrifugo { .. } | Target::CentrifugoNats => {
+            let binary = &settings.centrifugo_binary;
+            Some(format!("{}: {}", binary.display(), said_by(binary, "version")?))
+        }
         Target::SocketIoNode => {
             let node = said_by(Path::new("node"), "--version").unwrap_or_default();
             Some(format!("socket.io {}, node {node}", peers::socketio::VERSION))

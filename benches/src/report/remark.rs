@@ -1,6 +1,6 @@
 //! What is to be known before a number is believed.
 
-use crate::load::outcome::{Fanout, Generator, Outcome, Quantiles};
+use crate::load::outcome::{Fanout, Generator, Outcome};
 
 /// Other work on the machine that is worth a remark, in cores.
 const OTHER_CORES_MAX: f64 = 0.3;
@@ -48,10 +48,12 @@ pub(super) fn remark(outcome: &Outcome) -> Option<String> {
 /// A generator that stands still for a moment makes all late that was due meanwhile, and it would pass as the target's doing.
 fn own_lateness(fanout: &Fanout) -> Option<String> {
     let (late, delivery) = fanout.generator.lateness.zip(fanout.delivery)?;
-    let quantiles: [(&str, fn(&Quantiles) -> f64); 3] =
-        [("p99", |of| of.p99_ms), ("p99.9", |of| of.p999_ms), ("max", |of| of.max_ms)];
-    quantiles.into_iter().find_map(|(name, of)| {
-        let (late, delivery) = (of(&late), of(&delivery));
+    let quantiles = [
+        ("p99", late.p99_ms, delivery.p99_ms),
+        ("p99.9", late.p999_ms, delivery.p999_ms),
+        ("max", late.max_ms, delivery.max_ms),
+    ];
+    quantiles.into_iter().find_map(|(name, late, delivery)| {
         (late >= LATE_MS_MIN && late >= LATE_SHARE_MIN * delivery).then(|| {
             format!(
                 "from {name} on the latency is the generator's own: it was {late:.0} ms late, deliveries took {delivery:.0} ms"
@@ -63,6 +65,7 @@ fn own_lateness(fanout: &Fanout) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::outcome::Quantiles;
     use crate::load::outcome::tests::stepped;
 
     #[test]
