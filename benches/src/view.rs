@@ -82,17 +82,18 @@ fn fitted(text: &str, columns: usize) -> String {
     words.join(" ").chars().take(columns).collect()
 }
 
+/// What matters most is first, for a narrow terminal has no room for the rest.
 fn line(sample: &Sample, takes: Duration) -> String {
     let ms = |quantiles: Option<Quantiles>| {
         quantiles.map_or("-".to_owned(), |ms| format!("{:.1}/{:.1}/{:.1}", ms.p50_ms, ms.p99_ms, ms.max_ms))
     };
     let mut line = format!(
-        "{:.0} of {:.0} s: {:.0} messages/s, {:.0} deliveries/s, p50/p99/max {} ms",
+        "{:.0} of {:.0} s: p50/p99/max {} ms, {:.0} deliveries/s, {:.0} messages/s",
         sample.at_s,
         takes.as_secs_f64(),
-        sample.sent_a_second,
+        ms(sample.delivery),
         sample.deliveries_a_second,
-        ms(sample.delivery)
+        sample.sent_a_second
     );
     if sample.ack.is_some() {
         line.push_str(&format!(", ack {} ms", ms(sample.ack)));
@@ -135,7 +136,7 @@ mod tests {
         };
         assert_eq!(
             line(&sample, Duration::from_secs(12)),
-            "3 of 12 s: 40 messages/s, 40000 deliveries/s, p50/p99/max 1.0/9.0/12.0 ms, server 0.50 cores 30 MiB, 2 errors"
+            "3 of 12 s: p50/p99/max 1.0/9.0/12.0 ms, 40000 deliveries/s, 40 messages/s, server 0.50 cores 30 MiB, 2 errors"
         );
     }
 }

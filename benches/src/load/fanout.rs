@@ -79,10 +79,12 @@ pub async fn run(
     let sampling = sample(Rc::clone(live), Rc::clone(&tally), Rc::clone(&series), view.clone(), takes);
     let sampler = tokio::task::spawn_local(sampling);
     let sent = send_all(&room, load.profile).await;
-    drain(&tally, patience).await;
+    if sent.is_ok() {
+        drain(&tally, patience).await;
+    }
     sampler.abort();
-    listen().await;
     let (moments, steps) = sent?;
+    listen().await;
     let mut wholes = Vec::with_capacity(moments.len());
     for moment in moments {
         wholes.push(moment.whole().await);
