@@ -30,8 +30,8 @@ use people::{Followed, Heads, Run, Sender, Told, follow, read_pages, send};
 use registry::{Gate, Registry};
 pub use verdict::{Broken, Outage, Unread, Verdict};
 
-/// What is kept in memory: a message once for its log and once for everybody who is sent it.
-const SEEN_MAX: u64 = 2_000_000;
+/// What is kept in memory: a message once for its log and once for everybody who is sent it. An hour of what is usual fits.
+const SEEN_MAX: u64 = 3_000_000;
 /// How long all may take to leave.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
 
@@ -248,4 +248,27 @@ async fn watch_over(run: &Run, view: &View, early: &Notify) {
 /// The address of the native door.
 fn ws_url(place: &Place) -> String {
     format!("{}://{}/v1/ws", if place.tls { "wss" } else { "ws" }, place.authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_of_what_is_usual_is_kept_and_more_than_memory_bears_is_refused() {
+        let plan = |rate| Plan {
+            urls: vec!["ws://127.0.0.1:3000".to_owned()],
+            owned: false,
+            tokens: Vec::new(),
+            rooms: 3,
+            senders: 5,
+            readers: 5,
+            rate,
+            time: Duration::from_secs(3_600),
+            patience: Duration::from_secs(60),
+        };
+        assert!(plan(50).check().is_ok());
+        let refused = plan(100).check().expect_err("too much");
+        assert!(refused.to_string().contains("a lower --rate"), "{refused}");
+    }
 }
