@@ -43,6 +43,10 @@ pub struct Offer {
 
 /// Starts the all-in-one with a broker, measures, and prints.
 pub async fn run(binary: &Path, work_dir: &Path, offer: Offer) -> anyhow::Result<()> {
+    let Offer { connections, in_flight, time } = offer;
+    ensure!((1..=1_000).contains(&connections), "--connections: 1 to 1000, not {connections}");
+    ensure!((1..=1_000).contains(&in_flight), "--in-flight: 1 to 1000, not {in_flight}");
+    ensure!((1..=3_600).contains(&time.as_secs()), "--seconds: 1 to 3600, not {}", time.as_secs());
     std::fs::create_dir_all(work_dir)?;
     let folder = || anyhow::Ok(Folder::from(tempfile::tempdir_in(work_dir)?));
     eprintln!("starting RabbitMQ and {}", binary.display());

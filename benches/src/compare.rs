@@ -1,7 +1,8 @@
 //! Targets side by side: interleaved in rounds, so that what else the machine does hits all of them alike.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::load::outcome::Outcome;
@@ -48,12 +49,34 @@ pub struct Summary {
     pub times: BTreeMap<&'static str, BTreeMap<&'static str, f64>>,
 }
 
-/// Runs every scenario on every target, round by round. A measurement that can't be made ends it all.
+/// Refuses what can't be told apart in tables, and targets that are not there: before anything is measured.
+pub fn check(targets: &[Named], scenarios: &[Scenario], settings: &Settings) -> anyhow::Result<()> {
+    let twice = |names: &[&str]| {
+        names
+            .iter()
+            .enumerate()
+            .find(|(at, name)| names[..*at].contains(name))
+            .map(|(_, name)| (*name).to_owned())
+    };
+    let of_scenarios: Vec<&str> = scenarios.iter().map(|scenario| scenario.name.as_str()).collect();
+    if let Some(name) = twice(&of_scenarios) {
+        bail!("two scenarios have the name {name}: give one of the files another name");
+    }
+    let of_targets: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    if let Some(name) = twice(&of_targets) {
+        bail!("the target {name} is named twice: --rounds says how often each is measured");
+    }
+    targets.iter().try_for_each(|Named { name, target }| target.check(settings).context(name.clone()))
+}
+
+/// Runs every scenario on every target, round by round. A measurement that can't be made ends it all; `keep` is given what was
+/// measured until then each time that there is more of it.
 pub fn run(
     targets: &[Named],
     scenarios: &[Scenario],
     rounds: u32,
     settings: &Settings,
+    keep: &mut dyn FnMut(&[Run]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<Run>> {
     let mut runs = Vec::new();
     for scenario in scenarios {
@@ -65,6 +88,7 @@ pub fn run(
                     .map_err(|error| error.context(format!("{name} in {}", scenario.name)))?;
                 view.finish(&crate::report::line(&outcome));
                 runs.push(Run { round, scenario: scenario.name.clone(), target: name.clone(), outcome });
+                keep(&runs)?;
             }
         }
     }
@@ -84,13 +108,19 @@ pub fn summarise(targets: &[Named], scenarios: &[Scenario], runs: &[Run]) -> Vec
             }
             values.into_iter().filter_map(|(name, values)| Some((name, median(values)?))).collect()
         };
-        let bases = BASES.map(|base| (base, medians_of(base)));
+        // Who left something out did less, and to less there is no ratio.
+        let left_out_by = |target: &str| -> BTreeSet<&str> {
+            let of = |run: &&Run| run.scenario == scenario.name && run.target == target;
+            runs.iter().filter(of).flat_map(|run| run.outcome.left_out()).map(String::as_str).collect()
+        };
+        let bases = BASES.map(|base| (base, medians_of(base), left_out_by(base)));
         for Named { name, .. } in targets {
-            let medians: BTreeMap<&'static str, f64> = medians_of(name);
+            let (medians, left_out): (BTreeMap<&'static str, f64>, _) = (medians_of(name), left_out_by(name));
+            let like = bases.iter().filter(|(.., by_base)| *by_base == left_out);
             summaries.push(Summary {
                 scenario: scenario.name.clone(),
                 target: name.clone(),
-                times: bases.iter().map(|(base, of)| (*base, ratios(&medians, of))).collect(),
+                times: like.map(|(base, of, _)| (*base, ratios(&medians, of))).collect(),
                 medians,
             });
         }
@@ -99,7 +129,7 @@ pub fn summarise(targets: &[Named], scenarios: &[Scenario], runs: &[Run]) -> Vec
 }
 
 /// The numbers of an outcome that are compared.
-fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
+pub(crate) fn numbers(outcome: &Outcome) -> Vec<(&'static str, f64)> {
     let numbers = match outcome {
         Outcome::Fanout(fanout) => vec![
             ("cpu_us_a_delivery", fanout.cpu_us_a_delivery),
@@ -175,6 +205,77 @@ mod tests {
         assert_eq!(median(vec![9.0, 1.0, 5.0]), Some(5.0));
         assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
         assert_eq!(median(vec![]), None);
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            work_dir: "/nowhere".into(),
+            own_binary: "/bin/true".into(),
+            centrifugo_binary: "/nowhere/centrifugo".into(),
+            hubbub_args: Vec::new(),
+            keys: true,
+            users: None,
+            jwt_secret: None,
+            event_bytes: 255,
+            patience: std::time::Duration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn two_of_one_name_and_peers_that_are_not_there_are_refused() {
+        let named = |name: &str, target| Named { name: name.to_owned(), target };
+        let idle = |name| {
+            let shape = crate::scenario::Shape { rooms: 1, members: 1 };
+            Scenario::plain(name, shape, crate::scenario::Measure::Idle { settle_seconds: 0 })
+        };
+        let raw = || named("raw", Target::Raw);
+        let says = |targets: &[Named], scenarios: &[Scenario]| {
+            check(targets, scenarios, &settings()).map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(says(&[raw()], &[idle("a"), idle("b")]), Ok(()));
+        for (targets, scenarios, why) in [
+            (vec![raw()], vec![idle("a"), idle("a")], "two scenarios have the name a"),
+            (vec![raw(), raw()], vec![idle("a")], "raw is named twice"),
+            (vec![named("x", Target::Centrifugo { history: true })], vec![idle("a")], "centrifugo install"),
+            (vec![named("x", Target::SocketIoNode)], vec![idle("a")], "socketio install"),
+            (vec![named("x", Target::HubbubBinary("/nowhere/hubbub".into()))], vec![idle("a")], "no program"),
+        ] {
+            let said = says(&targets, &scenarios).expect_err(why);
+            assert!(said.contains(why), "{said}");
+        }
+    }
+
+    #[test]
+    fn there_is_no_ratio_to_who_left_something_out() {
+        let outcome = |left_out: &[&str]| {
+            let left_out = left_out.iter().map(|what| (*what).to_owned()).collect();
+            let visitors = crate::load::beside::Visitors { left_out, ..Default::default() };
+            let fanout = crate::load::outcome::tests::stepped(Vec::new());
+            Outcome::Fanout(Box::new(crate::load::outcome::Fanout {
+                cpu_us_a_delivery: Some(2.0),
+                visitors,
+                ..fanout
+            }))
+        };
+        let run = |target: &str, left_out| Run {
+            round: 1,
+            scenario: "day".to_owned(),
+            target: target.to_owned(),
+            outcome: outcome(left_out),
+        };
+        let runs = [
+            run("raw", &["history"]),
+            run("centrifugo", &["history"]),
+            run("socketio-node", &[]),
+            run("hubbub", &[]),
+        ];
+        let targets: Vec<Named> =
+            runs.iter().map(|run| Named { name: run.target.clone(), target: Target::Raw }).collect();
+        let shape = crate::scenario::Shape { rooms: 1, members: 1 };
+        let day = Scenario::plain("day", shape, crate::scenario::Measure::Idle { settle_seconds: 0 });
+        let summaries = summarise(&targets, &[day], &runs);
+        let bases = |at: usize| summaries[at].times.keys().copied().collect::<Vec<_>>();
+        assert_eq!((bases(1), bases(3)), (vec!["centrifugo", "raw"], vec!["socketio-node"]));
     }
 
     #[test]

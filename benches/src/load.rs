@@ -2,8 +2,10 @@
 
 pub mod beside;
 pub mod connects;
+pub mod expected;
 pub mod fanout;
 pub mod idle;
+mod moment;
 pub mod outcome;
 pub mod reconnects;
 pub mod schedule;

@@ -1,18 +1,22 @@
 //! Results for a person and for a program. The page that shows them is in [`html`].
 
+pub mod about;
+pub mod file;
 pub mod html;
 mod plot;
+mod remark;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use about::About;
 use serde_json::{Value, json};
 
-use crate::checker::Findings;
 use crate::compare::{BASES, Run, Summary};
 use crate::load::beside::Visitors;
-use crate::load::outcome::{Generator, Outcome, Quantiles};
+use crate::load::outcome::{Outcome, Quantiles};
 use crate::scenario::{Measure, Profile, Scenario};
+use remark::remark;
 
 /// A column: its title, the number, and its decimals.
 type Column = (&'static str, &'static str, usize);
@@ -72,9 +76,6 @@ const RECONNECTS: (&str, &[Column]) = (
     ],
 );
 
-/// Other work on the machine that is worth a remark, in cores.
-const OTHER_CORES_MAX: f64 = 0.3;
-
 /// The tables of all scenarios, and below them what was wrong.
 pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> String {
     let mut out = String::new();
@@ -113,13 +114,16 @@ pub fn tables(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> St
                 let _ = write!(
                     out,
                     "\n{of}: {:.0} messages/s, {:.0} deliveries/s, p99 {p99:.1} ms: {held}",
-                    step.rate, step.deliveries_a_second
+                    step.messages_a_second, step.deliveries_a_second
                 );
             }
             out.push_str(&beside(&of, &fanout.visitors));
         }
         if let Some(remark) = remark(&run.outcome) {
             let _ = write!(out, "\n{of}: {remark}");
+        }
+        for fault in run.outcome.faults() {
+            let _ = write!(out, "\n{of}: {fault}");
         }
     }
     out
@@ -169,7 +173,7 @@ fn beside(of: &str, visitors: &Visitors) -> String {
     );
     say(
         !visitors.left_out.is_empty(),
-        format!("left out, for this target has none: {}", visitors.left_out.join(", ")),
+        format!("left out, for the generator can't ask it of this target: {}", visitors.left_out.join(", ")),
     );
     say(visitors.trouble.is_some(), visitors.trouble.clone().unwrap_or_default());
     out
@@ -178,6 +182,7 @@ fn beside(of: &str, visitors: &Visitors) -> String {
 /// One outcome in a line.
 pub fn line(outcome: &Outcome) -> String {
     let number = |value: Option<f64>| value.map_or("?".to_owned(), |value| format!("{value:.2}"));
+    let wrong = if outcome.wrong().is_some() { ", WRONG" } else { "" };
     match outcome {
         Outcome::Fanout(fanout) => format!(
             "{} µs CPU a delivery, p50 {} ms, p99 {} ms, {:.0} deliveries/s{}",
@@ -185,19 +190,19 @@ pub fn line(outcome: &Outcome) -> String {
             number(fanout.delivery.map(|delivery| delivery.p50_ms)),
             number(fanout.delivery.map(|delivery| delivery.p99_ms)),
             fanout.deliveries_a_second,
-            if fanout.findings.any() { ", WRONG" } else { "" },
+            wrong,
         ),
         Outcome::Reconnects(reconnects) => format!(
             "{} connections whole within {} ms, having missed {} messages{}",
             reconnects.connections - reconnects.failed,
             number(reconnects.whole.map(|whole| whole.max_ms)),
             reconnects.missed,
-            if reconnects.findings.any() { ", WRONG" } else { "" },
+            wrong,
         ),
         Outcome::Idle(idle) => format!("{:.2} KiB a connection", idle.kib_a_connection),
         Outcome::Connects(connects) => {
             format!(
-                "{:.0} connects/s, {} µs CPU each",
+                "{:.0} connects/s, {} µs CPU each{wrong}",
                 connects.connects_a_second,
                 number(connects.cpu_us_each)
             )
@@ -205,13 +210,18 @@ pub fn line(outcome: &Outcome) -> String {
     }
 }
 
-/// Everything, for a program.
-pub fn json(scenarios: &[Scenario], summaries: &[Summary], runs: &[Run]) -> Value {
+/// Everything, for a program. `complete`: all that was asked for was measured.
+pub fn json(
+    about: &About,
+    complete: bool,
+    scenarios: &[Scenario],
+    summaries: &[Summary],
+    runs: &[Run],
+) -> Value {
     json!({
-        "tool": concat!("hubbub-bench ", env!("CARGO_PKG_VERSION")),
-        "centrifugo_version": crate::peers::centrifugo::VERSION,
-        "socketio_version": crate::peers::socketio::VERSION,
+        "about": about,
         "machine": machine(),
+        "complete": complete,
         "scenarios": scenarios,
         "summary": summaries,
         "runs": runs,
@@ -297,51 +307,6 @@ fn aligned(rows: &[Vec<String>]) -> String {
         }
     }
     out
-}
-
-fn remark(outcome: &Outcome) -> Option<String> {
-    let mut remarks = Vec::new();
-    let mut of_generator = |generator: &Generator| {
-        if generator.was_the_limit {
-            remarks.push("the generator was itself the limit".to_owned());
-        }
-    };
-    match outcome {
-        Outcome::Fanout(fanout) => {
-            of_generator(&fanout.generator);
-            if let Some(other) = fanout.other_cores.filter(|&other| other > OTHER_CORES_MAX) {
-                remarks.push(format!("other work took {other:.1} cores meanwhile"));
-            }
-            remarks.extend(wrong(&fanout.findings));
-            if fanout.refused + fanout.unanswered + fanout.connections_lost > 0 {
-                remarks.push(format!(
-                    "{} sends refused, {} unanswered, {} connections lost",
-                    fanout.refused, fanout.unanswered, fanout.connections_lost
-                ));
-            }
-            remarks.extend(fanout.trouble.clone());
-        }
-        Outcome::Connects(connects) => {
-            of_generator(&connects.generator);
-            remarks.extend(connects.trouble.clone());
-        }
-        Outcome::Reconnects(reconnects) => {
-            of_generator(&reconnects.generator);
-            remarks.extend(wrong(&reconnects.findings));
-            remarks.extend(reconnects.trouble.clone());
-        }
-        Outcome::Idle(_) => {}
-    }
-    (!remarks.is_empty()).then(|| remarks.join("; "))
-}
-
-fn wrong(found: &Findings) -> Option<String> {
-    found.any().then(|| {
-        format!(
-            "WRONG: {} lost, {} doubled, {} reordered, {} gaps, {} strange",
-            found.lost, found.doubled, found.reordered, found.gaps, found.strange
-        )
-    })
 }
 
 #[cfg(test)]

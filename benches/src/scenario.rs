@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::stamp::STAMP_BYTES;
 
 /// The longest that messages may be sent, warm-up included: an hour and ten minutes.
-const SECONDS_MAX: u64 = 4_200;
-/// The most messages of a run: a checker keeps eight bytes of each.
+const SECONDS_MAX: u32 = 4_200;
+/// Of that, what is measured.
+const LOAD_SECONDS_MAX: u32 = 3_600;
+/// Messages a second.
+const RATE_MAX: u32 = 1_000_000;
+/// The most messages of a run: a checker keeps thirteen bytes of each.
 const MESSAGES_MAX: u64 = 100_000_000;
 
 /// Rooms, and members who each have one connection and are in one room.
@@ -34,7 +38,7 @@ impl Shape {
 }
 
 /// An open loop: messages are due on a schedule, whether the server keeps up or not.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Messages a second, over all rooms; with a profile that changes it, those of the beginning.
     pub rate: u32,
@@ -87,7 +91,7 @@ pub struct Beside {
 }
 
 /// One measurement.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Measure {
     /// Deliveries: their cost and latency, and whether each came once and in order.
@@ -116,7 +120,7 @@ pub enum Measure {
 }
 
 /// A measurement with its name and shape.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scenario {
     /// Its name in tables and files.
     pub name: String,
@@ -183,33 +187,36 @@ impl Scenario {
     /// Refuses what has no bound or makes no sense.
     pub fn check(&self) -> anyhow::Result<()> {
         let Shape { rooms, members } = self.shape;
-        anyhow::ensure!((1..=100_000).contains(&rooms), "rooms: 1 to 100,000, not {rooms}");
-        anyhow::ensure!((1..=100_000).contains(&members), "members: 1 to 100,000, not {members}");
-        anyhow::ensure!((0.0..=1.0).contains(&self.socketio), "socketio: a share, 0 to 1");
+        within("rooms", rooms, 1, 100_000)?;
+        within("members", members, 1, 100_000)?;
+        within("socketio", self.socketio, 0.0, 1.0)?;
         let Beside { idle, churn, history, commands, slow_readers } = self.beside;
         for (name, rate) in [("churn", churn), ("history", history), ("commands", commands)] {
-            anyhow::ensure!((0.0..=100_000.0).contains(&rate), "{name}: 0 to 100,000 a second");
+            within(name, rate, 0.0, 100_000.0)?;
         }
+        within("idle", idle, 0, 200_000)?;
+        within("slow_readers", slow_readers, 0, 10_000)?;
+        let connections = self.connections();
         anyhow::ensure!(
-            idle <= 200_000 && slow_readers <= 10_000 && self.connections() <= 200_000,
-            "at most 200,000 connections in all and 10,000 slow readers"
+            connections <= 200_000,
+            "rooms × members: with what is beside at most 200,000 connections in all, not {connections}"
         );
         let alone = self.beside == Beside::default() || matches!(self.measure, Measure::Fanout(_));
-        anyhow::ensure!(alone, "something beside goes with [load] only");
+        anyhow::ensure!(alone, "[beside] goes with [load] only");
         match self.measure {
             Measure::Fanout(load) => load.check(),
-            Measure::Idle { settle_seconds } => {
-                anyhow::ensure!(settle_seconds <= 600, "settle: at most 600 seconds");
-                Ok(())
-            }
-            Measure::Connects { in_flight } => {
-                anyhow::ensure!((1..=65_535).contains(&in_flight), "in_flight: 1 to 65,535");
-                Ok(())
-            }
+            Measure::Idle { settle_seconds } => within("settle", settle_seconds, 0, 600),
+            Measure::Connects { in_flight } => within("in_flight", in_flight, 1, 65_535),
             Measure::Reconnects { rate, body_bytes, seconds, away_seconds } => {
-                anyhow::ensure!(members >= 2, "members: at least 2, of whom one stays");
-                anyhow::ensure!(self.socketio == 0.0, "what comes by Socket.IO can't resume");
-                anyhow::ensure!(away_seconds <= 60, "away: at most 60 seconds");
+                within("members", members, 2, 100_000)?;
+                anyhow::ensure!(
+                    self.socketio == 0.0,
+                    "socketio: what comes by Socket.IO can't resume; 0, not {}",
+                    self.socketio
+                );
+                within("away", away_seconds, 0, 60)?;
+                // Before anything is added up of them.
+                within("seconds", seconds, 1, LOAD_SECONDS_MAX / 2)?;
                 let seconds = 2 * seconds + away_seconds;
                 Load { rate, body_bytes, seconds, warm_up_seconds: 0, profile: Profile::Steady }.check()
             }
@@ -219,29 +226,40 @@ impl Scenario {
 
 impl Load {
     fn check(&self) -> anyhow::Result<()> {
-        if let Profile::Steps { factor, at_most, p99_ms } = self.profile {
-            anyhow::ensure!((1.01..=10.0).contains(&factor), "steps: a factor of 1.01 to 10");
-            anyhow::ensure!((1..=100).contains(&at_most), "steps: 1 to 100 at most");
-            anyhow::ensure!((0.1..=60_000.0).contains(&p99_ms), "steps: p99_ms of 0.1 to 60,000");
+        within("seconds", self.seconds, 1, LOAD_SECONDS_MAX)?;
+        within("warm_up", self.warm_up_seconds, 0, 600)?;
+        within("rate", self.rate, 1, RATE_MAX)?;
+        within("body", self.body_bytes, STAMP_BYTES, 4_096)?;
+        match self.profile {
+            Profile::Steady => {}
+            Profile::Ramp { to } => within("ramp_to", to, 1, RATE_MAX)?,
+            Profile::Steps { factor, at_most, p99_ms } => {
+                within("steps: factor", factor, 1.01, 10.0)?;
+                within("steps: at_most", at_most, 1, 100)?;
+                within("steps: p99_ms", p99_ms, 0.1, 60_000.0)?;
+                let rate_max = self.rate_max();
+                anyhow::ensure!(
+                    rate_max <= f64::from(RATE_MAX),
+                    "steps: the last one may have a rate of at most {RATE_MAX} messages a second, not {rate_max:.0}"
+                );
+            }
         }
-        let rate_max = self.rate_max();
+        let seconds = self.seconds_in_all();
         anyhow::ensure!(
-            self.rate >= 1 && (1.0..=1_000_000.0).contains(&rate_max),
-            "rate: 1 to 1,000,000 messages a second, not {rate_max}"
-        );
-        anyhow::ensure!(
-            (STAMP_BYTES..=4_096).contains(&self.body_bytes),
-            "body: {STAMP_BYTES} to 4,096 bytes"
-        );
-        anyhow::ensure!((1..=3_600).contains(&self.seconds), "seconds: 1 to 3,600");
-        anyhow::ensure!(self.warm_up_seconds <= 600, "warm-up: at most 600 seconds");
-        anyhow::ensure!(
-            self.seconds_in_all() <= SECONDS_MAX,
-            "at most {SECONDS_MAX} seconds in all, not {}",
-            self.seconds_in_all()
+            seconds <= u64::from(SECONDS_MAX),
+            "seconds: at most {SECONDS_MAX} with steps and warm-up, not {seconds}"
         );
         let messages = crate::load::schedule::Schedule::new(self).messages();
-        anyhow::ensure!(messages <= MESSAGES_MAX, "at most {MESSAGES_MAX} messages, not {messages}");
+        anyhow::ensure!(
+            messages <= MESSAGES_MAX,
+            "rate: at most {MESSAGES_MAX} messages in all, not {messages}"
+        );
         Ok(())
     }
+}
+
+/// Refuses a number outside of its bounds, with its name first: by that its line is found in a file.
+fn within<T: PartialOrd + std::fmt::Display>(name: &str, value: T, least: T, most: T) -> anyhow::Result<()> {
+    anyhow::ensure!((&least..=&most).contains(&&value), "{name}: {least} to {most}, not {value}");
+    Ok(())
 }

@@ -10,6 +10,7 @@ use memchr::memmem::Finder;
 pub const STAMP_BYTES: usize = 2 + ROOM_DIGITS + SENDER_DIGITS + COUNT_DIGITS + DUE_DIGITS;
 
 const MARK: &[u8; 2] = b"~#";
+const FILLER: u8 = b'x';
 const ROOM_DIGITS: usize = 6;
 const SENDER_DIGITS: usize = 6;
 const COUNT_DIGITS: usize = 8;
@@ -30,7 +31,25 @@ pub struct Stamp {
     pub due: u64,
 }
 
+/// A stamp in what came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The stamp.
+    pub stamp: Stamp,
+    /// What is before it.
+    pub head: &'a [u8],
+    /// What is behind it: the rest of the body first.
+    pub rest: &'a [u8],
+}
+
 impl Stamp {
+    /// What follows the stamp of a body of `bytes` bytes, with the quotation mark at its end.
+    pub fn filler(bytes: usize) -> Vec<u8> {
+        let mut filler = vec![FILLER; bytes.saturating_sub(STAMP_BYTES)];
+        filler.push(b'"');
+        filler
+    }
+
     /// Appends a body of `bytes` bytes: the stamp, and filler that needs no escape in JSON.
     pub fn write_body(&self, bytes: usize, out: &mut Vec<u8>) {
         let end = out.len() + bytes.max(STAMP_BYTES);
@@ -39,25 +58,33 @@ impl Stamp {
         digits(u64::from(self.sender), SENDER_DIGITS, out);
         digits(u64::from(self.count), COUNT_DIGITS, out);
         digits(self.due, DUE_DIGITS, out);
-        out.resize(end, b'x');
+        out.resize(end, FILLER);
     }
 
     /// Finds the stamp in a frame, whatever is around it.
-    pub fn find(frame: &[u8]) -> Option<Self> {
-        let at = FINDER.find(frame)? + MARK.len();
-        let mut rest = frame.get(at..at + STAMP_BYTES - MARK.len())?;
+    pub fn find(frame: &[u8]) -> Option<Found<'_>> {
+        let (head, marked) = frame.split_at(FINDER.find(frame)?);
+        let (stamp, behind) = marked.split_at_checked(STAMP_BYTES)?;
+        let mut rest = &stamp[MARK.len()..];
         let mut take = |count| {
             let (digits, behind) = rest.split_at_checked(count)?;
             rest = behind;
             number(digits)
         };
-        Some(Self {
+        let stamp = Self {
             room: u32::try_from(take(ROOM_DIGITS)?).ok()?,
             sender: u32::try_from(take(SENDER_DIGITS)?).ok()?,
             count: u32::try_from(take(COUNT_DIGITS)?).ok()?,
             due: take(DUE_DIGITS)?,
-        })
+        };
+        Some(Found { stamp, head, rest: behind })
     }
+}
+
+/// The text that follows `name`, which ends with its quotation mark, as in `"room":"r"`. What we look for has no escapes.
+pub fn text_after<'a>(name: &Finder<'_>, frame: &'a [u8]) -> Option<&'a [u8]> {
+    let rest = &frame[name.find(frame)? + name.needle().len()..];
+    Some(&rest[..memchr::memchr(b'"', rest)?])
 }
 
 /// The whole number that follows `name` in a frame, as in `"seq":17`.
@@ -102,7 +129,9 @@ mod tests {
             STAMP.write_body(bytes, &mut frame);
             assert_eq!(frame.len() - before, bytes.max(STAMP_BYTES));
             frame.extend_from_slice(br#"","at":1}"#);
-            assert_eq!(Stamp::find(&frame), Some(STAMP));
+            let found = Stamp::find(&frame).expect("a stamp");
+            assert_eq!((found.stamp, found.head), (STAMP, &frame[..before]));
+            assert!(found.rest.starts_with(&Stamp::filler(bytes)), "{found:?}");
         }
     }
 

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use memchr::memmem;
 
-use crate::stamp::Stamp;
+use crate::stamp::Found;
 
 /// One member of one room, as the target knows it.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Member {
     pub room_id: Rc<str>,
     /// What it proves itself with.
     pub token: Rc<str>,
+    /// Whom others see as the sender of what it says, where that is known.
+    pub user: Option<Rc<str>>,
 }
 
 /// One request of the greeting and how its answer is known.
@@ -42,20 +44,49 @@ pub struct Step {
 /// What a frame meant.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Seen<'a> {
-    /// A message of a room, with the server's number of it where there is one.
-    Delivery(Stamp, Option<u64>),
+    /// A message of a room.
+    Delivery(Delivery<'a>),
     /// Another element of the room's log.
     Entry(u64),
-    /// The answer to a send: the server took it.
-    Ack(u64),
+    /// The answer to a send: the server took it, as the number if it says one.
+    Ack(u64, Option<u64>),
     /// The server didn't take a send, or complains of something else.
-    Refused(Option<u64>, &'a [u8]),
+    Refused {
+        /// Which one, if that is said.
+        index: Option<u64>,
+        /// The answer.
+        text: &'a [u8],
+        /// It is certain that it was not done.
+        for_good: bool,
+    },
     /// Must be answered with this text.
     Heartbeat(&'static str),
     /// The server says that it will close, or that it left something out.
     Trouble(&'a [u8]),
     /// Nothing that matters here.
     Other,
+}
+
+/// A message as it came to a member: what is looked at of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery<'a> {
+    /// What it says of itself, and what is around that.
+    pub found: Found<'a>,
+    /// The server's number of it.
+    pub seq: Option<u64>,
+    /// Whether all numbers before it came to this member too.
+    pub in_row: bool,
+    /// In which room it is said to be, if it is.
+    pub room: Option<&'a [u8]>,
+    /// Who is said to have sent it, if it is said.
+    pub user: Option<&'a [u8]>,
+}
+
+impl<'a> Delivery<'a> {
+    /// One of which the target says nothing.
+    pub fn plain(found: Found<'a>) -> Self {
+        Self { found, seq: None, in_row: false, room: None, user: None }
+    }
 }
 
 /// A target's language. Written for speed: `read` runs once a delivery.

@@ -1,40 +1,39 @@
 //! Whether a running deployment keeps its promises while its operator breaks things: people send and read for a while over
 //! connections that come back, then what they were told is held against the log.
 
+mod logs;
 mod people;
+mod registry;
 mod verdict;
+mod words;
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, anyhow, ensure};
-use hubbub_client::answer::Range;
-use hubbub_client::{Client, Error, Events, Options};
-use hubbub_core::ids::{RoomId, Seq};
-use hubbub_testkit::checker::{History, Reader, Seen};
-use tokio::sync::watch;
+use anyhow::{Context, ensure};
+use hubbub_client::Client;
+use hubbub_core::ids::RoomId;
+use hubbub_testkit::checker::{History, Reader};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::loopback::{Place, place_in};
+use crate::signals::Signals;
 use crate::targets::accounts::Door;
 use crate::targets::live::run_name;
 use crate::view::View;
-use people::{Run, Sender, follow, read_pages, send};
+use logs::whole_log;
+use people::{Followed, Heads, Run, Sender, Told, follow, read_pages, send};
+use registry::{Gate, Registry};
 pub use verdict::{Broken, Outage, Unread, Verdict};
 
-/// What is kept in memory: a message once for its log and once for each reader.
-const SEEN_MAX: u64 = 2_000_000;
+/// What is kept in memory: a message once for its log and once for everybody who is sent it. An hour of what is usual fits.
+const SEEN_MAX: u64 = 3_000_000;
 /// How long all may take to leave.
 const LEAVE_MAX: Duration = Duration::from_secs(10);
-/// How long one try to let somebody in may take, and what is between two.
-const TRY_MAX: Duration = Duration::from_secs(10);
-const TRY_EVERY: Duration = Duration::from_millis(200);
-/// Entries a page when a log is read.
-const PAGE: u32 = 1_000;
 
 /// What is done.
 #[derive(Debug, Clone)]
@@ -57,8 +56,6 @@ pub struct Plan {
     pub time: Duration,
     /// How long an answer, and in the end a reader, may take: longer than what the operator does.
     pub patience: Duration,
-    /// Where the evidence goes.
-    pub out: Option<PathBuf>,
 }
 
 impl Plan {
@@ -72,18 +69,35 @@ impl Plan {
         ensure!((1..=3_600).contains(&self.time.as_secs()), "seconds: 1 to 3,600");
         ensure!((1..=3_600).contains(&self.patience.as_secs()), "patience: 1 to 3,600 seconds");
         let messages = u64::from(self.rate) * self.time.as_secs();
-        let seen = messages * (self.readers + self.urls.len() + 1) as u64;
+        // Each judge is sent it, and reads it page by page as well.
+        let people = self.readers + self.senders + 2 * self.urls.len();
         ensure!(
-            seen <= SEEN_MAX,
-            "{messages} messages at {} readers are more than is kept here",
-            self.readers
+            messages * (people + 1) as u64 <= SEEN_MAX,
+            "{messages} messages at {people} who are sent them are more than is kept here: a lower --rate, or fewer people"
         );
         Ok(())
     }
 }
 
-/// Sends, reads, and judges. An error if it can't begin; what goes wrong later is in the verdict.
+/// Sends, reads, and judges. An error if it can't begin; what goes wrong later is in the verdict. Asked to end by a signal, it
+/// sends no more and judges; asked again, it ends at once.
 pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
+    let (mut signals, early) = (Signals::listen()?, Notify::new());
+    let mut verifying = pin!(verify(plan, view, &early));
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            verdict = &mut verifying => return verdict,
+            signal = signals.next() => {
+                ensure!(!std::mem::replace(&mut asked, true), signal);
+                view.finish("no more is sent, and what was is judged; once more to end at once");
+                early.notify_one();
+            }
+        }
+    }
+}
+
+async fn verify(plan: &Plan, view: &View, early: &Notify) -> anyhow::Result<Verdict> {
     plan.check()?;
     let mut gates = Vec::new();
     for url in &plan.urls {
@@ -91,66 +105,26 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
         gates.push(Gate { url: ws_url(&place), door: Door::at(&place) });
     }
     let name = format!("verify-{}", run_name());
-    let people = Registry { plan, gates: &gates, name: &name, reached: Cell::new(false) };
-
-    let mut judges = Vec::new();
-    for n in 0..gates.len() {
-        let (judge, mut events) = people.come(n, "judge").await?;
-        tokio::task::spawn_local(async move { while events.next().await.is_some() {} });
-        judges.push(judge);
-    }
-    let judge = judges.first().context("no address")?;
-    let mut rooms = Vec::new();
-    for n in 0..plan.rooms {
-        rooms.push(judge.create(&format!("{name} {n}"), "made by hubbub verify").await?.id);
-    }
-    let run = Rc::new(Run::new(rooms));
+    let people = Registry::new(plan, &gates, &name);
     let (tell_heads, heads) = watch::channel(None);
-    let (mut readers, mut senders, mut clients) = (JoinSet::new(), JoinSet::new(), Vec::new());
-    for n in 0..plan.readers {
-        let name = format!("reader{n}");
-        let (client, events) = people.come(n, &name).await?;
-        for room in &run.rooms {
-            client.join(room).await?;
-        }
-        clients.push(client);
-        readers.spawn_local(follow(name, events, Rc::clone(&run), heads.clone()));
-    }
-    for n in 0..plan.senders {
-        let name = format!("sender{n}");
-        let (client, events) = people.come(n, &name).await?;
-        for room in &run.rooms {
-            client.join(room).await?;
-        }
-        clients.push(client.clone());
-        let every = Duration::from_secs_f64(plan.senders as f64 / f64::from(plan.rate));
-        let Plan { time: until, patience, .. } = *plan;
-        let sender = Sender { name, number: n, client, every, until, patience };
-        senders.spawn_local(send(sender, events, Rc::clone(&run)));
-    }
-    let mut pagers = JoinSet::new();
-    for (n, judge) in judges.iter().enumerate() {
-        pagers.spawn_local(read_pages(format!("pager{n}"), judge.clone(), Rc::clone(&run), plan.time));
-    }
+    let mut crew = Crew::gather(plan, &people, &heads).await?;
+    let run = Rc::clone(&crew.run);
     run.begin();
-    watch_over(&run, plan.time, view).await;
+    watch_over(&run, view, early).await;
 
     let mut histories: BTreeMap<RoomId, History> =
         run.rooms.iter().map(|room| (room.clone(), History::default())).collect();
     let mut verdict = Verdict::default();
-    while let Some(told) = senders.join_next().await {
-        let told = told?;
-        verdict.repeats_that_differ.extend(told.repeats_that_differ);
-        for (room, sent) in told.sent {
+    while let Some(told) = crew.senders.join_next().await {
+        for (room, sent) in verdict.hear(told?) {
             histories.entry(room).or_default().sent.push(sent);
         }
     }
     let mut ends = BTreeMap::new();
     for (room, history) in &mut histories {
         let mut logs = Vec::new();
-        for (judge, gate) in judges.iter().zip(&gates) {
-            let log = timeout(plan.patience, whole_log(judge, room)).await.ok();
-            logs.push((gate.url.clone(), log));
+        for (n, judge) in crew.judges.iter_mut().enumerate() {
+            logs.push((gates[n].url.clone(), whole_log(&people, (n, judge), room).await));
         }
         history.log = verdict.take_logs(room, logs);
         ends.insert(room.clone(), history.log.last().map_or(0, |entry| entry.seq));
@@ -158,12 +132,12 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
     // Those who are not at the end by then are told to stop, and the checker says what they lack.
     let _ = tell_heads.send(Some(ends));
     let stop = run.stop_after(plan.patience);
-    while let Some(read) = pagers.join_next().await {
+    while let Some(read) = crew.pagers.join_next().await {
         for (room, pages) in read? {
             histories.entry(room).or_default().readers.push(pages);
         }
     }
-    while let Some(read) = readers.join_next().await {
+    while let Some(read) = crew.followers.join_next().await {
         let (name, streams) = read?;
         for (room, stream) in streams {
             let history = histories.entry(room).or_default();
@@ -171,100 +145,102 @@ pub async fn run(plan: &Plan, view: &View) -> anyhow::Result<Verdict> {
         }
     }
     stop.abort();
-    // Only now, for what somebody else reads must be in the logs that were read. Nobody is to be seen there as a member for ever;
-    // a deployment that is down is told nothing.
-    let leaving = async {
-        for client in clients.iter().chain(&judges) {
-            for room in &run.rooms {
-                let _ = client.leave(room).await;
-            }
-        }
-    };
-    let _ = timeout(LEAVE_MAX, leaving).await;
     verdict.judge(&mut histories, &run);
-    if let Some(out) = &plan.out {
-        let text = serde_json::to_string_pretty(&verdict)?;
-        std::fs::write(out, text).with_context(|| format!("writing {}", out.display()))?;
-    }
+    crew.leave().await;
     Ok(verdict)
 }
 
-/// One address of the deployment.
-struct Gate {
-    url: String,
-    door: Door,
+/// Everybody who takes part.
+struct Crew {
+    run: Rc<Run>,
+    /// One at each gateway, who reads pages of the logs, and in the end all of them.
+    judges: Vec<Client>,
+    others: Vec<Client>,
+    senders: JoinSet<Told>,
+    pagers: JoinSet<BTreeMap<RoomId, Reader>>,
+    /// What each connection is sent, whoever's it is: a fault may be at one alone.
+    followers: JoinSet<Followed>,
 }
 
-struct Registry<'a> {
-    plan: &'a Plan,
-    gates: &'a [Gate],
-    name: &'a str,
-    /// Somebody was let in: what is away from now on is what the operator breaks, and comes back.
-    reached: Cell<bool>,
-}
-
-impl Registry<'_> {
-    /// Lets the n-th of them come. Once anybody did, that is tried again until `patience` is over.
-    async fn come(&self, n: usize, who: &str) -> anyhow::Result<(Client, Events)> {
-        let until = Instant::now() + self.plan.patience;
-        loop {
-            let try_max = if self.reached.get() { TRY_MAX } else { self.plan.patience };
-            let tried = timeout(try_max, async { Ok(Client::connect(self.options(n, who).await?).await?) });
-            let error: anyhow::Error = match tried.await {
-                Ok(Ok(came)) => {
-                    self.reached.set(true);
-                    return Ok(came);
-                }
-                Ok(Err(error)) => error,
-                Err(_) => anyhow!("no answer within {} s", try_max.as_secs()),
-            };
-            let is_refused = matches!(error.downcast_ref(), Some(Error::Refused(refusal))
-                if !refusal.known_code().is_some_and(|code| code.retry()));
-            if is_refused || !self.reached.get() || Instant::now() >= until {
-                return Err(error.context(format!("letting {who} in")));
-            }
-            sleep(TRY_EVERY).await;
+impl Crew {
+    /// Lets them come, makes the rooms, and has everybody join each.
+    async fn gather(plan: &Plan, people: &Registry<'_>, heads: &Heads) -> anyhow::Result<Self> {
+        let mut come = Vec::new();
+        for n in 0..plan.urls.len() {
+            come.push(people.come(n, "judge").await?);
         }
-    }
-
-    /// How the n-th of them connects, again and again until `patience` is over.
-    async fn options(&self, n: usize, who: &str) -> anyhow::Result<Options> {
-        let gate = &self.gates[n % self.gates.len()];
-        let token = match self.plan.tokens.len() {
-            0 => gate.door.register(&format!("{}-{who}-{n}", self.name)).await?,
-            count => self.plan.tokens[n % count].clone(),
+        let judge = come.first().map(|(judge, _)| judge).context("no address")?;
+        let mut rooms = Vec::new();
+        for n in 0..plan.rooms {
+            rooms.push(judge.create(&format!("{} {n}", people.name), "made by hubbub verify").await?.id);
+        }
+        let mut crew = Self {
+            run: Rc::new(Run::new(rooms, plan.time)),
+            judges: Vec::new(),
+            others: Vec::new(),
+            senders: JoinSet::new(),
+            pagers: JoinSet::new(),
+            followers: JoinSet::new(),
         };
-        Ok(Options {
-            token,
-            client_name: concat!("hubbub-verify/", env!("CARGO_PKG_VERSION")).into(),
-            reconnect: true,
-            reconnect_wait_max: Duration::from_secs(1),
-            deadline: self.plan.patience,
-            ..Options::new(&gate.url)
-        })
+        for (n, (judge, events)) in come.into_iter().enumerate() {
+            // The first one made them, and so is in them.
+            if n > 0 {
+                crew.join_all(&judge).await?;
+            }
+            crew.follow(format!("judge{n}"), events, heads);
+            crew.pagers.spawn_local(read_pages(format!("pager{n}"), judge.clone(), Rc::clone(&crew.run)));
+            crew.judges.push(judge);
+        }
+        for n in 0..plan.readers {
+            let (client, events) = people.come(n, "reader").await?;
+            crew.join_all(&client).await?;
+            crew.follow(format!("reader{n}"), events, heads);
+            crew.others.push(client);
+        }
+        for n in 0..plan.senders {
+            let (client, events) = people.come(n, "sender").await?;
+            crew.join_all(&client).await?;
+            let name = format!("sender{n}");
+            crew.follow(name.clone(), events, heads);
+            crew.others.push(client.clone());
+            let every = Duration::from_secs_f64(plan.senders as f64 / f64::from(plan.rate));
+            let sender = Sender { name, number: n, client, every, patience: plan.patience };
+            crew.senders.spawn_local(send(sender, Rc::clone(&crew.run)));
+        }
+        Ok(crew)
     }
-}
 
-async fn watch_over(run: &Run, time: Duration, view: &View) {
-    while run.elapsed() < time {
-        sleep(Duration::from_secs(1)).await;
-        view.line(|| run.progress(time));
+    async fn join_all(&self, client: &Client) -> anyhow::Result<()> {
+        for room in &self.run.rooms {
+            client.join(room).await?;
+        }
+        Ok(())
     }
-}
 
-/// A room's whole log, read page by page from its begin, however often that must be tried.
-async fn whole_log(client: &Client, room: &RoomId) -> Vec<Seen> {
-    let (mut log, mut after) = (Vec::new(), Seq(0));
-    loop {
-        match client.history(room, Range::After(after), Some(PAGE)).await {
-            Ok(page) => {
-                log.extend(page.entries.iter().map(Seen::from));
-                after = page.entries.last().map_or(after, |entry| entry.seq);
-                if page.entries.is_empty() || !page.more {
-                    return log;
+    fn follow(&mut self, name: String, events: hubbub_client::Events, heads: &Heads) {
+        self.followers.spawn_local(follow(name, events, Rc::clone(&self.run), heads.clone()));
+    }
+
+    /// Only in the end, for what somebody else reads must be in the logs that were read. Nobody is to be seen there as a member
+    /// for ever; a deployment that is down is told nothing.
+    async fn leave(&self) {
+        let leaving = async {
+            for client in self.others.iter().chain(&self.judges) {
+                for room in &self.run.rooms {
+                    let _ = client.leave(room).await;
                 }
             }
-            Err(_) => sleep(Duration::from_millis(200)).await,
+        };
+        let _ = timeout(LEAVE_MAX, leaving).await;
+    }
+}
+
+/// Shows how it goes until the time is over, or until somebody wants to see the verdict now.
+async fn watch_over(run: &Run, view: &View, early: &Notify) {
+    while !run.is_over() {
+        tokio::select! {
+            () = sleep(Duration::from_secs(1)) => view.line(|| run.progress()),
+            () = early.notified() => run.end_now(),
         }
     }
 }
@@ -272,4 +248,27 @@ async fn whole_log(client: &Client, room: &RoomId) -> Vec<Seen> {
 /// The address of the native door.
 fn ws_url(place: &Place) -> String {
     format!("{}://{}/v1/ws", if place.tls { "wss" } else { "ws" }, place.authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_of_what_is_usual_is_kept_and_more_than_memory_bears_is_refused() {
+        let plan = |rate| Plan {
+            urls: vec!["ws://127.0.0.1:3000".to_owned()],
+            owned: false,
+            tokens: Vec::new(),
+            rooms: 3,
+            senders: 5,
+            readers: 5,
+            rate,
+            time: Duration::from_secs(3_600),
+            patience: Duration::from_secs(60),
+        };
+        assert!(plan(50).check().is_ok());
+        let refused = plan(100).check().expect_err("too much");
+        assert!(refused.to_string().contains("a lower --rate"), "{refused}");
+    }
 }

@@ -1,9 +1,11 @@
 //! The generator against the raw server at a small size, so that neither can rot.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hubbub_benches::compare::{Named, run, summarise};
 use hubbub_benches::load::outcome::Outcome;
+use hubbub_benches::report::about::About;
 use hubbub_benches::scenario::{Beside, Load, Measure, Profile, Scenario, Shape};
 use hubbub_benches::targets::live::{Settings, Target};
 use hubbub_benches::{peers, report};
@@ -18,6 +20,7 @@ fn settings(test: &str) -> Settings {
         users: None,
         jwt_secret: None,
         event_bytes: 255,
+        patience: Duration::from_secs(5),
     }
 }
 
@@ -30,7 +33,7 @@ fn every_delivery_of_the_raw_server_comes_once_and_in_order() {
     let load = Load { rate: 100, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
     let scenarios = [scenario("fanout", Measure::Fanout(load))];
     let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
-    let runs = run(&targets, &scenarios, 1, &settings("fanout")).expect("a run");
+    let runs = run(&targets, &scenarios, 1, &settings("fanout"), &mut |_| Ok(())).expect("a run");
     let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };
     assert!(!fanout.findings.any(), "{fanout:?}");
     let delivered = fanout.delivery.expect("deliveries").count;
@@ -41,7 +44,8 @@ fn every_delivery_of_the_raw_server_comes_once_and_in_order() {
     assert_eq!(summaries[0].times["raw"].get("bytes_a_delivery"), Some(&1.0));
     let text = report::tables(&scenarios, &summaries, &runs);
     assert!(text.contains("CPU µs/delivery"), "{text}");
-    assert_eq!(report::json(&scenarios, &summaries, &runs)["runs"][0]["target"], "raw");
+    let about = About::now(&targets, &settings("fanout"));
+    assert_eq!(report::json(&about, true, &scenarios, &summaries, &runs)["runs"][0]["target"], "raw");
 }
 
 #[test]
@@ -51,7 +55,7 @@ fn memory_and_connects_are_measured() {
         scenario("connects", Measure::Connects { in_flight: 2 }),
     ];
     let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
-    let runs = run(&targets, &scenarios, 1, &settings("idle")).expect("a run");
+    let runs = run(&targets, &scenarios, 1, &settings("idle"), &mut |_| Ok(())).expect("a run");
     let (Outcome::Idle(idle), Outcome::Connects(connects)) = (&runs[0].outcome, &runs[1].outcome) else {
         panic!("not what was asked for: {runs:?}")
     };
@@ -65,7 +69,7 @@ fn a_load_that_grows_ends_at_the_first_step_that_is_not_held() {
     let load = Load { rate: 20, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile };
     let scenarios = [scenario("steps", Measure::Fanout(load))];
     let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
-    let runs = run(&targets, &scenarios, 1, &settings("steps")).expect("a run");
+    let runs = run(&targets, &scenarios, 1, &settings("steps"), &mut |_| Ok(())).expect("a run");
     let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };
     let (last, before) = fanout.steps.split_last().expect("steps");
     assert!(before.iter().all(|step| step.not_held.is_none()), "{:?}", fanout.steps);
@@ -81,7 +85,7 @@ fn visits_that_are_under_way_when_the_time_ends_are_counted() {
     let beside = Beside { churn: 20.0, ..Beside::default() };
     let scenarios = [Scenario { beside, ..scenario("visits", Measure::Fanout(load)) }];
     let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
-    let runs = run(&targets, &scenarios, 1, &settings("visits")).expect("a run");
+    let runs = run(&targets, &scenarios, 1, &settings("visits"), &mut |_| Ok(())).expect("a run");
     let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };
     let seen = &fanout.visitors;
     assert!(seen.visits_unfinished >= 10 && seen.visits_failed == 0, "{seen:?}");
@@ -102,9 +106,10 @@ fn results_become_a_page_that_asks_nobody_for_anything() {
     let scenarios = [scenario("<fanout>", Measure::Fanout(load))];
     let targets = [Named { name: "raw".to_owned(), target: Target::Raw }];
     let settings = settings("page");
-    let runs = run(&targets, &scenarios, 1, &settings).expect("a run");
+    let runs = run(&targets, &scenarios, 1, &settings, &mut |_| Ok(())).expect("a run");
     let (result, page) = (settings.work_dir.join("result.json"), settings.work_dir.join("page.html"));
-    let stored = report::json(&scenarios, &summarise(&targets, &scenarios, &runs), &runs);
+    let about = About::now(&targets, &settings);
+    let stored = report::json(&about, true, &scenarios, &summarise(&targets, &scenarios, &runs), &runs);
     std::fs::write(&result, stored.to_string()).expect("a result");
     report::html::write(&[result.clone(), result], &page).expect("a page");
     let page = std::fs::read_to_string(page).expect("a page");
@@ -126,7 +131,8 @@ fn the_socket_io_server_on_node_speaks_as_our_door_does() {
     peers::socketio::install(&settings.work_dir).expect("npm");
     let load = Load { rate: 50, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
     let targets = [Named { name: "socketio-node".to_owned(), target: Target::SocketIoNode }];
-    let runs = run(&targets, &[scenario("node", Measure::Fanout(load))], 1, &settings).expect("a run");
+    let runs = run(&targets, &[scenario("node", Measure::Fanout(load))], 1, &settings, &mut |_| Ok(()))
+        .expect("a run");
     let Outcome::Fanout(fanout) = &runs[0].outcome else { panic!("not a fan-out: {runs:?}") };
     assert!(!fanout.findings.any(), "{fanout:?}");
     assert_eq!((fanout.ack.expect("acks").count, fanout.delivery.expect("deliveries").count), (50, 150));
@@ -137,6 +143,6 @@ fn a_server_that_cannot_start_is_an_error_that_says_why() {
     let load = Load { rate: 1, body_bytes: 128, seconds: 1, warm_up_seconds: 0, profile: Profile::Steady };
     let targets = [Named { name: "hubbub".to_owned(), target: Target::HubbubBinary("/bin/false".into()) }];
     let scenarios = [scenario("fanout", Measure::Fanout(load))];
-    let error = run(&targets, &scenarios, 1, &settings("false")).expect_err("no server");
+    let error = run(&targets, &scenarios, 1, &settings("false"), &mut |_| Ok(())).expect_err("no server");
     assert!(format!("{error:#}").contains("ended at its start"), "{error:#}");
 }

@@ -9,11 +9,10 @@ use anyhow::Context;
 use clap::Args;
 use tokio::runtime::{Builder, LocalOptions};
 
+use crate::exit;
+use crate::report::file::{can_be_written, write_whole};
 use crate::verify::{self, Plan};
 use crate::view::View;
-
-/// Nothing can be said of the promises.
-const EXIT_NOT_SEEN: u8 = 2;
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -71,18 +70,26 @@ impl Verify {
             rate: self.rate,
             time: Duration::from_secs(self.seconds),
             patience: Duration::from_secs(self.patience),
-            out: self.out,
         };
+        // Before anything is sent: evidence that can't be kept is none.
+        self.out.as_deref().map(can_be_written).transpose()?;
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
         let view = View::new("verify".to_owned());
         let verdict = runtime.block_on(verify::run(&plan, &view))?;
         view.finish("done");
         // Whoever closed the other end, as `head` does, is told by the exit code all the same.
         let _ = writeln!(std::io::stdout(), "{verdict}");
-        Ok(match (verdict.is_kept(), verdict.broken.is_empty()) {
+        let code = match (verdict.is_kept(), verdict.broken.is_empty()) {
             (true, _) => ExitCode::SUCCESS,
-            (false, true) => ExitCode::from(EXIT_NOT_SEEN),
-            (false, false) => ExitCode::FAILURE,
-        })
+            (false, true) => ExitCode::from(exit::NOT_SEEN),
+            (false, false) => ExitCode::from(exit::WRONG),
+        };
+        let Some(out) = &self.out else { return Ok(code) };
+        match write_whole(out, &serde_json::to_string_pretty(&verdict)?) {
+            // What is said of the promises is not unsaid by that.
+            Err(error) if !verdict.is_kept() => eprintln!("hubbub-bench: {error:#}"),
+            written => written?,
+        }
+        Ok(code)
     }
 }

@@ -64,7 +64,7 @@ pub struct Visitors {
     pub told_behind: u64,
     /// How many the server closed.
     pub slow_closed: u64,
-    /// What the target has nothing of, and so was left out.
+    /// What was left out, for the target has nothing of it or the generator can't say it there.
     pub left_out: Vec<String>,
     /// The first failure.
     pub trouble: Option<String>,

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::beside::{Company, Visitors};
+use super::expected::Expected;
+use super::moment::{Moment, Noted};
 use super::outcome::{Fanout, Generator, Held, Quantiles, curve};
 use super::schedule::{Phase, Schedule};
 use super::seat::{Seat, close_reason, pong, take_all, text};
 use super::series::{Sample, sample};
 use super::steps::{Due, Step};
-use super::tally::{Counts, Senders, Tally};
+use super::tally::{Senders, Tally};
 use super::ticker::Ticker;
-use crate::procfs::{Usage, machine_cpu_seconds, own_thread_cpu};
 use crate::scenario::{Beside, Load, Profile, Shape};
 use crate::targets::live::Live;
 use crate::targets::{Dialect, Seen};
@@ -24,47 +25,13 @@ use crate::ws::outbox::Outbox;
 
 /// Between the last greeting and the first message: what the joins caused must be over.
 const SETTLE: Duration = Duration::from_millis(500);
-/// How long the last deliveries may take after the last message.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long nothing may come before the rest is taken for lost.
-const DRAIN_QUIET: Duration = Duration::from_secs(3);
+/// How long it is listened after the last delivery: what comes once too often comes late.
+const LISTEN: Duration = Duration::from_secs(2);
 /// Messages sent before the readers get a turn, if the generator is behind.
 const BATCH_MAX: usize = 64;
 /// Above these the generator is taken for the limit.
 const CORE_SHARE_MAX: f64 = 0.9;
 const LATENESS_P99_MS_MAX: f64 = 20.0;
-
-/// What is used and counted at one moment.
-#[derive(Clone, Copy)]
-pub(super) struct Moment {
-    at: Instant,
-    server: Option<Usage>,
-    database: Option<Usage>,
-    own: Duration,
-    machine: f64,
-    counts: Counts,
-}
-
-impl Moment {
-    pub(super) async fn now(live: &Live, tally: &RefCell<Tally>) -> anyhow::Result<Self> {
-        let (server, database) = (live.usage().await?, live.database_usage()?);
-        let (at, own, machine) = (Instant::now(), own_thread_cpu(), machine_cpu_seconds()?);
-        let counts = tally.borrow().counts;
-        Ok(Self { at, server, database, own, machine, counts })
-    }
-
-    /// A moment of a target of which nothing is known, by when the generator had used so much.
-    #[cfg(test)]
-    pub(super) fn of_generator(at: Instant, own: Duration) -> Self {
-        Self { at, server: None, database: None, own, machine: 0.0, counts: Counts::default() }
-    }
-
-    /// Seconds, and the CPU seconds of the server and of the generator.
-    pub(super) fn until(&self, later: &Self) -> (f64, Option<f64>, f64) {
-        let used = self.server.zip(later.server).map(|(from, to)| to.cpu_seconds - from.cpu_seconds);
-        ((later.at - self.at).as_secs_f64(), used, (later.own - self.own).as_secs_f64())
-    }
-}
 
 /// Who sends and reads, and what was seen of it.
 pub(super) struct Room {
@@ -83,13 +50,14 @@ pub async fn run(
     shape: Shape,
     load: Load,
     beside: Beside,
-    view: &View,
+    (patience, view): (Duration, &View),
 ) -> anyhow::Result<Fanout> {
     let seats = take_all(&live.members, view).await?;
     let company = Company::begin(live, beside, view).await?;
     let start = Instant::now() + SETTLE;
     let schedule = Schedule::new(&load);
-    let tally = Rc::new(RefCell::new(Tally::new(start, shape, schedule.clone(), Senders::All)?));
+    let expected = Expected::of(&live.members, shape, load.body_bytes);
+    let tally = Rc::new(RefCell::new(Tally::new(start, shape, schedule.clone(), Senders::All, expected)?));
     let mut readers = JoinSet::new();
     let mut outboxes = Vec::with_capacity(seats.len());
     for (index, seat) in seats.into_iter().enumerate() {
@@ -111,43 +79,54 @@ pub async fn run(
     let sampling = sample(Rc::clone(live), Rc::clone(&tally), Rc::clone(&series), view.clone(), takes);
     let sampler = tokio::task::spawn_local(sampling);
     let sent = send_all(&room, load.profile).await;
-    drain(&tally).await;
+    if sent.is_ok() {
+        drain(&tally, patience).await;
+    }
     sampler.abort();
     let (moments, steps) = sent?;
-    // Only now it is known what never came.
+    listen().await;
+    let mut wholes = Vec::with_capacity(moments.len());
+    for moment in moments {
+        wholes.push(moment.whole().await);
+    }
+    // Only now it is known what never came, and what each step cost.
+    tally.borrow_mut().on_end();
     let steps = steps.into_iter().enumerate();
-    let steps = steps.map(|(phase, step)| step.end(tally.borrow().of_phase(phase))).collect();
+    let steps = steps.map(|(phase, step)| {
+        let spent = wholes[phase].spent_until(&wholes[phase + 1]);
+        step.end(tally.borrow().of_phase(phase), spent.map(|spent| spent.us_each(spent.deliveries)))
+    });
+    let steps = steps.collect();
     let visitors = company.end().await;
     // Gone before the server is, or its end would count as lost connections.
     readers.shutdown().await;
     let tally = tally.borrow();
     let series = series.take();
-    outcome(live, &tally, &moments, Extra { steps, visitors, series })
+    outcome(&tally, (&wholes[0], &wholes[wholes.len() - 1]), Extra { steps, visitors, series, patience })
 }
 
-/// Sends what is due in each phase. When the measured ones began and ended, and how each step went.
-async fn send_all(room: &Room, profile: Profile) -> anyhow::Result<((Moment, Moment), Vec<Step>)> {
+/// Sends what is due in each phase. When the first measured one began and each of them ended, and how each step went.
+async fn send_all(room: &Room, profile: Profile) -> anyhow::Result<(Vec<Noted>, Vec<Step>)> {
     let ticker = Ticker::new()?;
     if let Some(warm_up) = room.schedule.warm_up() {
         send_phase(room, &ticker, warm_up).await?;
     }
-    let began = Moment::now(&room.live, &room.tally).await?;
-    let (mut last, mut steps) = (began, Vec::new());
+    let now = || Noted::now(&room.live, &room.tally);
+    let (mut moments, mut steps) = (vec![now()?], Vec::new());
     for (at, phase) in room.schedule.measured().iter().enumerate() {
         room.tally.borrow_mut().begin_phase(phase.begins)?;
         send_phase(room, &ticker, phase).await?;
-        let now = Moment::now(&room.live, &room.tally).await?;
+        moments.push(now()?);
         if let Profile::Steps { .. } = profile {
-            let step = ended_step(room, (at, phase), (&last, &now));
+            let step = ended_step(room, (at, phase), (moments[at].so_far(), moments[at + 1].so_far()));
             let over = !step.is_held();
             steps.push(step);
             if over {
-                return Ok(((began, now), steps));
+                break;
             }
         }
-        last = now;
     }
-    Ok(((began, last), steps))
+    Ok((moments, steps))
 }
 
 /// Sends a phase's messages when they are due, and waits for its end.
@@ -185,14 +164,14 @@ pub(super) async fn send_phase(room: &Room, ticker: &Ticker, phase: &Phase) -> a
 
 /// What is known of a step that has just ended.
 fn ended_step(room: &Room, (at, phase): (usize, &Phase), (began, ended): (&Moment, &Moment)) -> Step {
-    let (seconds, cpu, own) = began.until(ended);
+    let (seconds, own) = began.until(ended);
     let tally = room.tally.borrow();
     let deliveries = ended.counts.deliveries - began.counts.deliveries;
     let held = Held {
-        rate: phase.from,
+        messages_a_second: phase.from,
         deliveries_a_second: deliveries as f64 / seconds,
         delivery: Quantiles::of(&tally.phase.delivery),
-        cpu_us_a_delivery: cpu.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
+        cpu_us_a_delivery: None,
         not_held: None,
         generator_was_the_limit: false,
     };
@@ -222,7 +201,7 @@ pub(super) async fn read(
             Err(error) => break error.to_string(),
         }
     };
-    tally.borrow_mut().on_connection_lost(ended);
+    tally.borrow_mut().on_connection_lost(room, member, ended);
 }
 
 pub(super) fn on_frame(
@@ -250,22 +229,17 @@ pub(super) fn on_frame(
     Ok(())
 }
 
-/// Waits until everything is there, or nothing comes any more.
-pub(super) async fn drain(tally: &RefCell<Tally>) {
+/// Waits until everything is there, or patience is over.
+pub(super) async fn drain(tally: &RefCell<Tally>, patience: Duration) {
     let began = Instant::now();
-    let (mut last, mut last_at) = (0, began);
-    while began.elapsed() < DRAIN_TIMEOUT && last_at.elapsed() < DRAIN_QUIET {
-        let (complete, counts) = (tally.borrow().is_complete(), tally.borrow().counts);
-        if complete {
-            break;
-        }
-        if counts.deliveries != last {
-            (last, last_at) = (counts.deliveries, Instant::now());
-        }
+    while began.elapsed() < patience && !tally.borrow().is_complete() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // What comes once too often comes late: give it a moment too.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+/// Waits for what comes once too often.
+pub(super) async fn listen() {
+    tokio::time::sleep(LISTEN).await;
 }
 
 /// What is in an outcome beside the numbers.
@@ -273,41 +247,43 @@ struct Extra {
     steps: Vec<Held>,
     visitors: Visitors,
     series: Vec<Sample>,
+    patience: Duration,
 }
 
 fn outcome(
-    live: &Live,
     tally: &Tally,
-    (began, ended): &(Moment, Moment),
-    Extra { steps, visitors, series }: Extra,
+    (began, ended): (&Moment, &Moment),
+    Extra { steps, visitors, series, patience }: Extra,
 ) -> anyhow::Result<Fanout> {
-    let (seconds, cpu, own) = began.until(ended);
+    let ((seconds, own), spent) = (began.until(ended), began.spent_until(ended));
     let messages = ended.counts.sent - began.counts.sent;
     let deliveries = ended.counts.deliveries - began.counts.deliveries;
     let database =
         began.database.zip(ended.database).map(|(began, ended)| ended.cpu_seconds - began.cpu_seconds);
     let machine = (ended.machine - began.machine) / seconds;
     let timings = tally.timings()?;
-    let answered = tally.counts.acks + tally.counts.refused;
     let core_share = own / seconds;
+    let server_cores = spent.map(|spent| spent.cpu_seconds / spent.seconds);
+    let (findings, faults) = tally.findings();
     Ok(Fanout {
         messages,
         deliveries,
         deliveries_a_second: deliveries as f64 / seconds,
         bytes_a_delivery: tally.counts.delivery_bytes as f64 / tally.counts.deliveries.max(1) as f64,
-        cpu_us_a_delivery: cpu.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
-        cpu_us_a_message: cpu.map(|cpu| cpu * 1e6 / messages.max(1) as f64),
+        cpu_us_a_delivery: spent.map(|spent| spent.us_each(spent.deliveries)),
+        cpu_us_a_message: spent.map(|spent| spent.us_each(spent.messages)),
         database_cpu_us_a_delivery: database.map(|cpu| cpu * 1e6 / deliveries.max(1) as f64),
-        server_cores: cpu.map(|cpu| cpu / seconds),
-        other_cores: cpu
-            .map(|cpu| (machine - core_share - (cpu + database.unwrap_or(0.0)) / seconds).max(0.0)),
-        rss_mib: ended.server.map(|server| server.rss_kib as f64 / 1_024.0),
+        server_cores,
+        other_cores: server_cores
+            .map(|server| (machine - core_share - server - database.unwrap_or(0.0) / seconds).max(0.0)),
+        rss_mib: ended.server.map(|server| server.usage.rss_kib as f64 / 1_024.0),
         delivery: Quantiles::of(&timings.delivery),
         ack: Quantiles::of(&timings.ack),
         refused: tally.counts.refused,
-        unanswered: if live.acks() { tally.counts.sent.saturating_sub(answered) } else { 0 },
         connections_lost: tally.counts.connections_lost,
-        findings: tally.findings(),
+        findings,
+        faults,
+        patience_s: patience.as_secs_f64(),
         trouble: tally.trouble.clone(),
         generator: generator(core_share, Quantiles::of(&timings.lateness)),
         steps,

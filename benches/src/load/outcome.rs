@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::beside::Visitors;
 use super::series::Sample;
-use crate::checker::Findings;
+use crate::checker::{Fault, Findings};
 
 /// Latencies, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -90,18 +90,20 @@ pub struct Fanout {
     pub other_cores: Option<f64>,
     /// The server's resident memory at the end.
     pub rss_mib: Option<f64>,
-    /// From the time due until a member has it.
+    /// From the time due until a member has it. What did not come is in it with as long as it was waited for.
     pub delivery: Option<Quantiles>,
     /// From the time due until the sender has its answer.
     pub ack: Option<Quantiles>,
     /// Sends that the server refused.
     pub refused: u64,
-    /// Sends without an answer, where the target answers.
-    pub unanswered: u64,
     /// Connections that ended before the run did.
     pub connections_lost: u64,
     /// Over the whole run, warm-up included.
     pub findings: Findings,
+    /// The first of them by name.
+    pub faults: Vec<Fault>,
+    /// How long what had not come in the end was waited for.
+    pub patience_s: f64,
     /// The first complaint of the server, if there was one.
     pub trouble: Option<String>,
     /// Its own part.
@@ -127,7 +129,7 @@ impl Fanout {
     pub fn held_rate(&self) -> Option<f64> {
         let first = self.steps.first()?;
         match self.held() {
-            Some(held) => Some(held.rate),
+            Some(held) => Some(held.messages_a_second),
             None => (!first.generator_was_the_limit).then_some(0.0),
         }
     }
@@ -137,7 +139,7 @@ impl Fanout {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Held {
     /// Messages a second that were due.
-    pub rate: f64,
+    pub messages_a_second: f64,
     /// Deliveries a second that came.
     pub deliveries_a_second: f64,
     /// Of the messages due in the step.
@@ -170,6 +172,10 @@ pub struct Reconnects {
     pub failed: u64,
     /// Over the whole run.
     pub findings: Findings,
+    /// The first of them by name.
+    pub faults: Vec<Fault>,
+    /// How long what had not come in the end was waited for.
+    pub patience_s: f64,
     /// The first failure.
     pub trouble: Option<String>,
     /// Its own part.
@@ -240,12 +246,43 @@ impl Outcome {
         }
     }
 
-    /// What was delivered wrongly, if anything.
-    pub fn findings(&self) -> Option<Findings> {
+    /// What was wrong with what the target did, if anything was; slowness is not.
+    pub fn wrong(&self) -> Option<String> {
+        let found = |findings: &Findings, patience_s: f64| {
+            let waited = findings.not_come + findings.unanswered > 0;
+            let waited = if waited { format!(" (waited {patience_s} s)") } else { String::new() };
+            findings.any().then(|| format!("{findings}{waited}"))
+        };
         match self {
-            Self::Fanout(fanout) => Some(fanout.findings).filter(Findings::any),
-            Self::Reconnects(reconnects) => Some(reconnects.findings).filter(Findings::any),
-            Self::Idle(_) | Self::Connects(_) => None,
+            Self::Fanout(fanout) => found(&fanout.findings, fanout.patience_s),
+            Self::Reconnects(reconnects) => {
+                let Reconnects { connections, failed, findings, patience_s, .. } = &**reconnects;
+                let failed = (*failed > 0).then(|| format!("{failed} of {connections} did not come back"));
+                let wrong: Vec<String> = failed.into_iter().chain(found(findings, *patience_s)).collect();
+                (!wrong.is_empty()).then(|| wrong.join(", "))
+            }
+            Self::Connects(connects) => {
+                let Connects { connections, failed, .. } = &**connects;
+                (*failed > 0).then(|| format!("{failed} of {connections} could not connect"))
+            }
+            Self::Idle(_) => None,
+        }
+    }
+
+    /// What was to go on beside it and was left out.
+    pub fn left_out(&self) -> &[String] {
+        match self {
+            Self::Fanout(fanout) => &fanout.visitors.left_out,
+            Self::Reconnects(_) | Self::Idle(_) | Self::Connects(_) => &[],
+        }
+    }
+
+    /// The first of what was delivered wrongly, by name.
+    pub fn faults(&self) -> &[Fault] {
+        match self {
+            Self::Fanout(fanout) => &fanout.faults,
+            Self::Reconnects(reconnects) => &reconnects.faults,
+            Self::Idle(_) | Self::Connects(_) => &[],
         }
     }
 }

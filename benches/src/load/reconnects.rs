@@ -8,11 +8,13 @@ use anyhow::{Context, ensure};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{interval, sleep, timeout};
 
-use super::fanout::{Moment, Room, drain, generator, on_frame, read, send_phase};
+use super::expected::Expected;
+use super::fanout::{Room, drain, generator, listen, on_frame, read, send_phase};
+use super::moment::{Moment, Noted};
 use super::outcome::{Quantiles, Reconnects, microseconds};
 use super::schedule::Schedule;
 use super::seat::{Refused, Seat, take_all};
-use super::series::sample;
+use super::series::{Sample, sample};
 use super::tally::{Senders, Tally};
 use super::ticker::Ticker;
 use crate::scenario::{Load, Profile, Shape};
@@ -57,7 +59,12 @@ struct Back {
 }
 
 /// Cuts and measures against a target that has just been started for it.
-pub async fn run(live: &Rc<Live>, shape: Shape, storm: Storm, view: &View) -> anyhow::Result<Reconnects> {
+pub async fn run(
+    live: &Rc<Live>,
+    shape: Shape,
+    storm: Storm,
+    (patience, view): (Duration, &View),
+) -> anyhow::Result<Reconnects> {
     let first = live.members.first().context("no members")?;
     ensure!(first.dialect.resuming(first, 1).is_some(), "this target's clients can't resume");
     let seconds = 2 * storm.seconds + storm.away_seconds;
@@ -66,7 +73,9 @@ pub async fn run(live: &Rc<Live>, shape: Shape, storm: Storm, view: &View) -> an
     let seats = take_all(&live.members, view).await?;
     let start = Instant::now() + Duration::from_millis(500);
     let schedule = Schedule::new(&load);
-    let tally = Rc::new(RefCell::new(Tally::new(start, shape, schedule.clone(), Senders::First)?));
+    let expected = Expected::of(&live.members, shape, body_bytes);
+    let tally = Tally::new(start, shape, schedule.clone(), Senders::First, expected)?;
+    let tally = Rc::new(RefCell::new(tally));
     let (mut stay, mut go, mut outboxes) = (JoinSet::new(), Vec::new(), Vec::new());
     for (index, seat) in seats.into_iter().enumerate() {
         let (room, member) = (index / shape.members, (index % shape.members) as u32);
@@ -99,13 +108,15 @@ pub async fn run(live: &Rc<Live>, shape: Shape, storm: Storm, view: &View) -> an
         }
         anyhow::Ok(())
     };
-    let ((), mut storming) = tokio::try_join!(sending, storming)?;
-    drain(&tally).await;
+    let ((), (mut storming, [began, ended])) = tokio::try_join!(sending, storming)?;
+    drain(&tally, patience).await;
     sampler.abort();
+    listen().await;
     stay.shutdown().await;
     storming.readers.shutdown().await;
     let series = series.take();
-    storming.outcome(&tally.borrow(), series)
+    let (began, ended) = (began.whole().await, ended.whole().await);
+    storming.outcome(&tally.borrow(), (&began, &ended), patience, series)
 }
 
 /// What came of those who were cut.
@@ -120,15 +131,13 @@ struct Returned {
     trouble: Option<String>,
     /// How late messages went out from when all began to come back until the last was whole.
     late: Option<Quantiles>,
-    began: Moment,
-    ended: Moment,
 }
 
 async fn cut_and_return(
     room: &Rc<Room>,
     go: Vec<(Away, JoinHandle<()>)>,
     storm: Storm,
-) -> anyhow::Result<Returned> {
+) -> anyhow::Result<(Returned, [Noted; 2])> {
     sleep(Duration::from_secs(storm.seconds.into())).await;
     let sent = || room.tally.borrow().counts.sent;
     let sent_before = sent();
@@ -142,7 +151,7 @@ async fn cut_and_return(
     }
     sleep(Duration::from_secs(storm.away_seconds.into())).await;
     let missed = sent() - sent_before;
-    let (connections, began) = (away.len() as u64, Moment::now(&room.live, &room.tally).await?);
+    let (connections, began) = (away.len() as u64, Noted::now(&room.live, &room.tally)?);
     let (readers, back_at) = (Rc::new(RefCell::new(JoinSet::new())), Instant::now());
     let start = room.tally.borrow().start();
     room.tally.borrow_mut().begin_phase(back_at.saturating_duration_since(start))?;
@@ -188,22 +197,11 @@ async fn cut_and_return(
         }
     }
     let late = Quantiles::of(&room.tally.borrow().phase.lateness);
-    let ended = Moment::now(&room.live, &room.tally).await?;
+    let ended = Noted::now(&room.live, &room.tally)?;
     let readers = readers.take();
     let refused = refused.get();
-    Ok(Returned {
-        readers,
-        connections,
-        missed,
-        greeted,
-        whole,
-        refused,
-        failed,
-        trouble,
-        late,
-        began,
-        ended,
-    })
+    let returned = Returned { readers, connections, missed, greeted, whole, refused, failed, trouble, late };
+    Ok((returned, [began, ended]))
 }
 
 /// Connects and resumes, and again when the server asks for it, as a client does.
@@ -244,8 +242,15 @@ async fn come_back(
 }
 
 impl Returned {
-    fn outcome(self, tally: &Tally, series: Vec<super::series::Sample>) -> anyhow::Result<Reconnects> {
-        let (seconds, cpu, own) = self.began.until(&self.ended);
+    fn outcome(
+        self,
+        tally: &Tally,
+        (began, ended): (&Moment, &Moment),
+        patience: Duration,
+        series: Vec<Sample>,
+    ) -> anyhow::Result<Reconnects> {
+        let ((seconds, own), spent) = (began.until(ended), began.spent_until(ended));
+        let (findings, faults) = tally.findings();
         // Whoever is late for a moment while all come back is seldom late over the whole run; whoever is late over the whole
         // run had them miss something else than what is said. The worse of the two counts.
         let over_all = Quantiles::of(&tally.timings()?.lateness);
@@ -256,10 +261,12 @@ impl Returned {
             missed: self.missed,
             greeted: Quantiles::of(&self.greeted),
             whole: Quantiles::of(&self.whole),
-            cpu_us_each: cpu.map(|cpu| cpu * 1e6 / self.connections.max(1) as f64),
+            cpu_us_each: spent.map(|spent| spent.us_each(self.connections)),
             refused: self.refused,
             failed: self.failed,
-            findings: tally.findings(),
+            findings,
+            faults,
+            patience_s: patience.as_secs_f64(),
             trouble: self.trouble.or_else(|| tally.trouble.clone()),
             generator: generator(own / seconds, late),
             series,

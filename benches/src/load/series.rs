@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::time::{MissedTickBehavior, timeout};
 
 use super::outcome::Quantiles;
 use super::tally::{Counts, Tally};
@@ -13,16 +14,18 @@ use crate::targets::live::Live;
 use crate::view::View;
 
 const EVERY: Duration = Duration::from_secs(1);
+/// How long the server may take to say what it uses, for the second to be one.
+const USAGE_MAX: Duration = Duration::from_millis(900);
 
 /// What a second was like.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// When it ended, in seconds from the start of the run, warm-up included.
-    pub at: f64,
+    pub at_s: f64,
     /// Messages sent, a second.
-    pub sent: f64,
+    pub sent_a_second: f64,
     /// Deliveries, a second.
-    pub deliveries: f64,
+    pub deliveries_a_second: f64,
     /// Latency of the deliveries that came.
     pub delivery: Option<Quantiles>,
     /// Latency of the answers that came.
@@ -50,6 +53,7 @@ pub async fn sample(
     let start = tally.borrow().start();
     let mut last = Point::now(&live, &tally, start).await?;
     let mut ticks = tokio::time::interval_at((last.at + EVERY).into(), EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let now = Point::now(&live, &tally, start).await?;
@@ -70,7 +74,7 @@ struct Point {
 impl Point {
     async fn now(live: &Live, tally: &RefCell<Tally>, start: Instant) -> anyhow::Result<Self> {
         // A server whose metrics don't come for a moment is no reason to stop a measurement.
-        let usage = live.usage().await.ok().flatten();
+        let usage = timeout(USAGE_MAX, live.usage()).await.ok().and_then(Result::ok).flatten();
         let counts = tally.borrow().counts;
         Ok(Self { at: Instant::now().max(start), counts, usage, own: own_thread_cpu() })
     }
@@ -81,9 +85,9 @@ impl Point {
         let cpu = self.usage.zip(now.usage).map(|(from, to)| to.cpu_seconds - from.cpu_seconds);
         let (delivery, ack, late) = tally.take_interval();
         Ok(Sample {
-            at: (now.at - start).as_secs_f64(),
-            sent: a_second(self.counts.sent, now.counts.sent),
-            deliveries: a_second(self.counts.deliveries, now.counts.deliveries),
+            at_s: (now.at - start).as_secs_f64(),
+            sent_a_second: a_second(self.counts.sent, now.counts.sent),
+            deliveries_a_second: a_second(self.counts.deliveries, now.counts.deliveries),
             delivery,
             ack,
             server_cores: cpu.map(|cpu| cpu / seconds),

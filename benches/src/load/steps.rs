@@ -64,8 +64,9 @@ impl Step {
         self.held.not_held.is_none()
     }
 
-    /// What is to be said of it when nothing comes any more.
-    pub fn end(mut self, last: OfPhase) -> Held {
+    /// What is to be said of it when nothing comes any more, and it is known what a delivery cost.
+    pub fn end(mut self, last: OfPhase, cpu_us_a_delivery: Option<f64>) -> Held {
+        self.held.cpu_us_a_delivery = cpu_us_a_delivery;
         if self.is_held() {
             self.held.not_held = self.fails(last);
         }

@@ -4,12 +4,16 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use super::expected::Expected;
 use super::outcome::{Quantiles, microseconds};
 use super::schedule::Schedule;
-use crate::checker::{Findings, RoomChecker};
+use crate::checker::{Fault, Findings, RoomChecker};
 use crate::scenario::Shape;
 use crate::stamp::Stamp;
-use crate::targets::Seen;
+use crate::targets::{Delivery, Seen};
+
+/// So many faults of a run are kept by name.
+const FAULTS_MAX: usize = 20;
 
 /// Counts of what came, over the whole run.
 #[derive(Debug, Clone, Copy, Default)]
@@ -100,16 +104,23 @@ pub struct Tally {
     senders: Senders,
     schedule: Schedule,
     rooms: Vec<RoomChecker>,
+    expected: Expected,
 }
 
 impl Tally {
     /// A run that starts at `start`.
-    pub fn new(start: Instant, shape: Shape, schedule: Schedule, senders: Senders) -> anyhow::Result<Self> {
+    pub fn new(
+        start: Instant,
+        shape: Shape,
+        schedule: Schedule,
+        senders: Senders,
+        expected: Expected,
+    ) -> anyhow::Result<Self> {
         let in_turn = match senders {
             Senders::All => shape.members,
             Senders::First => 1,
         };
-        let room = || RoomChecker::new(shape.members as u32, in_turn as u32);
+        let room = |number| RoomChecker::new(number as u32, shape.members as u32, in_turn as u32);
         let measured_from = schedule.warm_up().map_or(Duration::ZERO, |warm_up| warm_up.ends);
         Ok(Self {
             counts: Counts::default(),
@@ -124,7 +135,8 @@ impl Tally {
             shape,
             senders,
             schedule,
-            rooms: (0..shape.rooms).map(|_| room()).collect(),
+            rooms: (0..shape.rooms).map(room).collect(),
+            expected,
         })
     }
 
@@ -173,23 +185,34 @@ impl Tally {
         self.counts.sent += 1;
         let due = self.schedule.due(index);
         self.record(due, |timings| &mut timings.lateness);
-        let sender = match self.senders {
+        Stamp { room, sender: self.sender_of(count), count, due: due.as_micros() as u64 }
+    }
+
+    fn sender_of(&self, count: u32) -> u32 {
+        match self.senders {
             Senders::All => count % self.shape.members as u32,
             Senders::First => 0,
-        };
-        Stamp { room, sender, count, due: due.as_micros() as u64 }
+        }
+    }
+
+    /// Message `index` of the run as its room's checker knows it.
+    fn place_of(&self, index: u64) -> (usize, u32) {
+        let rooms = self.shape.rooms as u64;
+        ((index % rooms) as usize, u32::try_from(index / rooms).unwrap_or(u32::MAX))
     }
 
     /// The member `member` of `room` saw something, for which `bytes` came.
     pub fn on_seen(&mut self, room: usize, member: u32, bytes: usize, seen: Seen<'_>) {
         match seen {
-            Seen::Delivery(stamp, seq) => self.on_delivery(room, member, bytes, stamp, seq),
+            Seen::Delivery(delivery) => self.on_delivery(room, member, bytes, &delivery),
             Seen::Entry(seq) => self.rooms[room].on_seq(member, seq),
-            Seen::Ack(index) => {
+            Seen::Ack(index, seq) => {
                 self.counts.acks += 1;
+                let (of_room, count) = self.place_of(index);
+                self.rooms[of_room].on_ack(count, seq);
                 self.record(self.schedule.due(index), |timings| &mut timings.ack);
             }
-            Seen::Refused(index, text) => {
+            Seen::Refused { index, text, for_good } => {
                 self.counts.refused += 1;
                 // Which one is not always said: then it is one of those that are due about now.
                 let index = index.filter(|&index| index < self.counts.sent);
@@ -198,8 +221,8 @@ impl Tally {
                     of.refused += 1;
                 }
                 if let Some(index) = index {
-                    let rooms = self.shape.rooms as u64;
-                    self.rooms[(index % rooms) as usize].on_refused((index / rooms) as u32);
+                    let (of_room, count) = self.place_of(index);
+                    self.rooms[of_room].on_refused(count, for_good);
                 }
                 self.complain(|| format!("refused: {}", String::from_utf8_lossy(text)));
             }
@@ -208,9 +231,10 @@ impl Tally {
         }
     }
 
-    /// A connection ended before the run did.
-    pub fn on_connection_lost(&mut self, why: String) {
+    /// A member's connection ended before the run did.
+    pub fn on_connection_lost(&mut self, room: usize, member: u32, why: String) {
         self.counts.connections_lost += 1;
+        self.rooms[room].on_cut(member);
         self.complain(|| format!("a connection ended: {why}"));
     }
 
@@ -219,37 +243,74 @@ impl Tally {
         self.rooms[room].on_gone(member);
     }
 
-    /// Whether every member has everything.
+    /// Whether every member has everything, and every sender its answers.
     pub fn is_complete(&self) -> bool {
-        self.rooms.iter().all(RoomChecker::is_complete)
+        let answered = |room: &RoomChecker| !self.expected.answers() || room.is_answered();
+        self.rooms.iter().all(|room| room.is_complete() && answered(room))
     }
 
-    /// What was wrong, in all rooms.
-    pub fn findings(&self) -> Findings {
-        let mut all = Findings::default();
-        for room in &self.rooms {
-            all.add(room.findings());
+    /// Nothing is waited for any more: what has not come is as late as it is by now, at least.
+    pub fn on_end(&mut self) {
+        let ends = self.start.elapsed();
+        for number in 0..self.rooms.len() {
+            for (count, lacking) in self.rooms[number].lacking().into_iter().enumerate() {
+                let due = self.schedule.due(count as u64 * self.shape.rooms as u64 + number as u64);
+                if lacking > 0 && due >= self.measured_from {
+                    let late = ends.saturating_sub(due).as_micros() as u64;
+                    self.past.delivery.saturating_record_n(late, lacking.into());
+                }
+            }
         }
-        all
     }
 
-    fn on_delivery(&mut self, room: usize, member: u32, bytes: usize, stamp: Stamp, seq: Option<u64>) {
+    /// What was wrong, in all rooms, and the first of it by name.
+    pub fn findings(&self) -> (Findings, Vec<Fault>) {
+        let (mut all, mut faults) = (Findings::default(), Vec::new());
+        for (number, room) in self.rooms.iter().enumerate() {
+            let (found, of_room) = room.findings(self.expected.answers());
+            all.add(found);
+            let room_id = self.expected.room_id(number);
+            let left = FAULTS_MAX.saturating_sub(faults.len());
+            let named = of_room.into_iter().map(|fault| Fault { room_id: room_id.to_owned(), ..fault });
+            faults.extend(named.take(left));
+        }
+        (all, faults)
+    }
+
+    fn on_delivery(&mut self, room: usize, member: u32, bytes: usize, delivery: &Delivery<'_>) {
         self.counts.deliveries += 1;
         self.counts.delivery_bytes += bytes as u64;
+        let stamp = delivery.found.stamp;
         let due = Duration::from_micros(stamp.due);
         let latency = self.record(due, |timings| &mut timings.delivery);
+        let is_of_room = stamp.room as usize == room;
+        let is_as_sent = self.expected.is_as_sent(delivery, self.shape)
+            && stamp.sender == self.sender_of(stamp.count)
+            && u128::from(stamp.due) == self.due_of(stamp).as_micros();
         let checker = &mut self.rooms[room];
         // A count that no room has makes a delivery of another room's message a strange one.
-        let count = if stamp.room as usize == room { stamp.count } else { u32::MAX };
+        let count = if is_of_room { stamp.count } else { u32::MAX };
         let is_new = checker.on_delivery(member, count);
-        if let Some(seq) = seq {
-            checker.on_seq(member, seq);
+        if let Some(seq) = delivery.seq {
+            if delivery.in_row {
+                checker.on_seq(member, seq);
+            }
+            if is_of_room {
+                checker.on_number(member, count, seq);
+            }
+        }
+        if is_of_room && !is_as_sent {
+            checker.on_altered(member, count);
         }
         let in_time = latency <= self.schedule.limit();
         if let Some(of) = self.of_phase_of(due).filter(|_| is_new) {
             of.came += 1;
             of.in_time += u64::from(in_time);
         }
+    }
+
+    fn due_of(&self, stamp: Stamp) -> Duration {
+        self.schedule.due(u64::from(stamp.count) * self.shape.rooms as u64 + u64::from(stamp.room))
     }
 
     fn of_phase_of(&mut self, due: Duration) -> Option<&mut OfPhase> {

@@ -9,10 +9,11 @@ use tokio::runtime::{Builder, LocalOptions};
 use super::outcome::Outcome;
 use super::{connects, fanout, idle, reconnects};
 use crate::scenario::{Measure, Scenario};
+use crate::signals::Signals;
 use crate::targets::live::{Live, Settings, Target};
 use crate::view::View;
 
-/// Starts the target, measures, stops it.
+/// Starts the target, measures, stops it: also when a signal ends the measurement.
 pub fn measure(
     target: Target,
     settings: Settings,
@@ -21,7 +22,13 @@ pub fn measure(
 ) -> anyhow::Result<Outcome> {
     let generator = std::thread::Builder::new().name("generator".to_owned()).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-        runtime.block_on(one(&target, &settings, &scenario, &view))
+        runtime.block_on(async {
+            let mut signals = Signals::listen()?;
+            tokio::select! {
+                outcome = one(&target, &settings, &scenario, &view) => outcome,
+                signal = signals.next() => Err(signal.into()),
+            }
+        })
     })?;
     generator.join().map_err(|_| anyhow!("the generator panicked"))?
 }
@@ -32,10 +39,11 @@ async fn one(
     scenario: &Scenario,
     view: &View,
 ) -> anyhow::Result<Outcome> {
+    let waiting = (settings.patience, view);
     let live = Rc::new(Live::start(target, settings, scenario, view).await?);
     Ok(match scenario.measure {
         Measure::Fanout(load) => {
-            let fanout = fanout::run(&live, scenario.shape, load, scenario.beside, view).await?;
+            let fanout = fanout::run(&live, scenario.shape, load, scenario.beside, waiting).await?;
             Outcome::Fanout(Box::new(fanout))
         }
         Measure::Idle { settle_seconds } => {
@@ -46,7 +54,7 @@ async fn one(
         }
         Measure::Reconnects { rate, body_bytes, seconds, away_seconds } => {
             let storm = reconnects::Storm { rate, body_bytes, seconds, away_seconds };
-            Outcome::Reconnects(Box::new(reconnects::run(&live, scenario.shape, storm, view).await?))
+            Outcome::Reconnects(Box::new(reconnects::run(&live, scenario.shape, storm, waiting).await?))
         }
     })
 }

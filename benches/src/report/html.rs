@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Deserialize;
 
+use super::about::{About, FORMAT};
 use super::plot::{Across, Line, bars, lines, number};
 use super::{Column, beside, describe, of_kind, remark};
-use crate::compare::Run;
+use crate::compare::{BASES, Run, numbers};
 use crate::load::outcome::Outcome;
 use crate::load::series::Sample;
 use crate::scenario::Scenario;
@@ -19,7 +20,8 @@ const STYLE: &str = include_str!("style.css");
 /// A result as it is in its file.
 #[derive(Debug, Deserialize)]
 struct Stored {
-    tool: String,
+    about: About,
+    complete: bool,
     machine: Machine,
     scenarios: Vec<Scenario>,
     summary: Vec<Medians>,
@@ -38,6 +40,7 @@ struct Medians {
     scenario: String,
     target: String,
     medians: BTreeMap<String, f64>,
+    times: BTreeMap<String, BTreeMap<String, f64>>,
 }
 
 /// A line over time: whether it is dashed, what it is of, and the number.
@@ -47,24 +50,46 @@ type Curve<'a> = (bool, &'a str, fn(&Sample) -> Option<f64>);
 struct Entrant<'a> {
     name: String,
     medians: &'a BTreeMap<String, f64>,
+    times: &'a BTreeMap<String, BTreeMap<String, f64>>,
     runs: Vec<&'a Run>,
 }
 
 /// Reads results and writes the page.
 pub fn write(results: &[PathBuf], output: &Path) -> anyhow::Result<()> {
-    let read = |path: &PathBuf| {
-        let text = std::fs::read_to_string(path)?;
-        let stored: Stored = serde_json::from_str(&text).context("not a result of this version")?;
-        let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        anyhow::Ok((stem, stored))
-    };
-    let stored: Vec<(String, Stored)> = results
-        .iter()
-        .map(|path| read(path).with_context(|| format!("reading {}", path.display())))
-        .collect::<anyhow::Result<_>>()?;
-    std::fs::write(output, page(&stored)).with_context(|| format!("writing {}", output.display()))?;
+    let stored = results.iter().map(|path| read(path).with_context(|| format!("reading {}", path.display())));
+    let stored: Vec<Stored> = stored.collect::<anyhow::Result<_>>()?;
+    let labeled: Vec<(String, Stored)> = labels(results).into_iter().zip(stored).collect();
+    std::fs::write(output, page(&labeled)).with_context(|| format!("writing {}", output.display()))?;
     eprintln!("{}", output.display());
     Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Stored> {
+    let value: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path)?).context("not a result")?;
+    let format = value["about"]["format"].as_u64();
+    ensure!(
+        format == Some(FORMAT.into()),
+        "a result of another version ({}), of which numbers may mean something else: measure again",
+        value["about"]["tool"].as_str().or(value["tool"].as_str()).unwrap_or("unknown")
+    );
+    serde_json::from_value(value).context("not a result")
+}
+
+/// How results are called: by their files' names, with folders where two are alike, and with a number where those are too.
+fn labels(results: &[PathBuf]) -> Vec<String> {
+    let stem =
+        |path: &Path| path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let stems: Vec<String> = results.iter().map(|path| stem(path)).collect();
+    let mut labels: Vec<String> = Vec::new();
+    for (path, stem) in results.iter().zip(&stems) {
+        let alike = stems.iter().filter(|other| *other == stem).count() > 1;
+        let label = if alike { path.with_extension("").display().to_string() } else { stem.clone() };
+        let again = (2..).map(|n| format!("{label} ({n})")).find(|again| !labels.contains(again));
+        let is_new = !labels.contains(&label);
+        labels.push(if is_new { label } else { again.unwrap_or_default() });
+    }
+    labels
 }
 
 fn page(results: &[(String, Stored)]) -> String {
@@ -72,24 +97,33 @@ fn page(results: &[(String, Stored)]) -> String {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>hubbub-bench</title><style>{STYLE}</style><h1>hubbub-bench</h1>"
     );
-    for (stem, result) in results {
-        let Machine { cores, cpu, kernel } = &result.machine;
+    for (label, Stored { about, complete, machine, .. }) in results {
+        let Machine { cores, cpu, kernel } = machine;
+        let versions: Vec<&str> = about.targets.iter().filter_map(|of| of.version.as_deref()).collect();
         // Writing to a String can't fail.
         let _ = write!(
             out,
-            "<p class=\"about\"><b>{}</b>: {}, {cores} cores, {}, Linux {}</p>",
-            escaped(stem),
-            escaped(&result.tool),
+            "<p class=\"about\"><b>{}</b>{}: {} on {}, {cores} cores, {}, Linux {}; {}<br><code>{}</code></p>",
+            escaped(label),
+            if *complete { "" } else { " (not all that was asked for)" },
+            escaped(&about.tool),
+            escaped(&about.began),
             escaped(cpu.as_deref().unwrap_or("an unknown processor")),
-            escaped(kernel)
+            escaped(kernel),
+            escaped(&versions.join(", ")),
+            escaped(&about.command.join(" "))
         );
     }
-    let mut seen: Vec<&str> = Vec::new();
-    for (_, result) in results {
+    // One section for what is the same load, whatever it is called; of those that share a name each says whose it is.
+    let mut seen: Vec<&Scenario> = Vec::new();
+    for (label, result) in results {
         for scenario in &result.scenarios {
-            if !seen.contains(&scenario.name.as_str()) {
-                seen.push(&scenario.name);
-                out.push_str(&section(scenario, &entrants(results, &scenario.name)));
+            if !seen.contains(&scenario) {
+                let is_named = seen.iter().any(|other| other.name == scenario.name);
+                seen.push(scenario);
+                let heading =
+                    if is_named { format!("{} ({label})", scenario.name) } else { scenario.name.clone() };
+                out.push_str(&section(&heading, scenario, &entrants(results, scenario)));
             }
         }
     }
@@ -97,18 +131,19 @@ fn page(results: &[(String, Stored)]) -> String {
     out
 }
 
-fn entrants<'a>(results: &'a [(String, Stored)], scenario: &str) -> Vec<Entrant<'a>> {
+fn entrants<'a>(results: &'a [(String, Stored)], scenario: &Scenario) -> Vec<Entrant<'a>> {
     let mut entrants = Vec::new();
-    let has = |(_, result): &&(String, Stored)| result.scenarios.iter().any(|of| of.name == scenario);
+    let has = |(_, result): &&(String, Stored)| result.scenarios.contains(scenario);
     let several = results.iter().filter(has).count() > 1;
-    for (stem, result) in results {
-        for row in result.summary.iter().filter(|row| row.scenario == scenario) {
-            // The file's name only where it tells two apart.
-            let name = if several { format!("{stem}: {}", row.target) } else { row.target.clone() };
-            let of = |run: &&Run| run.scenario == scenario && run.target == row.target;
+    for (label, result) in results.iter().filter(has) {
+        for row in result.summary.iter().filter(|row| row.scenario == scenario.name) {
+            // The result's name only where it tells two apart.
+            let name = if several { format!("{label}: {}", row.target) } else { row.target.clone() };
+            let of = |run: &&Run| run.scenario == scenario.name && run.target == row.target;
             entrants.push(Entrant {
                 name,
                 medians: &row.medians,
+                times: &row.times,
                 runs: result.runs.iter().filter(of).collect(),
             });
         }
@@ -116,15 +151,15 @@ fn entrants<'a>(results: &'a [(String, Stored)], scenario: &str) -> Vec<Entrant<
     entrants
 }
 
-fn section(scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
+fn section(heading: &str, scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
     let (compared, columns) = of_kind(&scenario.measure);
     let mut out = format!(
         "<section><h2>{}</h2><p>{}</p><p class=\"about\">{}</p>",
-        escaped(&scenario.name),
+        escaped(heading),
         escaped(&scenario.about),
         escaped(&describe(scenario))
     );
-    out.push_str(&table(columns, entrants));
+    out.push_str(&table(compared, columns, entrants));
     out.push_str("<div class=\"plots\">");
     let colored = || entrants.iter().enumerate();
     let title = columns.iter().find(|column| column.1 == compared).map_or(compared, |column| column.0);
@@ -135,12 +170,12 @@ fn section(scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
     let over_time = |of: &[Curve<'_>]| -> Vec<Line> {
         colored()
             .flat_map(|(color, entrant)| {
-                let series = middle(&entrant.runs).map_or(&[][..], |run| run.outcome.series());
+                let series = middle(entrant, compared).map_or(&[][..], |run| run.outcome.series());
                 of.iter().map(move |(dashed, what, value)| Line {
                     name: format!("{} {what}", entrant.name),
                     color,
                     dashed: *dashed,
-                    points: series.iter().filter_map(|at| Some((at.at, value(at)?))).collect(),
+                    points: series.iter().filter_map(|at| Some((at.at_s, value(at)?))).collect(),
                 })
             })
             .filter(|line| !line.points.is_empty())
@@ -155,19 +190,20 @@ fn section(scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
                 (true, "p50", |at| Some(at.delivery?.p50_ms)),
             ][..],
         ),
-        ("deliveries", "a second", &[(false, "", |at| Some(at.deliveries))]),
+        ("deliveries", "a second", &[(false, "", |at| Some(at.deliveries_a_second))]),
         (
             "CPU of the server and (dashed) of the generator",
             "cores",
             &[(false, "server", |at| at.server_cores), (true, "generator", |at| Some(at.generator_cores))],
         ),
+        ("how late the generator sent", "ms", &[(false, "", |at| Some(at.late_ms))]),
         ("memory of the server", "MiB", &[(false, "", |at| at.rss_mib)]),
         ("acknowledged after, p99", "ms", &[(false, "", |at| Some(at.ack?.p99_ms))]),
     ] {
         out.push_str(&lines(title, unit, Across::Time, &over_time(of)));
     }
     let curves: Vec<Line> = colored()
-        .filter_map(|(color, entrant)| match &middle(&entrant.runs)?.outcome {
+        .filter_map(|(color, entrant)| match &middle(entrant, compared)?.outcome {
             Outcome::Fanout(fanout) => {
                 Some(Line { name: entrant.name.clone(), color, dashed: false, points: fanout.curve.clone() })
             }
@@ -177,7 +213,7 @@ fn section(scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
     out.push_str(&lines("latency by quantile", "ms", Across::Quantile, &curves));
     out.push_str("</div>");
     for entrant in entrants {
-        out.push_str(&steps(entrant));
+        out.push_str(&steps(entrant, compared));
         for run in &entrant.runs {
             if let Outcome::Fanout(fanout) = &run.outcome {
                 let of = format!("{} round {}", entrant.name, run.round);
@@ -194,33 +230,47 @@ fn section(scenario: &Scenario, entrants: &[Entrant<'_>]) -> String {
                     escaped(&remark)
                 );
             }
+            for fault in run.outcome.faults() {
+                let _ = write!(out, "<p class=\"remark\">{}</p>", escaped(&fault.to_string()));
+            }
         }
     }
     out.push_str("</section>");
     out
 }
 
-fn table(columns: &[Column], entrants: &[Entrant<'_>]) -> String {
+fn table(compared: &str, columns: &[Column], entrants: &[Entrant<'_>]) -> String {
     let known = |column: &&Column| entrants.iter().any(|entrant| entrant.medians.contains_key(column.1));
     let columns: Vec<&Column> = columns.iter().filter(known).collect();
+    // What can be carried away from the machine stands right behind the number that it is of.
+    let ratio = |entrant: &Entrant<'_>, base: &str| entrant.times.get(base)?.get(compared).copied();
+    let has = |base: &&str| entrants.iter().any(|entrant| ratio(entrant, base).is_some());
+    let bases: Vec<&str> = BASES.into_iter().filter(has).collect();
     let mut out = "<table><tr><th>".to_owned();
     for column in &columns {
         let _ = write!(out, "<th>{}", escaped(column.0));
+        if column.1 == compared {
+            bases.iter().for_each(|base| _ = write!(out, "<th>× {base}"));
+        }
     }
+    let cell = |value: Option<f64>, decimals: usize| {
+        value.map_or_else(|| "<td>–".to_owned(), |value| format!("<td>{value:.decimals$}"))
+    };
     for (color, entrant) in entrants.iter().enumerate() {
         let _ = write!(out, "<tr><td><i class=\"key b{}\"></i>{}", color % 8, escaped(&entrant.name));
         for column in &columns {
-            let value = entrant.medians.get(column.1);
-            let cell = value.map_or_else(|| "–".to_owned(), |value| format!("{value:.*}", column.2));
-            let _ = write!(out, "<td>{cell}");
+            out.push_str(&cell(entrant.medians.get(column.1).copied(), column.2));
+            if column.1 == compared {
+                bases.iter().for_each(|base| out.push_str(&cell(ratio(entrant, base), 2)));
+            }
         }
     }
     out.push_str("</table>");
     out
 }
 
-fn steps(entrant: &Entrant<'_>) -> String {
-    let Some(Outcome::Fanout(fanout)) = middle(&entrant.runs).map(|run| &run.outcome) else {
+fn steps(entrant: &Entrant<'_>, compared: &str) -> String {
+    let Some(Outcome::Fanout(fanout)) = middle(entrant, compared).map(|run| &run.outcome) else {
         return String::new();
     };
     if fanout.steps.is_empty() {
@@ -237,7 +287,7 @@ fn steps(entrant: &Entrant<'_>) -> String {
         let _ = write!(
             out,
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{}",
-            number(step.rate),
+            number(step.messages_a_second),
             number(step.deliveries_a_second),
             ms(|ms| ms.p50_ms),
             ms(|ms| ms.p99_ms),
@@ -249,9 +299,15 @@ fn steps(entrant: &Entrant<'_>) -> String {
     out
 }
 
-/// The round that stands for all of them in a plot over time: the middle one.
-fn middle<'a>(runs: &[&'a Run]) -> Option<&'a Run> {
-    runs.get(runs.len().saturating_sub(1) / 2).copied()
+/// The round that stands for all of them in a plot over time: the one whose number is nearest to the median that is compared.
+fn middle<'a>(entrant: &Entrant<'a>, compared: &str) -> Option<&'a Run> {
+    let median = entrant.medians.get(compared).copied();
+    let far = |run: &Run| {
+        let value =
+            numbers(&run.outcome).into_iter().find(|(name, _)| *name == compared).map(|(_, value)| value);
+        value.zip(median).map_or(0.0, |(value, median)| (value - median).abs())
+    };
+    entrant.runs.iter().copied().min_by(|one, other| far(one).total_cmp(&far(other)))
 }
 
 /// Text that means nothing else in a page.

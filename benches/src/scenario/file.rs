@@ -146,9 +146,23 @@ impl Scenario {
             measure,
             beside: file.beside,
         };
-        scenario.check()?;
+        scenario.check().map_err(|error| match line_of(text, &error.to_string()) {
+            Some(line) => error.context(format!("line {line}")),
+            None => error,
+        })?;
         Ok(scenario)
     }
+}
+
+/// The line that gives what a complaint begins with, as in `rate: …` or `[beside] …`. What the command line changed may have none.
+fn line_of(text: &str, complaint: &str) -> Option<usize> {
+    let name = complaint.split([':', ' ']).next()?;
+    let gives = |line: &str| {
+        let line = line.trim_start();
+        line.strip_prefix(name)
+            .is_some_and(|rest| name.starts_with('[') || rest.trim_start().starts_with('='))
+    };
+    text.lines().position(gives).map(|at| at + 1)
 }
 
 impl LoadPart {
@@ -201,14 +215,22 @@ mod tests {
         for (body, why) in [
             ("", "must be there"),
             ("[load]\nrate = 1\nseconds = 1\n[idle]\nsettle = 1", "not several"),
-            ("[load]\nrate = 0\nseconds = 1", "rate"),
-            ("[load]\nrate = 1\nseconds = 4000", "seconds"),
+            ("[load]\nrate = 0\nseconds = 1", "line 5: rate: 1 to 1000000, not 0"),
+            ("[load]\nrate = 0\nramp_to = 500\nseconds = 1", "line 5: rate: 1 to 1000000, not 0"),
+            ("[load]\nrate = 9\nramp_to = 0\nseconds = 1", "line 6: ramp_to: 1 to 1000000, not 0"),
+            ("[load]\nrate = 9\nseconds = 1\n[beside]\nchurn = -1.0", "line 8: churn: 0 to 100000, not -1"),
+            ("socketio = 1.5\n[load]\nrate = 9\nseconds = 1", "line 4: socketio: 0 to 1, not 1.5"),
+            (
+                "[reconnects]\nrate = 9\nseconds = 2147483648\naway = 3",
+                "line 6: seconds: 1 to 1800, not 2147483648",
+            ),
+            ("[load]\nrate = 1\nseconds = 4000", "line 6: seconds"),
             ("[load]\nrate = 900000\nseconds = 3000", "messages"),
             ("[load]\nrate = 1\nseconds = 1\nbody = 8", "body"),
             ("[load]\nrate = 1\nseconds = 1\nspeed = 9", "unknown field"),
             ("[load]\nrate = 9\nseconds = 1\nsteps = { factor = 10.0, at_most = 100, p99_ms = 9.0 }", "rate"),
-            ("[load]\nrate = 1\nseconds = 1\n[beside]\nidle = 300000", "connections"),
-            ("[idle]\nsettle = 1\n[beside]\nchurn = 1.0", "beside"),
+            ("[load]\nrate = 1\nseconds = 1\n[beside]\nidle = 300000", "line 8: idle"),
+            ("[idle]\nsettle = 1\n[beside]\nchurn = 1.0", "line 6: [beside]"),
         ] {
             let error = Scenario::read("x", &format!("{head}{body}"), &Knobs::default()).expect_err(body);
             assert!(format!("{error:#}").contains(why), "{body}: {error:#}");

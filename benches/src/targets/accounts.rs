@@ -9,12 +9,21 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use crate::loopback::Place;
 use crate::procfs::Usage;
 
 /// Hashing a password is slow by design, and logging in is rate-limited: how long one call may be tried again.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long one answer may take; hashing a password is not quick.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How long the server may take to say what it uses.
+const USAGE_MAX: Duration = Duration::from_secs(3);
+
+/// Every account's.
+const PASSWORD: &str = "a long pass phrase of the benchmark";
 
 /// The status of what is there already.
 const TAKEN: u16 = 409;
@@ -35,6 +44,15 @@ pub struct Answer {
     pub body: Value,
 }
 
+/// A clear no.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {status} {body}")]
+pub struct Denied {
+    path: String,
+    status: u16,
+    body: Value,
+}
+
 impl Door {
     /// To the server at `address`.
     pub fn new(address: SocketAddr) -> Self {
@@ -49,15 +67,18 @@ impl Door {
 
     /// Makes an account and gives its token. One that is there is taken for ours: the answer to an earlier try was lost.
     pub async fn register(&self, name: &str) -> anyhow::Result<String> {
-        let email = format!("{name}@bench.invalid");
-        let password = "a long pass phrase of the benchmark";
-        let account = json!({"name": name, "email": email, "password": password});
+        let account = json!({"name": name, "email": email(name), "password": PASSWORD});
         let made =
             self.patiently(Method::POST, "/v1/accounts", None, &account).await.context("registering")?;
-        if let Some(token) = made.body["token"].as_str() {
-            return Ok(token.to_owned());
+        match made.body["token"].as_str() {
+            Some(token) => Ok(token.to_owned()),
+            None => self.log_in(name).await,
         }
-        let login = json!({"email": email, "password": password});
+    }
+
+    /// A new token of an account that was registered here; [`Denied`] if the server knows of none.
+    pub async fn log_in(&self, name: &str) -> anyhow::Result<String> {
+        let login = json!({"email": email(name), "password": PASSWORD});
         let answer =
             self.patiently(Method::POST, "/v1/accounts/login", None, &login).await.context("logging in")?;
         Ok(answer.body["token"].as_str().context("no token in the answer to a login")?.to_owned())
@@ -80,7 +101,9 @@ impl Door {
 
     /// What the server says that it uses, if it does.
     pub async fn usage(&self) -> anyhow::Result<Option<Usage>> {
-        let answer = self.bytes(Method::GET, "/metrics", None, &Value::Null).await?;
+        let answer = timeout(USAGE_MAX, self.bytes(Method::GET, "/metrics", None, &Value::Null));
+        let answer =
+            answer.await.with_context(|| format!("no answer from /metrics within {USAGE_MAX:?}"))??;
         let text = String::from_utf8_lossy(&answer.1);
         let metric = |name: &str| -> Option<f64> {
             let of = |line: &str| line.strip_prefix(name)?.trim().parse().ok();
@@ -106,6 +129,9 @@ impl Door {
                     let wait = answer.body["retry_after_ms"].as_u64().unwrap_or(500).clamp(20, 5_000);
                     tokio::time::sleep(Duration::from_millis(wait)).await;
                 }
+                status @ (401 | 403 | 404) => {
+                    bail!(Denied { path: path.to_owned(), status, body: answer.body })
+                }
                 status => bail!("{path}: {status} {}", answer.body),
             }
         }
@@ -118,7 +144,9 @@ impl Door {
         token: Option<&str>,
         body: &Value,
     ) -> anyhow::Result<Answer> {
-        let (status, bytes) = self.bytes(method, path, token, body).await?;
+        let answer = timeout(ANSWER_MAX, self.bytes(method, path, token, body)).await;
+        let (status, bytes) =
+            answer.with_context(|| format!("no answer from {path} within {ANSWER_MAX:?}"))??;
         Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
     }
 
@@ -149,4 +177,8 @@ impl Door {
         connection.abort();
         Ok((status, bytes))
     }
+}
+
+fn email(name: &str) -> String {
+    format!("{name}@bench.invalid")
 }

@@ -4,8 +4,8 @@ use memchr::memmem::{self, Finder};
 use serde_json::json;
 
 use super::token::signed;
-use super::{Dialect, Member, Seen, Step};
-use crate::stamp::{Stamp, number_after};
+use super::{Delivery, Dialect, Member, Seen, Step};
+use crate::stamp::{Stamp, number_after, text_after};
 
 /// The secret in the configuration under `peers/centrifugo`: a benchmark's, on a loopback.
 pub const TOKEN_SECRET: &str = "hubbub-bench-loopback-only";
@@ -18,11 +18,18 @@ const GREETING_IDS: u64 = u32::MAX as u64 - 10;
 pub struct Centrifugo {
     offset: Finder<'static>,
     id: Finder<'static>,
+    channel: Finder<'static>,
+    user: Finder<'static>,
 }
 
 impl Default for Centrifugo {
     fn default() -> Self {
-        Self { offset: Finder::new(b"\"offset\":"), id: Finder::new(b"{\"id\":") }
+        Self {
+            offset: Finder::new(b"\"offset\":"),
+            id: Finder::new(b"{\"id\":"),
+            channel: Finder::new(b"\"channel\":\""),
+            user: Finder::new(b"\"user\":\""),
+        }
     }
 }
 
@@ -67,8 +74,14 @@ impl Dialect for Centrifugo {
 
 impl Centrifugo {
     fn read_line<'a>(&self, line: &'a [u8]) -> Seen<'a> {
-        if let Some(stamp) = Stamp::find(line) {
-            return Seen::Delivery(stamp, number_after(&self.offset, line));
+        if let Some(found) = Stamp::find(line) {
+            return Seen::Delivery(Delivery {
+                seq: number_after(&self.offset, found.rest),
+                in_row: true,
+                room: text_after(&self.channel, found.head),
+                user: text_after(&self.user, found.rest),
+                found,
+            });
         }
         if line == b"{}" {
             return Seen::Heartbeat("{}");
@@ -76,12 +89,12 @@ impl Centrifugo {
         let reference =
             number_after(&self.id, line).filter(|&id| id < GREETING_IDS).and_then(|id| id.checked_sub(1));
         if memmem::find(line, br#""error":{"#).is_some() {
-            return Seen::Refused(reference, line);
+            return Seen::Refused { index: reference, text: line, for_good: false };
         }
         if memmem::find(line, br#""disconnect":{"#).is_some() {
             return Seen::Trouble(line);
         }
-        reference.map_or(Seen::Other, Seen::Ack)
+        reference.map_or(Seen::Other, |index| Seen::Ack(index, None))
     }
 }
 
@@ -106,9 +119,13 @@ mod tests {
         );
         let mut seen = Vec::new();
         Centrifugo::default().read(&frame, &mut |what| seen.push(format!("{what:?}")));
-        assert_eq!(seen[0], "Ack(7)");
-        assert_eq!(seen[1], format!("{:?}", Seen::Delivery(stamp, Some(12))));
+        assert_eq!(seen[0], "Ack(7, None)");
+        let line = frame.split(|byte| *byte == b'\n').nth(1).expect("a line");
+        let found = Stamp::find(line).expect("a stamp");
+        let (room, user) = (Some(&b"r1"[..]), Some(&b"u"[..]));
+        let delivery = Delivery { seq: Some(12), in_row: true, room, user, found };
+        assert_eq!((&seen[1], found.stamp), (&format!("{:?}", Seen::Delivery(delivery)), stamp));
         assert_eq!(seen[2], "Heartbeat(\"{}\")");
-        assert!(seen[3].starts_with("Refused(Some(8)"));
+        assert!(seen[3].starts_with("Refused { index: Some(8)"));
     }
 }

@@ -1,11 +1,11 @@
 //! Hubbub's native protocol: one object a text frame.
 
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 use serde_json::json;
 
 use super::token::signed;
-use super::{Dialect, Member, Seen, Step};
-use crate::stamp::{Stamp, number_after};
+use super::{Delivery, Dialect, Member, Seen, Step};
+use crate::stamp::{Stamp, number_after, text_after};
 
 /// What tokens are signed with for a server that is started here: a benchmark's, on a loopback.
 pub const TOKEN_SECRET: &str = "hubbub-bench-on-the-loopback-only";
@@ -25,6 +25,8 @@ pub struct Hubbub {
     seq: Finder<'static>,
     reference: Finder<'static>,
     kind: Finder<'static>,
+    room: Finder<'static>,
+    user: Finder<'static>,
 }
 
 impl Hubbub {
@@ -35,6 +37,8 @@ impl Hubbub {
             seq: Finder::new(b"\"seq\":"),
             reference: Finder::new(b"\"ref\":"),
             kind: Finder::new(b"\"type\":\""),
+            room: Finder::new(b"\"room\":\""),
+            user: Finder::new(b"\"user\":{\"id\":\""),
         }
     }
 
@@ -101,12 +105,24 @@ impl Dialect for Hubbub {
     }
 
     fn read<'a>(&self, text: &'a [u8], on: &mut dyn FnMut(Seen<'a>)) {
-        if let Some(stamp) = Stamp::find(text) {
-            return on(Seen::Delivery(stamp, number_after(&self.seq, text)));
+        if let Some(found) = Stamp::find(text) {
+            return on(Seen::Delivery(Delivery {
+                seq: number_after(&self.seq, found.head),
+                in_row: true,
+                room: text_after(&self.room, found.head),
+                user: text_after(&self.user, found.head),
+                found,
+            }));
         }
         on(match self.kind(text) {
-            b"ok" => number_after(&self.reference, text).map_or(Seen::Other, Seen::Ack),
-            b"error" => Seen::Refused(number_after(&self.reference, text), text),
+            b"ok" => number_after(&self.reference, text)
+                .map_or(Seen::Other, |index| Seen::Ack(index, number_after(&self.seq, text))),
+            b"error" => Seen::Refused {
+                index: number_after(&self.reference, text),
+                text,
+                // Of that it is not known whether it was done.
+                for_good: memmem::find(text, br#""code":"unavailable""#).is_none(),
+            },
             b"join" | b"leave" | b"topic" | b"erase" | b"retention" => {
                 number_after(&self.seq, text).map_or(Seen::Other, Seen::Entry)
             }
@@ -144,10 +160,16 @@ mod tests {
             br#"{"type":"message","room":"r","seq":9,"user":{"id":"u","name":"n"},"text":""#.to_vec();
         stamp.write_body(128, &mut message);
         message.extend_from_slice(br#"","at":1}"#);
-        assert_eq!(seen(&message), format!("{:?}", Seen::Delivery(stamp, Some(9))));
-        assert_eq!(seen(br#"{"type":"ok","ref":5,"seq":9,"at":1,"durability":"disk"}"#), "Ack(5)");
-        assert_eq!(seen(br#"{"ref":6,"type":"ok"}"#), "Ack(6)");
-        assert!(seen(br#"{"type":"error","ref":7,"code":"rate_limited"}"#).starts_with("Refused(Some(7)"));
+        let found = Stamp::find(&message).expect("a stamp");
+        let (room, user) = (Some(&b"r"[..]), Some(&b"u"[..]));
+        let delivery = Delivery { seq: Some(9), in_row: true, room, user, found };
+        assert_eq!((seen(&message), found.stamp), (format!("{:?}", Seen::Delivery(delivery)), stamp));
+        assert_eq!(seen(br#"{"type":"ok","ref":5,"seq":9,"at":1,"durability":"disk"}"#), "Ack(5, Some(9))");
+        assert_eq!(seen(br#"{"ref":6,"type":"ok"}"#), "Ack(6, None)");
+        for (code, for_good) in [("rate_limited", true), ("unavailable", false)] {
+            let said = seen(format!(r#"{{"type":"error","ref":7,"code":"{code}"}}"#).as_bytes());
+            assert!(said.contains("Some(7)") && said.contains(&format!("for_good: {for_good}")), "{said}");
+        }
         for entry in ["join", "leave", "topic", "erase", "retention"] {
             let frame =
                 format!(r#"{{"type":"{entry}","room":"r","seq":3,"user":{{"id":"u","name":"n"}},"at":1}}"#);

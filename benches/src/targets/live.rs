@@ -1,14 +1,14 @@
 //! A target that runs: started for one measurement, or running already.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hubbub_testkit::{Cassandra, Cluster, Hubbub, Nats, Plan};
 use tempfile::TempDir;
 
@@ -53,6 +53,33 @@ pub enum Target {
     },
 }
 
+impl Target {
+    /// Refuses one whose program is not there.
+    pub fn check(&self, settings: &Settings) -> anyhow::Result<()> {
+        match self {
+            Self::Raw | Self::HubbubRunning { .. } => Ok(()),
+            Self::Centrifugo { .. } | Self::CentrifugoNats => {
+                let binary = &settings.centrifugo_binary;
+                ensure!(binary.is_file(), "no program {}: hubbub-bench centrifugo install", binary.display());
+                Ok(())
+            }
+            Self::SocketIoNode => {
+                let folder = peers::socketio::folder_in(&settings.work_dir);
+                ensure!(folder.is_dir(), "nothing in {}: hubbub-bench socketio install", folder.display());
+                Ok(())
+            }
+            Self::HubbubCluster(binary) | Self::HubbubBinary(binary) | Self::SocketIoBinary(binary) => {
+                ensure!(
+                    binary.is_file(),
+                    "no program {}: --server-bin, or the path behind @",
+                    binary.display()
+                );
+                Ok(())
+            }
+        }
+    }
+}
+
 /// What the targets are started with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -73,6 +100,8 @@ pub struct Settings {
     pub jwt_secret: Option<String>,
     /// Bytes of the raw server's event.
     pub event_bytes: usize,
+    /// How long the last deliveries and answers are waited for.
+    pub patience: Duration,
 }
 
 /// A target with everything that a measurement needs.
@@ -131,17 +160,22 @@ impl Live {
         }
     }
 
-    /// Whether a send is answered.
-    pub fn acks(&self) -> bool {
-        self.members.iter().all(|member| member.dialect.acks())
-    }
-
     /// The server's CPU time and memory now, if its processes are known or it says so itself. The database's is not in it.
     pub async fn usage(&self) -> anyhow::Result<Option<Usage>> {
         match &self.metrics {
             Some(door) => door.usage().await,
-            None => (!self.pids.is_empty()).then(|| procfs::usage_of_all(&self.pids)).transpose(),
+            None => self.usage_of_processes(),
         }
+    }
+
+    /// The same of processes that are known, without waiting for anybody.
+    pub fn usage_of_processes(&self) -> anyhow::Result<Option<Usage>> {
+        (!self.pids.is_empty()).then(|| procfs::usage_of_all(&self.pids)).transpose()
+    }
+
+    /// Whether the server itself is asked for it.
+    pub fn says_it_itself(&self) -> bool {
+        self.metrics.is_some()
     }
 
     /// The database's, if the target has one.
@@ -155,7 +189,14 @@ impl Live {
         command.arg("raw-server").args(["--port", &port.to_string()]);
         command.args(["--event-bytes", &settings.event_bytes.to_string()]);
         let server = Server::start(command, &settings.work_dir, "raw")?;
-        Self::of_peer(Rc::new(raw::Raw), vec![(server, port)], scenario, |_| Rc::from(""), view).await
+        Self::of_peer(
+            Rc::new(raw::Raw::default()),
+            vec![(server, port)],
+            scenario,
+            |_| Identity::default(),
+            view,
+        )
+        .await
     }
 
     async fn start_centrifugo(
@@ -169,7 +210,7 @@ impl Live {
             peers::centrifugo::command(&settings.centrifugo_binary, &settings.work_dir, port, history)?;
         let server = Server::start(command, &settings.work_dir, "centrifugo")?;
         let dialect = Rc::new(centrifugo::Centrifugo::default());
-        Self::of_peer(dialect, vec![(server, port)], scenario, centrifugo_token, view).await
+        Self::of_peer(dialect, vec![(server, port)], scenario, centrifugo_user, view).await
     }
 
     async fn start_centrifugo_nats(
@@ -185,7 +226,7 @@ impl Live {
             nodes.push((Server::start(command, work_dir, name)?, port));
         }
         let dialect = Rc::new(centrifugo::Centrifugo::default());
-        let mut live = Self::of_peer(dialect, nodes, scenario, centrifugo_token, view).await?;
+        let mut live = Self::of_peer(dialect, nodes, scenario, centrifugo_user, view).await?;
         live.pids.push(nats.pid());
         // The nodes end before their broker.
         live._alive = Box::new((live._alive, nats));
@@ -201,8 +242,12 @@ impl Live {
         let command = peers::socketio::command(&settings.work_dir, port)?;
         let server = Server::start(command, &settings.work_dir, "socketio-node")?;
         let dialect = Rc::new(socketio::SocketIo::new(None));
-        Self::of_peer(dialect, vec![(server, port)], scenario, |user| format!("user-{user}").into(), view)
-            .await
+        // A token is its user's name there.
+        let identity = |user| {
+            let name: Rc<str> = format!("user-{user}").into();
+            Identity { token: Rc::clone(&name), user: Some(name) }
+        };
+        Self::of_peer(dialect, vec![(server, port)], scenario, identity, view).await
     }
 
     /// A peer of one or more servers, whose members take turns among them.
@@ -210,7 +255,7 @@ impl Live {
         dialect: Rc<dyn Dialect>,
         mut servers: Vec<(Server, u16)>,
         scenario: &Scenario,
-        token: impl Fn(usize) -> Rc<str>,
+        identity: impl Fn(usize) -> Identity,
         view: &View,
     ) -> anyhow::Result<Self> {
         let mut addresses = Vec::new();
@@ -223,12 +268,16 @@ impl Live {
             let rooms: Vec<Rc<str>> =
                 (0..shape.rooms).map(|room| Rc::from(format!("{kind}-{room:06}"))).collect();
             (0..shape.connections())
-                .map(|index| Member {
-                    dialect: Rc::clone(&dialect),
-                    address: addresses[index % addresses.len()],
-                    room: index / shape.members,
-                    room_id: Rc::clone(&rooms[index / shape.members]),
-                    token: token(index),
+                .map(|index| {
+                    let Identity { token, user } = identity(index);
+                    Member {
+                        dialect: Rc::clone(&dialect),
+                        address: addresses[index % addresses.len()],
+                        room: index / shape.members,
+                        room_id: Rc::clone(&rooms[index / shape.members]),
+                        token,
+                        user,
+                    }
                 })
                 .collect()
         };
@@ -383,30 +432,46 @@ impl Make<'_> {
         let mut members = Vec::with_capacity(shape.connections());
         for room in 0..shape.rooms {
             let users_a_room = (users / shape.rooms).clamp(1, shape.members);
-            let mut tokens: Vec<Rc<str>> = Vec::with_capacity(users_a_room);
+            let mut identities: Vec<Identity> = Vec::with_capacity(users_a_room);
             for user in 0..users_a_room {
                 let name = format!("bench-{run}-{room}-{user}");
-                tokens.push(match self.secret {
-                    Some(secret) => hubbub::token(secret, &name).into(),
-                    None => self.door.register(&name).await?.into(),
+                identities.push(match self.secret {
+                    Some(secret) => {
+                        Identity { token: hubbub::token(secret, &name).into(), user: Some(name.into()) }
+                    }
+                    // The server gives it an id of its own, which is taken from the first message.
+                    None => Identity { token: self.door.register(&name).await?.into(), user: None },
                 });
             }
-            let owner = tokens.first().context("a room without users")?;
-            let room_id: Rc<str> = self.door.make_room(owner, &format!("bench {run} {room}")).await?.into();
-            members.extend((0..shape.members).map(|member| Member {
-                dialect: dialect(member),
-                address: self.addresses[member % self.addresses.len()],
-                room,
-                room_id: Rc::clone(&room_id),
-                token: Rc::clone(&tokens[member % users_a_room]),
+            let owner = identities.first().context("a room without users")?;
+            let room_id: Rc<str> =
+                self.door.make_room(&owner.token, &format!("bench {run} {room}")).await?.into();
+            members.extend((0..shape.members).map(|member| {
+                let Identity { token, user } = &identities[member % users_a_room];
+                Member {
+                    dialect: dialect(member),
+                    address: self.addresses[member % self.addresses.len()],
+                    room,
+                    room_id: Rc::clone(&room_id),
+                    token: Rc::clone(token),
+                    user: user.clone(),
+                }
             }));
         }
         Ok(members)
     }
 }
 
-fn centrifugo_token(user: usize) -> Rc<str> {
-    centrifugo::token(&format!("user-{user}")).into()
+/// What a member proves itself with, and whom others see.
+#[derive(Default)]
+struct Identity {
+    token: Rc<str>,
+    user: Option<Rc<str>>,
+}
+
+fn centrifugo_user(user: usize) -> Identity {
+    let name = format!("user-{user}");
+    Identity { token: centrifugo::token(&name).into(), user: Some(name.into()) }
 }
 
 /// A folder for what several servers keep, on the disk of the work folder.
@@ -416,11 +481,9 @@ fn fresh_folder(settings: &Settings) -> anyhow::Result<TempDir> {
 
 /// A name that no other run on this server has.
 pub(crate) fn run_name() -> String {
-    thread_local! {
-        static RUNS: Cell<u64> = const { Cell::new(0) };
-    }
-    let run = RUNS.get() + 1;
-    RUNS.set(run);
+    // Of this process, whose threads may each have one at the same time.
+    static RUNS: AtomicU64 = AtomicU64::new(1);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     format!("{:x}-{}-{run}", millis & 0xFF_FFFF_FFFF, std::process::id())
 }

@@ -1,13 +1,22 @@
 //! The raw server's own little language.
 
-use memchr::memmem;
+use memchr::memmem::{self, Finder};
 
-use super::{Dialect, Member, Seen, Step};
-use crate::stamp::Stamp;
+use super::{Delivery, Dialect, Member, Seen, Step};
+use crate::stamp::{Stamp, number_after, text_after};
 
 /// See [`crate::peers::raw`].
-#[derive(Debug, Default)]
-pub struct Raw;
+#[derive(Debug)]
+pub struct Raw {
+    room: Finder<'static>,
+    seq: Finder<'static>,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self { room: Finder::new(br#""room":""#), seq: Finder::new(b"\"seq\":") }
+    }
+}
 
 impl Dialect for Raw {
     fn path(&self) -> &'static str {
@@ -32,8 +41,15 @@ impl Dialect for Raw {
 
     fn read<'a>(&self, text: &'a [u8], on: &mut dyn FnMut(Seen<'a>)) {
         on(match Stamp::find(text) {
-            Some(stamp) => Seen::Delivery(stamp, None),
-            None if memmem::find(text, br#"{"error":"#).is_some() => Seen::Refused(None, text),
+            Some(found) => Seen::Delivery(Delivery {
+                seq: number_after(&self.seq, found.head),
+                in_row: true,
+                room: text_after(&self.room, found.head),
+                ..Delivery::plain(found)
+            }),
+            None if memmem::find(text, br#"{"error":"#).is_some() => {
+                Seen::Refused { index: None, text, for_good: false }
+            }
             None => Seen::Other,
         });
     }

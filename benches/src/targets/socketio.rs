@@ -2,8 +2,8 @@
 
 use memchr::memmem::Finder;
 
-use super::{Dialect, Member, Seen, Step};
-use crate::stamp::{Stamp, number};
+use super::{Delivery, Dialect, Member, Seen, Step};
+use crate::stamp::{Stamp, number, text_after};
 
 /// Finds what matters in Socket.IO's packets.
 #[derive(Debug)]
@@ -11,6 +11,9 @@ pub struct SocketIo {
     /// What begins every idempotency key of this run; `None` sends without keys.
     run: Option<String>,
     done: Finder<'static>,
+    room: Finder<'static>,
+    user: Finder<'static>,
+    id: Finder<'static>,
 }
 
 const ACK: &[u8] = b"43/v1/channel,";
@@ -18,7 +21,19 @@ const ACK: &[u8] = b"43/v1/channel,";
 impl SocketIo {
     /// With `run`, every message carries a key that begins with it.
     pub fn new(run: Option<String>) -> Self {
-        Self { run, done: Finder::new(br#"[{"error":0"#) }
+        Self {
+            run,
+            done: Finder::new(br#"[{"error":0"#),
+            room: Finder::new(br#""chatroom":""#),
+            user: Finder::new(br#""owner":""#),
+            id: Finder::new(br#""id":""#),
+        }
+    }
+
+    /// A message's id ends with its number.
+    fn seq(&self, text: &[u8]) -> Option<u64> {
+        let id = text_after(&self.id, text)?;
+        number(&id[memchr::memrchr(b'-', id)? + 1..])
     }
 }
 
@@ -56,9 +71,15 @@ impl Dialect for SocketIo {
     }
 
     fn read<'a>(&self, text: &'a [u8], on: &mut dyn FnMut(Seen<'a>)) {
-        if let Some(stamp) = Stamp::find(text) {
-            // A message's id ends with its seq, but joins have none: there is no telling a gap.
-            return on(Seen::Delivery(stamp, None));
+        if let Some(found) = Stamp::find(text) {
+            return on(Seen::Delivery(Delivery {
+                seq: self.seq(found.head),
+                // Joins say no number: there is no telling a gap.
+                in_row: false,
+                room: text_after(&self.room, found.head),
+                user: text_after(&self.user, found.head),
+                found,
+            }));
         }
         on(match text {
             b"2" => Seen::Heartbeat("3"),
@@ -66,8 +87,9 @@ impl Dialect for SocketIo {
                 let rest = &text[ACK.len()..];
                 let reference = number(&rest[..memchr::memchr(b'[', rest).unwrap_or(0)]);
                 match (self.done.find(rest), reference) {
-                    (Some(_), Some(reference)) => Seen::Ack(reference),
-                    (_, reference) => Seen::Refused(reference, text),
+                    (Some(_), Some(reference)) => Seen::Ack(reference, self.seq(rest)),
+                    // Its numbers do not say whether it may have been done all the same.
+                    (_, index) => Seen::Refused { index, text, for_good: false },
                 }
             }
             _ if text.starts_with(b"41") || text.starts_with(br#"42/v1/channel,["behind""#) => {
@@ -91,12 +113,16 @@ mod tests {
     #[test]
     fn the_protocols_packets_are_told_apart() {
         let stamp = Stamp { room: 0, sender: 1, count: 2, due: 3 };
-        let mut message = br#"42/v1/channel,["message",{"error":0,"msg":{"id":"r-9","message":""#.to_vec();
+        let mut message = br#"42/v1/channel,["message",{"error":0,"chatroom":"r","msg":{"id":"r-9","owner":"u","message":""#
+            .to_vec();
         stamp.write_body(128, &mut message);
         message.extend_from_slice(br#""}}]"#);
-        assert_eq!(seen(&message), format!("{:?}", Seen::Delivery(stamp, None)));
-        assert_eq!(seen(br#"43/v1/channel,5[{"error":0,"id":"r-9"}]"#), "Ack(5)");
-        assert!(seen(br#"43/v1/channel,6[{"error":602}]"#).starts_with("Refused(Some(6)"));
+        let found = Stamp::find(&message).expect("a stamp");
+        let (room, user) = (Some(&b"r"[..]), Some(&b"u"[..]));
+        let delivery = Delivery { seq: Some(9), in_row: false, room, user, found };
+        assert_eq!((seen(&message), found.stamp), (format!("{:?}", Seen::Delivery(delivery)), stamp));
+        assert_eq!(seen(br#"43/v1/channel,5[{"error":0,"id":"r-9"}]"#), "Ack(5, Some(9))");
+        assert!(seen(br#"43/v1/channel,6[{"error":602}]"#).starts_with("Refused { index: Some(6)"));
         assert_eq!(seen(b"2"), "Heartbeat(\"3\")");
         assert!(seen(b"41/v1/channel,").starts_with("Trouble"));
         assert_eq!(seen(br#"42/v1/channel,["join",{"user":"u","chatroom":"r"}]"#), "Other");

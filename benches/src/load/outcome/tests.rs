@@ -16,9 +16,10 @@ pub(crate) fn stepped(steps: Vec<Held>) -> Fanout {
         delivery: None,
         ack: None,
         refused: 0,
-        unanswered: 0,
         connections_lost: 0,
         findings: Findings::default(),
+        faults: Vec::new(),
+        patience_s: 30.0,
         trouble: None,
         generator: Generator { core_share: 0.1, lateness: None, was_the_limit: false },
         steps,
@@ -29,9 +30,9 @@ pub(crate) fn stepped(steps: Vec<Held>) -> Fanout {
 }
 
 /// A step that was held, was not by the target (`Some(false)`), or was not offered by the generator (`Some(true)`).
-pub(crate) fn step(rate: f64, fails: Option<bool>) -> Held {
+pub(crate) fn step(messages_a_second: f64, fails: Option<bool>) -> Held {
     Held {
-        rate,
+        messages_a_second,
         deliveries_a_second: 0.0,
         delivery: None,
         cpu_us_a_delivery: None,
@@ -54,4 +55,49 @@ fn what_the_generator_does_not_offer_is_not_held_and_no_failure_of_the_target() 
     assert_eq!(rate(&[Some(true)]), None, "nothing is known of the target");
     // A step that turned out later not to have been held ends what was held, whatever came behind it.
     assert_eq!(rate(&[None, Some(false), None]), Some(10.0));
+}
+
+#[test]
+fn who_does_not_come_or_come_back_is_wrong_and_slowness_is_not() {
+    let generator = Generator { core_share: 0.1, lateness: None, was_the_limit: true };
+    let connects = |failed| {
+        let (latency, trouble) = (None, None);
+        let (connects_a_second, cpu_us_each) = (1.0, None);
+        Outcome::Connects(Box::new(Connects {
+            connections: 9,
+            in_flight: 2,
+            connects_a_second,
+            cpu_us_each,
+            latency,
+            failed,
+            trouble,
+            generator,
+        }))
+    };
+    assert_eq!(
+        [0, 2].map(|failed| connects(failed).wrong()),
+        [None, Some("2 of 9 could not connect".to_owned())]
+    );
+    let reconnects = |failed, findings| {
+        Outcome::Reconnects(Box::new(Reconnects {
+            connections: 9,
+            missed: 1,
+            greeted: None,
+            whole: None,
+            cpu_us_each: None,
+            refused: 3,
+            failed,
+            findings,
+            faults: Vec::new(),
+            patience_s: 30.0,
+            trouble: None,
+            generator,
+            series: Vec::new(),
+        }))
+    };
+    assert_eq!(reconnects(0, Findings::default()).wrong(), None);
+    let wrong = reconnects(9, Findings { unanswered: 1, ..Findings::default() }).wrong();
+    assert_eq!(wrong.as_deref(), Some("9 of 9 did not come back, 1 sends without an answer (waited 30 s)"));
+    let slow = Fanout { refused: 4, generator, ..stepped(Vec::new()) };
+    assert_eq!(Outcome::Fanout(Box::new(slow)).wrong(), None);
 }

@@ -9,7 +9,8 @@ fn said(core_share: f64, late_ms: Option<f64>, late_in_all: Duration) -> Generat
     let now = Instant::now();
     // On time is what is due in some seconds, so that a machine that hangs for a moment makes nothing of it late.
     let start = now.checked_sub(late_in_all).expect("a machine that runs for a minute");
-    let mut tally = Tally::new(start, shape, Schedule::new(&load), Senders::First).expect("a tally");
+    let mut tally =
+        Tally::new(start, shape, Schedule::new(&load), Senders::First, Expected::default()).expect("a tally");
     (50..100).for_each(|index| _ = tally.on_send(index));
     let returned = Returned {
         readers: JoinSet::new(),
@@ -21,10 +22,11 @@ fn said(core_share: f64, late_ms: Option<f64>, late_in_all: Duration) -> Generat
         failed: 0,
         trouble: None,
         late: late_ms.map(|p99_ms| Quantiles { count: 9, p99_ms, ..Quantiles::default() }),
-        began: Moment::of_generator(now, Duration::ZERO),
-        ended: Moment::of_generator(now + Duration::from_secs(1), Duration::from_secs_f64(core_share)),
     };
-    returned.outcome(&tally, Vec::new()).expect("an outcome").generator
+    let began = Moment::of_generator(now, Duration::ZERO);
+    let ended = Moment::of_generator(now + Duration::from_secs(1), Duration::from_secs_f64(core_share));
+    let outcome = returned.outcome(&tally, (&began, &ended), Duration::from_secs(30), Vec::new());
+    outcome.expect("an outcome").generator
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn generator() -> Generator {
 fn step(came: u64, in_time: u64, generator: &Generator) -> Step {
     let delivery = Quantiles { count: came, p99_ms: 5.0, ..Quantiles::default() };
     let held = Held {
-        rate: 2.0,
+        messages_a_second: 2.0,
         deliveries_a_second: 20.0,
         delivery: Some(delivery),
         cpu_us_a_delivery: None,
@@ -52,11 +52,11 @@ fn what_is_due_is_every_message_for_every_member_whatever_was_sent() {
 #[test]
 fn what_never_came_counts_however_quick_the_others_were() {
     for came in 0..=DELIVERIES {
-        let held = step(came, came, &generator()).end(last(came));
+        let held = step(came, came, &generator()).end(last(came), None);
         assert_eq!(held.not_held.is_none(), came >= ENOUGH, "{came}: {held:?}");
         assert!(!held.generator_was_the_limit, "{held:?}");
     }
-    let why = step(197, 197, &generator()).end(last(197)).not_held;
+    let why = step(197, 197, &generator()).end(last(197), None).not_held;
     assert_eq!(why.as_deref(), Some("98.5 % of the deliveries that were due came within 600 ms"));
 }
 
@@ -68,7 +68,7 @@ fn a_step_is_held_only_if_enough_came_at_all_and_what_could_still_be_in_time_is_
             let in_hope = in_time + (DELIVERIES - came).min(LATEST) >= ENOUGH;
             assert_eq!(at_end, in_hope && came * 10 >= DELIVERIES * 9, "{came} {in_time}");
             for in_all in came..=DELIVERIES {
-                let held = step(came, in_time, &generator()).end(last(in_all)).not_held.is_none();
+                let held = step(came, in_time, &generator()).end(last(in_all), None).not_held.is_none();
                 assert!(!held || in_all >= ENOUGH, "{came} {in_time} {in_all}");
                 assert!(!held || at_end, "what was not held is not held later: {came} {in_time} {in_all}");
                 assert!(held || in_all < DELIVERIES || !at_end, "{came} {in_time} {in_all}");
@@ -80,7 +80,7 @@ fn a_step_is_held_only_if_enough_came_at_all_and_what_could_still_be_in_time_is_
 #[test]
 fn a_refusal_that_comes_after_the_end_is_the_steps() {
     let of_all = OfPhase { refused: 1, ..last(DELIVERIES) };
-    let held = step(DELIVERIES, DELIVERIES, &generator()).end(of_all);
+    let held = step(DELIVERIES, DELIVERIES, &generator()).end(of_all, None);
     assert_eq!(held.not_held.as_deref(), Some("1 sends were refused"));
 }
 
@@ -96,7 +96,7 @@ fn a_step_that_the_generator_did_not_offer_is_neither_held_nor_the_targets_failu
         for came in [0, DELIVERIES / 2, DELIVERIES] {
             let step = step(came, came, &limit);
             assert!(!step.is_held(), "the load grows no further: {step:?}");
-            let held = step.end(last(DELIVERIES));
+            let held = step.end(last(DELIVERIES), None);
             assert!(held.generator_was_the_limit, "{held:?}");
             assert!(held.not_held.is_some_and(|why| why.starts_with("the generator was itself the limit")));
         }

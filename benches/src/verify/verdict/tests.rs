@@ -13,17 +13,20 @@ enum Given {
     /// Without the message that was acknowledged last.
     Lossy,
     Nothing,
+    /// It says that there is none.
+    Denied,
 }
 
-const GIVEN: [Given; 3] = [Given::Whole, Given::Lossy, Given::Nothing];
+const GIVEN: [Given; 4] = [Given::Whole, Given::Lossy, Given::Nothing, Given::Denied];
 
 impl Given {
-    fn log(self) -> Option<Vec<Seen>> {
+    fn log(self) -> Result<Vec<Seen>, NoLog> {
         let entry = |seq: u64| Seen { seq, content: text(seq), text: Some(text(seq)) };
         match self {
-            Self::Whole => Some((1..=3).map(entry).collect()),
-            Self::Lossy => Some((1..=2).map(entry).collect()),
-            Self::Nothing => None,
+            Self::Whole => Ok((1..=3).map(entry).collect()),
+            Self::Lossy => Ok((1..=2).map(entry).collect()),
+            Self::Nothing => Err(NoLog::Silent("no answer".to_owned())),
+            Self::Denied => Err(NoLog::Denied("no_such_room".to_owned())),
         }
     }
 }
@@ -54,7 +57,7 @@ fn verdict(rooms: &[(RoomId, Vec<Given>)]) -> Verdict {
             .insert(room.clone(), History { sent: (1..=3).map(acked).collect(), readers: Vec::new(), log });
     }
     let rooms = histories.keys().cloned().collect();
-    verdict.judge(&mut histories, &Run::new(rooms));
+    verdict.judge(&mut histories, &Run::new(rooms, Duration::from_secs(9)));
     verdict
 }
 
@@ -72,21 +75,27 @@ fn a_loss_that_any_log_shows_is_named_and_decides_and_without_one_all_logs_have_
         let verdict = verdict(&[(room("01J00000000000000000000000"), way.clone())]);
         let said = verdict.to_string();
         let (lossy, unread) = (way.contains(&Given::Lossy), way.contains(&Given::Nothing));
-        let word = match (lossy, unread) {
+        let denied = way.contains(&Given::Denied);
+        let word = match (lossy || denied, unread) {
             (true, _) => "\nBROKEN",
             (false, true) => "\nNOT SEEN",
             (false, false) => "\nKEPT",
         };
         assert!(said.contains(word), "{way:?}: {said}");
-        assert_eq!(said.contains("AckedIsLost"), lossy, "{way:?}: {said}");
-        assert_eq!((verdict.is_kept(), verdict.is_conclusive()), (!lossy && !unread, !unread), "{way:?}");
+        assert_eq!(said.contains("AckedIsLost at 7.0 s: "), lossy, "{way:?}: {said}");
+        let kept = !lossy && !denied && !unread;
+        assert_eq!((verdict.is_kept(), verdict.is_conclusive()), (kept, !unread), "{way:?}");
         let differ = way.contains(&Given::Whole) && lossy;
         assert_eq!(said.contains("two gateways show different logs"), differ, "{way:?}: {said}");
         for (n, given) in way.iter().enumerate() {
             let named = said.contains(&format!(
-                "not read in the end: the log of 01J00000000000000000000000 at ws://gateway{n}\n"
+                "not read in the end: the log of 01J00000000000000000000000 at ws://gateway{n}: no answer\n"
             ));
             assert_eq!(named, *given == Given::Nothing, "{way:?}: {said}");
+            let named = said.contains(&format!(
+                "3 acknowledged messages is not there at ws://gateway{n}: no_such_room\n"
+            ));
+            assert_eq!(named, *given == Given::Denied, "{way:?}: {said}");
         }
     }
 }
@@ -101,4 +110,49 @@ fn a_room_of_which_no_log_was_read_hides_no_other_rooms_loss() {
     assert!(broken.broken.iter().all(|broken| broken.room != unread.0.to_string()), "{broken}");
     let unseen = with(Given::Whole);
     assert!(unseen.broken.is_empty() && !unseen.is_kept(), "{unseen}");
+}
+
+#[test]
+fn one_false_acknowledgement_is_one_breach_however_much_is_sent_later() {
+    let room = room("01J00000000000000000000000");
+    let at = |seq| Duration::from_secs(seq);
+    let sent = |n: u64, seq| Sent {
+        key: text(n),
+        text: text(n),
+        began: at(2 * n),
+        outcome: Outcome::Acked { seq, at: at(2 * n + 1) },
+    };
+    let entry = |seq: u64| Seen { seq, content: text(seq), text: Some(text(seq)) };
+    let log: Vec<Seen> = (1..=9).map(entry).collect();
+    let all = |first: u64| std::iter::once(sent(1, first)).chain((2..=9).map(|n| sent(n, n))).collect();
+    let judged = |sent| {
+        let history = History { sent, readers: Vec::new(), log: log.clone() };
+        let mut verdict = Verdict::default();
+        let run = Run::new(vec![room.clone()], at(30));
+        verdict.judge(&mut BTreeMap::from([(room.clone(), history)]), &run);
+        verdict
+    };
+    let verdict = judged(all(1_000));
+    let said = verdict.to_string();
+    assert!(verdict.broken.len() == 1 && said.contains("BROKEN: once"), "{said}");
+    assert!(said.contains("AckedIsLost at 3.0 s: message 1 was acknowledged as 1000"), "{said}");
+    assert!(judged(all(1)).broken.is_empty());
+}
+
+#[test]
+fn what_was_due_and_not_sent_is_said_and_so_is_what_was_refused_and_who_never_came_back() {
+    let mut verdict = Verdict::default();
+    let told = Told { due: 40, refused: BTreeMap::from([("no_such_room".to_owned(), 3)]), ..Told::default() };
+    assert!(verdict.hear(told).is_empty());
+    let outage = |to| Outage { who: "reader0".to_owned(), from: 6.0, to, why: "refused".to_owned() };
+    verdict.outages = vec![outage(Some(8.5)), outage(None)];
+    let said = verdict.to_string();
+    for part in [
+        "40 of 40 that were due were not sent",
+        "refused 3 times: no_such_room",
+        "1 lost connections that came back, away for at most 2.50 s",
+        "1 that did not come back, first reader0, after 6.0 s: refused",
+    ] {
+        assert!(said.contains(part), "no {part}: {said}");
+    }
 }
