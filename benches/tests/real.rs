@@ -15,7 +15,7 @@ use hubbub_benches::scenario::{Beside, Load, Measure, Profile, Scenario, Shape};
 use hubbub_benches::targets::live::{Settings, Target};
 use hubbub_benches::verify::{self, Plan, Verdict};
 use hubbub_benches::view::View;
-use hubbub_testkit::{Hubbub, Start};
+use hubbub_testkit::{Hubbub, Start, eventually};
 use liar::{Fault, LAST, Liar};
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::JoinSet;
@@ -100,6 +100,15 @@ fn plan(url: &str) -> Plan {
     }
 }
 
+/// Waits until a server has kept so many.
+async fn has_entries(server: &Hubbub, entries: f64) {
+    eventually("it has kept something", async || {
+        let kept = server.metric("hubbub_store_entries_total").await.unwrap_or(0.0);
+        (kept >= entries).then_some(())
+    })
+    .await;
+}
+
 #[test]
 fn a_server_that_is_killed_twice_keeps_its_promises() {
     block_on(async {
@@ -110,10 +119,7 @@ fn a_server_that_is_killed_twice_keeps_its_promises() {
             tokio::task::spawn_local(async move { verify::run(&plan, &View::new("verify".into())).await });
         // First while they still come, five of them who join two rooms each.
         for entries in [3.0, 25.0] {
-            let kept = async || server.metric("hubbub_store_entries_total").await.unwrap_or(0.0);
-            while kept().await < entries && !verifying.is_finished() {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            has_entries(&server, entries).await;
             server.kill().await.expect("killed");
             server.restart().await.expect("started again");
         }
@@ -140,10 +146,7 @@ fn wiped(signed: bool) -> Verdict {
         let plan = Plan { tokens, time, patience, ..plan(&format!("ws://{}", server.address())) };
         let verifying =
             tokio::task::spawn_local(async move { verify::run(&plan, &View::new("verify".into())).await });
-        let kept = async || server.metric("hubbub_store_entries_total").await.unwrap_or(0.0);
-        while kept().await < 20.0 && !verifying.is_finished() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        has_entries(&server, 20.0).await;
         server.kill().await.expect("killed");
         std::fs::remove_dir_all(&data).expect("its data");
         server.restart().await.expect("started again");
@@ -299,17 +302,13 @@ fn a_signal_keeps_what_was_measured_and_ends_what_was_started() {
         .current_dir(folder.path())
         .spawn()
         .expect("it runs");
-    let until = std::time::Instant::now() + Duration::from_secs(60);
     let result = folder.path().join("work/result.json");
     let kept = || std::fs::read_to_string(&result).ok();
     // In the middle of the second one.
-    block_on(async {
-        while kept().is_none() || children(measuring.id()).is_empty() {
-            assert!(std::time::Instant::now() < until && measuring.try_wait().expect("its state").is_none());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
-    let servers = children(measuring.id());
+    let servers = block_on(eventually("the second one is measured", async || {
+        assert!(measuring.try_wait().expect("its state").is_none(), "it has ended");
+        kept().map(|_| children(measuring.id())).filter(|servers| !servers.is_empty())
+    }));
     let pid = rustix::process::Pid::from_child(&measuring);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
     assert_eq!(measuring.wait().expect("it ends").code(), Some(128 + 15));
@@ -333,11 +332,7 @@ fn who_is_asked_to_end_verifying_judges_what_was_seen() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("it runs");
-    block_on(async {
-        while server.metric("hubbub_store_entries_total").await.unwrap_or(0.0) < 20.0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    });
+    block_on(has_entries(&server, 20.0));
     let pid = rustix::process::Pid::from_child(&verifying);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
     let said = verifying.wait_with_output().expect("it ends");

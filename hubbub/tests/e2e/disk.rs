@@ -1,5 +1,7 @@
 //! A disk that hangs says nothing, so the server has to say it.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +67,24 @@ async fn a_token_that_can_not_be_called_back_is_one_still() {
     assert_eq!(log_out().await, (503, 200));
     drop(fails);
     assert_eq!(log_out().await, (200, 401));
+}
+
+/// What they asked for is on its way to the disk by then, and can't be taken back.
+#[tokio::test]
+async fn who_hangs_up_while_they_log_out_is_out_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Hubbub::start(program(folder.path())).await.unwrap();
+    let ann = Person::register(&server, "ann").await.unwrap();
+    let waits = File::make(server.data().join("syncs-wait"));
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    let head = "POST /v1/accounts/logout HTTP/1.1\r\nhost: chat\r\ncontent-length: 0\r\n";
+    socket.write_all(format!("{head}authorization: Bearer {}\r\n\r\n", ann.token).as_bytes()).unwrap();
+    is_unready(&server, "a commit has been under way for").await;
+    drop(socket);
+    let validate = async || server.get("/v1/accounts/validate", Some(&ann.token)).await.unwrap().status;
+    assert_eq!(validate().await, 200, "it is not done yet");
+    drop(waits);
+    eventually("the token is refused", async || (validate().await == 401).then_some(())).await;
 }
 
 #[tokio::test]
