@@ -194,13 +194,12 @@ impl Gateway {
         let account = self.accounts.validate(token).await?;
         // Only now, for it is a hash of all of it: of no more than accounts take for a token.
         let id = token_id(token);
-        match self.revoked.refuses(id, account.expires_at) {
-            Refused::No => {}
-            Refused::Yes => return Err(AccountsError::InvalidToken.into()),
-            Refused::Longer(revocation) => {
-                self.keep_on(revocation);
-                return Err(AccountsError::InvalidToken.into());
-            }
+        let refused = self.revoked.refuses(id, account.expires_at);
+        if let Refused::Longer(revocation) = refused {
+            self.keep_on(revocation);
+        }
+        if refused != Refused::No {
+            return Err(AccountsError::InvalidToken.into());
         }
         match self.banned.has(&account.user.id) {
             true => Err(Failure::Banned),

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, ensure};
+use hubbub_core::ids::Millis;
 use hubbub_testkit::{Cassandra, Cluster, Hubbub, Nats, Plan};
 use tempfile::TempDir;
 
@@ -484,6 +485,6 @@ pub(crate) fn run_name() -> String {
     // Of this process, whose threads may each have one at the same time.
     static RUNS: AtomicU64 = AtomicU64::new(1);
     let run = RUNS.fetch_add(1, Ordering::Relaxed);
-    let millis = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let millis = Millis::from(SystemTime::now()).0;
     format!("{:x}-{}-{run}", millis & 0xFF_FFFF_FFFF, std::process::id())
 }

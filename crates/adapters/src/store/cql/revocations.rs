@@ -3,7 +3,7 @@
 //! Each is there twice. Who begins reads all by when they end, and so passes by none that has: a table from which rows vanish
 //! is full of traces of them. Who looks for what is new reads what was put of late.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use futures_util::future::try_join;
 use hubbub_core::ids::Millis;
@@ -31,13 +31,11 @@ pub(super) async fn put(db: &Db, Revocation { token, until }: Revocation) -> Sto
     let id = &token.0[..];
     let (week, seconds) = match until.0.saturating_sub(now) {
         // 0 would be for ever.
-        life if life <= LIFE_MAX_MS => {
-            (to_cql(until.0 / WEEK_MS), Duration::from_millis(life).as_secs() as i32 + 1)
-        }
+        life if life <= LIFE_MAX_MS => (number(until.0 / WEEK_MS), (life / 1_000) as i32 + 1),
         _ => (FOR_EVER, 0),
     };
-    let until = to_cql(until.0);
-    let news = (to_cql(now / HOUR_MS), to_cql(now), id, until, NEWS_LIFE_SECONDS);
+    let until = number(until.0);
+    let news = (number(now / HOUR_MS), number(now), id, until, NEWS_LIFE_SECONDS);
     let put = db.session.execute_unpaged(&db.statements.put_revoked, (week, until, id, seconds));
     let put_news = db.session.execute_unpaged(&db.statements.put_revoked_of_late, news);
     try_join(put, put_news).await.map(drop).map_err(unavailable)
@@ -56,20 +54,20 @@ pub(super) async fn all(db: &Db, since: Millis) -> Stored<Vec<Revocation>> {
     if now.saturating_sub(since.0) < NEWS_MS {
         // One more: of a node whose clock is ahead of this one's.
         for hour in since.0 / HOUR_MS..=now / HOUR_MS + 1 {
-            let from = (to_cql(hour), to_cql(since.0));
+            let from = (number(hour), number(since.0));
             each_row(db, &db.statements.revoked_of_late, from, usize::MAX, &mut take).await?;
         }
     } else {
         let weeks = now / WEEK_MS..=(now + LIFE_MAX_MS) / WEEK_MS;
-        for week in weeks.map(to_cql).chain([FOR_EVER]) {
-            let from = (week, to_cql(now));
+        for week in weeks.map(number).chain([FOR_EVER]) {
+            let from = (week, number(now));
             each_row(db, &db.statements.revoked, from, usize::MAX, &mut take).await?;
         }
     }
     Ok(found)
 }
 
-/// A number; one that is too large for the database is a time that nobody lives to see.
-fn to_cql(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// A time as a number; one that is too large for the database is none that anybody lives to see.
+fn number(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
 }

@@ -51,7 +51,7 @@ statements! {
     append: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?) USING TIMESTAMP 1";
     /// With the time of day.
     erase: Harmless = "INSERT INTO ks.entry (room, epoch, bucket, seq, bytes) VALUES (?, ?, ?, ?, ?)";
-    /// With the time of day: later than that of any entry.
+    /// With the time of day, as the next: later than that of any entry.
     bar: Harmless = "DELETE FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ?";
     trim: Harmless = "DELETE FROM ks.entry WHERE room = ? AND epoch = ? AND bucket = ? AND seq >= ? AND seq < ?";
     put_trimmed: Harmless = "UPDATE ks.kept USING TIMESTAMP ? SET trimmed = ? WHERE room = ?";

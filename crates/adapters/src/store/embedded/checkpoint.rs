@@ -137,7 +137,7 @@ impl Checkpoints {
         })
     }
 
-    /// There are no more: SQLite brings the rest into the file when it closes `db`, unless a sync failed.
+    /// There are no more: SQLite brings the rest into the file when it closes `db`, unless a sync failed or the data is another's.
     pub(super) fn end(&mut self, db: &Connection) {
         self.join();
         if self.shared.may_write().is_ok() {

@@ -11,7 +11,7 @@
 //! - Reads run on a few threads with connections of their own, and see all that was committed before.
 //! - A commit that fails answers `Unavailable` to all that was in it. What was in it is never half there. Whether
 //!   it is there after the next start is unknown when the *sync* failed; in this process it is not seen.
-//! - A store that another process has begun on, or whose file has gone, writes nothing any more ([`EmbeddedStore::is_lost`]).
+//! - A store that another process has begun on, or whose files have gone, writes nothing any more ([`EmbeddedStore::is_lost`]).
 //! - A sync of the *file* that fails, at a checkpoint, refuses all writes until the store is opened again.
 //!
 //! What is on disk is described in `docs/store-format.md`.
@@ -169,10 +169,8 @@ impl EmbeddedStore {
             .map_err(|error| OpenError::Failed { file, inside: error.to_string() })?;
         Ok(Self { log_id: opened.log_id, shared, readers, writer: Some(writer), meters, ours })
     }
-}
 
-impl EmbeddedStore {
-    /// Why the data is not this process's any more, if it is not: another process began on it, or its file has gone from the folder.
+    /// Why the data is not this process's any more, if it is not: another process began on it, or its files have gone from the folder.
     /// Nothing is written then, and the process should end: what it would still show may be an earlier state. It is looked for on
     /// disk, by a thread that reads. Cancel safe.
     pub async fn is_lost(&self) -> Option<StoreError> {
